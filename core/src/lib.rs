@@ -1,0 +1,22 @@
+//! The core of Standstill: the blueprint language, the plan, the runner, and the seams that the rest plugs into.
+//!
+//! ```text
+//!   blueprint ──language──▶ lint ──plan──▶ steps ──runner──▶ recovery point
+//!                                            │
+//!            hook · runtime · repository · journal · lock · secret     (the seams)
+//! ```
+//!
+//! It knows no database, no Kubernetes client and no storage library.
+
+pub mod error;
+pub mod hook;
+pub mod journal;
+pub mod language;
+pub mod lock;
+pub mod point;
+pub mod repository;
+pub mod runtime;
+pub mod secret;
+pub mod units;
+
+pub use error::{Error, ErrorKind, Result};

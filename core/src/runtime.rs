@@ -1,0 +1,367 @@
+//! The seam for places where steps run: processes of this machine, or pods.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Result,
+    hook::{Acquired, Endpoint, Undone},
+    point::RunId,
+    secret::Secret,
+};
+
+/// Who a process runs as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunAs {
+    /// The runner's own user.
+    #[default]
+    Runner,
+    /// The numeric owner of this file or directory. Only needed, and only possible, for root.
+    OwnerOf(PathBuf),
+}
+
+/// A command: a list that is never joined into a shell string. Secrets are separate from everything that is shown.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// Program and arguments. The program is a path, or a name looked up on `PATH`.
+    pub argv: Vec<String>,
+    /// Environment variables in addition to a small fixed set (`PATH`, `HOME`, `LANG=C.UTF-8`, `TZ`).
+    pub env: BTreeMap<String, String>,
+    /// Environment variables whose values are secret.
+    pub secret_env: BTreeMap<String, Secret>,
+    /// Who it runs as.
+    pub run_as: RunAs,
+    /// Working directory; the runner's scratch directory by default.
+    pub directory: Option<PathBuf>,
+    /// Bytes for its standard input; none by default.
+    pub stdin: Option<Secret>,
+}
+
+impl Command {
+    /// A command without environment, as the runner's user.
+    pub fn new<I, S>(argv: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Self { argv: argv.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// The program's file name, for messages.
+    pub fn program(&self) -> &str {
+        self.argv.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program))
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Exit {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Unknown: whoever watched it was lost. Never success.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it ended with status 0.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Status(0))
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(formatter, "exit status {status}"),
+            Self::Signal(signal) => write!(formatter, "signal {signal}"),
+            Self::Unknown => formatter.write_str("an unknown status"),
+        }
+    }
+}
+
+/// What a finished command left.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its standard output, at most 1 MiB; more is an error of `exec`.
+    pub stdout: String,
+    /// The last 64 KiB of its standard error.
+    pub stderr: String,
+}
+
+/// An interactive process that is talked to in lines, in a process session of its own.
+///
+/// Dropping it closes its standard input; a well-made helper takes that as the order to let go and end.
+#[async_trait]
+pub trait Session: Send {
+    /// Sends one line (a line break is added).
+    async fn send(&mut self, line: &str) -> Result<()>;
+    /// The next line of its standard output, without the line break; an error at end of file or after `within`,
+    /// with the last lines of its standard error.
+    async fn receive(&mut self, within: Duration) -> Result<String>;
+    /// Closes its standard input and waits for its end; kills it after `within`.
+    async fn close(&mut self, within: Duration) -> Result<Exit>;
+}
+
+/// A producer of a stream: its standard output is read, and then its end is awaited.
+pub trait Producer: Read + Send {
+    /// After end of file: waits for the process to end and says how, with what is known about a failure.
+    ///
+    /// # Errors
+    /// When it did not exit with status 0. The message names the command, its status and its last lines of
+    /// standard error.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// A consumer of a stream: its standard input is written, closed, and then its end is awaited.
+pub trait Consumer: Write + Send {
+    /// Closes its standard input, waits for the process to end.
+    ///
+    /// # Errors
+    /// As [`Producer::finish`].
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// A server to be started for the rest of an action.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// The step's name.
+    pub name: String,
+    /// Its command.
+    pub command: Command,
+    /// Where it will listen; made by [`Runtime::endpoint`].
+    pub endpoint: Endpoint,
+    /// The signal that asks it to end (`INT`, `TERM`, `QUIT`).
+    pub stop_signal: String,
+    /// How long it may take to end before it is killed.
+    pub stop_timeout: Duration,
+}
+
+/// A running server of this run.
+#[async_trait]
+pub trait Service: Send + Sync {
+    /// How it ended, if it has, with its last lines of output.
+    fn ended(&self) -> Option<(Exit, String)>;
+    /// The last lines of its output, for messages.
+    fn log(&self) -> String;
+    /// Asks it to end, waits, kills it after the stop timeout. Idempotent.
+    async fn stop(&self) -> Result<Exit>;
+}
+
+/// How a keeper's hold is acquired, proven and let go: the blueprint's `pair` and `session` steps.
+#[derive(Debug, Clone)]
+pub enum KeeperProgram {
+    /// One-shot commands.
+    Pair {
+        /// Acquires; status 0 means held.
+        acquire: Command,
+        /// Says whether it is held, with an expression over `result` that must be true.
+        confirm: Option<(Command, String)>,
+        /// Lets go. It must be safe to run again.
+        release: Command,
+    },
+    /// A client that is kept open.
+    Session {
+        /// The client.
+        client: Command,
+        /// Lines to acquire with.
+        send: Vec<String>,
+        /// A regular expression for the line that says that it is held.
+        until: String,
+        /// A line that keeps the client's connection alive, sent at every renewal.
+        keep_alive: Option<String>,
+        /// A line to ask with, and a regular expression for the answer that says that it is held.
+        confirm: Option<(String, String)>,
+        /// Lines to let go with.
+        release: Vec<String>,
+        /// Whether the state outlives the client, so that the release lines must be run by a new client.
+        survives_client: bool,
+    },
+}
+
+/// A hold that a keeper keeps: it does not depend on the runner, and lets go when renewals stop.
+#[derive(Debug, Clone)]
+pub struct KeeperSpec {
+    /// The step's name.
+    pub name: String,
+    /// What it runs.
+    pub program: KeeperProgram,
+    /// How long it holds on without a renewal.
+    pub lease: Duration,
+    /// The deadline for each single command or answer.
+    pub timeout: Duration,
+}
+
+/// A volume as the runtime sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Its name in the blueprint.
+    pub name: String,
+    /// Its path as the database sees it, absolute and without links.
+    pub path: PathBuf,
+}
+
+/// How a volume is captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CaptureMode {
+    /// A real snapshot.
+    Atomic,
+    /// Files are read straight into the repository while a hold that blocks no writes is on.
+    Live,
+    /// A copy first, then the upload.
+    Copy,
+    /// The first of atomic, live and copy that every hold tolerates.
+    Auto,
+}
+
+/// What a snapshotter can do for a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureAbility {
+    /// The mode.
+    pub mode: CaptureMode,
+    /// `Some(reason)` if it cannot be done here.
+    pub refused: Option<String>,
+    /// For atomic: whether it is a snapshot of a block device rather than of a file system.
+    pub block_level: bool,
+    /// Who does it, for people: `btrfs`, `reflink`, `copy`.
+    pub by: &'static str,
+}
+
+/// A snapshot that is about to be taken: the record is journalled before, so that it can be disposed of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotIntent {
+    /// The volume.
+    pub volume: Volume,
+    /// The mode: atomic or copy.
+    pub mode: CaptureMode,
+    /// What [`Runtime::dispose`] needs.
+    pub record: Value,
+}
+
+/// A captured volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Captured {
+    /// The volume's name.
+    pub volume: String,
+    /// How it was captured.
+    pub mode: CaptureMode,
+    /// Where its files can be read.
+    pub path: PathBuf,
+    /// What the path stands for in the repository: the volume's own path, so that the next backup finds its parent.
+    pub original: PathBuf,
+}
+
+/// Takes snapshots of volumes.
+#[async_trait]
+pub trait Snapshotter: Send + Sync {
+    /// What can be done for a volume, best first; reads only. Also refuses what would be incomplete: nested
+    /// subvolumes and mounts below the volume's path.
+    async fn abilities(&self, volume: &Volume) -> Result<Vec<CaptureAbility>>;
+    /// Says where the snapshot will be; touches nothing.
+    async fn intend(&self, volume: &Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotIntent>;
+    /// Takes it. The cut is when this returns. `tolerate_changes`: whether files may vanish or change size while
+    /// being copied.
+    async fn capture(
+        &self,
+        intent: &SnapshotIntent,
+        tolerate_changes: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Captured>;
+}
+
+/// A directory that the run makes, for a scratch volume or for its own files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScratchIntent {
+    /// Where it will be.
+    pub path: PathBuf,
+    /// What [`Runtime::dispose`] needs.
+    pub record: Value,
+}
+
+/// Where steps run.
+///
+/// Everything it makes is described by a record *before* it is made (`*_intent`, `keeper_record`, …), so that
+/// [`Runtime::dispose`] can undo it from the journal alone, in another process, after a crash.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// `local` or `kubernetes`.
+    fn name(&self) -> &'static str;
+
+    /// Finds a volume: absolute, links resolved, it must exist and be a directory (or a file for a database
+    /// that is one file).
+    async fn volume(&self, name: &str, path: &Path) -> Result<Volume>;
+
+    /// The address to dial for a host and port as the target sees them.
+    async fn dial(&self, host: &str, port: u16) -> Result<(String, u16)>;
+
+    /// Finds a program in the directories given, then on `PATH`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`], naming the places that were searched.
+    async fn program(&self, name: &str, search: &[PathBuf]) -> Result<PathBuf>;
+
+    /// Runs a command to its end under a guard. After `timeout` or cancellation its whole process group is killed.
+    async fn exec(&self, command: &Command, timeout: Duration, cancel: &CancellationToken) -> Result<Output>;
+
+    /// Starts an interactive process in a process session of its own. It is not tied to the runner's process
+    /// group; it sees the runner's end as end of file on its standard input.
+    async fn session(&self, command: &Command) -> Result<Box<dyn Session>>;
+
+    /// The command line of this program's own `agent` subcommand, for helpers that hooks start by
+    /// [`Runtime::session`].
+    fn agent(&self, arguments: &[&str]) -> Command;
+
+    /// Starts a producer under a guard that ends it when the runner dies, stops renewing or cancels.
+    async fn producer(&self, command: &Command, cancel: &CancellationToken) -> Result<Box<dyn Producer>>;
+
+    /// Starts a consumer, likewise.
+    async fn consumer(&self, command: &Command, cancel: &CancellationToken) -> Result<Box<dyn Consumer>>;
+
+    /// Chooses where a service will listen: a free loopback port and a private socket directory under `scratch`.
+    async fn endpoint(&self, name: &str, scratch: &Path, run_as: &RunAs, port: Option<u16>) -> Result<Endpoint>;
+
+    /// Starts a server under a guard.
+    async fn service(&self, spec: &ServiceSpec) -> Result<Arc<dyn Service>>;
+
+    /// What [`Runtime::dispose`] needs to end what [`Runtime::keep`] is about to start. Holds no secret.
+    fn keeper_record(&self, spec: &KeeperSpec, run: &RunId) -> Result<Value>;
+
+    /// Starts a keeper and has it acquire.
+    async fn keep(&self, spec: &KeeperSpec, record: &Value) -> Result<Acquired>;
+
+    /// Takes snapshots.
+    fn snapshotter(&self) -> Arc<dyn Snapshotter>;
+
+    /// Chooses a private directory for the run's own files (mode 0700); touches nothing.
+    async fn scratch_intent(&self, run: &RunId) -> Result<ScratchIntent>;
+
+    /// Chooses a place for a scratch volume, on the file system of `like` where that has room; touches nothing.
+    async fn scratch_volume_intent(&self, name: &str, like: Option<&Path>, run: &RunId) -> Result<ScratchIntent>;
+
+    /// Makes a directory that was intended; its owner is that of `like`, if given.
+    async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()>;
+
+    /// Disposes of something temporary by its record. Idempotent; a live run's things are never recorded twice,
+    /// so nothing else is touched. `secrets` are the secret environment variables of a keeper's release.
+    async fn dispose(&self, record: &Value, secrets: &BTreeMap<String, Secret>) -> Result<Undone>;
+}
