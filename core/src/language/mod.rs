@@ -6,7 +6,14 @@
 //! ```
 
 mod model;
+mod scope;
 mod step;
+mod suggest;
+mod template;
 
 pub use model::*;
+pub use scope::Scope;
 pub use step::*;
+pub use template::{
+    evaluate, holds, is_template, references, references_of_expression, render, render_text, render_value,
+};

@@ -100,8 +100,8 @@ pub enum StepKind<'a> {
 impl Step {
     /// The names of all kinds, as the language writes them.
     pub const KINDS: [&'static str; 13] = [
-        "hook", "exec", "pair", "session", "service", "snapshot", "volume", "files", "stream", "query", "check",
-        "wait", "action",
+        "hook", "exec", "pair", "session", "service", "snapshot", "volume", "files", "stream", "query",
+        "check", "wait", "action",
     ];
 
     /// Every kind that the step has; a right one has exactly one.
