@@ -1,1 +1,15 @@
-//! Placeholder.
+//! One module per database: how it is probed, quiesced, proven and let go.
+//!
+//! ```text
+//!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
+//!                             └──────▶ …
+//! ```
+//!
+//! A hook is data (its description) and code behind one seam, [`standstill_core::hook::Hook`]. It knows no other
+//! hook and no runtime: it starts its helpers through the runtime that the context carries. A database is added by
+//! a module here and one line in [`registry`].
+
+pub mod registry;
+pub mod sqlite;
+
+pub use registry::Registry;

@@ -1,0 +1,73 @@
+//! All hooks, by name: one line for each module of this crate.
+
+use std::sync::Arc;
+
+use standstill_core::hook::{Hook, Hooks};
+
+/// The hooks that are built in.
+pub struct Registry {
+    hooks: Vec<Arc<dyn Hook>>,
+}
+
+impl Registry {
+    /// All built-in hooks.
+    pub fn new() -> Self {
+        Self::of(vec![
+            Arc::new(crate::sqlite::Sqlite::new()),
+        ])
+    }
+
+    fn of(mut hooks: Vec<Arc<dyn Hook>>) -> Self {
+        hooks.sort_by_key(|hook| hook.describe().name);
+        Self { hooks }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Hooks for Registry {
+    fn get(&self, name: &str) -> Option<Arc<dyn Hook>> {
+        self.hooks.iter().find(|hook| hook.describe().name == name).cloned()
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.hooks.iter().map(|hook| hook.describe().name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    /// The modules beside this one, as folders or files.
+    fn modules() -> BTreeSet<String> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        std::fs::read_dir(source)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .filter(|name| name != "lib" && name != "registry")
+            .map(|name| name.replace('_', "-"))
+            .collect()
+    }
+
+    #[test]
+    fn the_registry_names_every_module() {
+        let registry = Registry::new();
+        let named: BTreeSet<String> = registry.names().into_iter().map(str::to_owned).collect();
+        assert_eq!(named, modules());
+        for name in registry.names() {
+            assert_eq!(registry.get(name).unwrap().describe().name, name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_no_hook() {
+        assert!(Registry::new().get("oracle").is_none());
+    }
+}

@@ -1,0 +1,122 @@
+//! Looking at a database before a backup, and the checkpoint that makes its log short.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access, statfs};
+use standstill_core::{Error, Result};
+
+use super::{
+    super::task::{Checkpointed, Database, Identity, InspectTask, Inspected, JournalMode},
+    files, open,
+};
+
+/// File systems of other machines (statfs(2)): locks and shared memory there do not bind their other clients.
+const REMOTE: [(u64, &str); 8] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x5346_414F, "AFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+];
+
+/// Says which database a volume holds: the only one in its directory, or else the directory itself.
+pub(super) fn identify(directory: &Path) -> Result<Identity> {
+    let unreadable = |cause: std::io::Error| files::unreadable(directory).because(cause);
+    let mut databases = Vec::new();
+    for entry in directory.read_dir().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let plain = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if plain && let Ok(Some(header)) = files::header(&path) {
+            databases.push((path, header));
+        }
+    }
+    let (path, written_by): (PathBuf, _) = match databases.as_slice() {
+        [(path, header)] => (path.clone(), header.written_by()),
+        _ => (directory.to_owned(), None),
+    };
+    let metadata = path.metadata().map_err(unreadable)?;
+    Ok(Identity { identity: format!("sqlite:{}:{}", metadata.dev(), metadata.ino()), written_by })
+}
+
+/// Looks whether a backup can be made; changes nothing.
+pub(super) fn inspect(task: &InspectTask) -> Result<Inspected> {
+    let path = files::resolve(&task.database)?;
+    refuse_remote(&path)?;
+    let header = files::header(&path).map_err(|cause| files::unreadable(&path).because(cause))?.ok_or_else(|| {
+        Error::input(format!("{} is not a SQLite database", path.display()))
+            .remedy("Check `file`; a database that is empty or encrypted by the application cannot be backed up.")
+    })?;
+    if task.writable {
+        require_writable(&path)?;
+    }
+    let wal_bytes = files::size(&files::beside(&path, "-wal"))?;
+    // With no index of the log nobody has the database open, and a usual reader would make one.
+    let unused = header.journal_mode == JournalMode::Wal && !files::beside(&path, "-shm").exists();
+    let connection = if unused { open::alone(&path)? } else { open::reader(&path)? };
+    let page_count = open::page_count(&connection, &path).map_err(explain)?;
+    connection
+        .query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))
+        .map_err(|cause| open::fault("read", &path, cause))?;
+    Ok(Inspected {
+        page_size: header.page_size,
+        page_count,
+        journal_mode: header.journal_mode,
+        bytes: files::size(&path)? + wal_bytes,
+        wal_bytes,
+    })
+}
+
+/// Adds what usually is behind it when a database cannot be read before a backup.
+fn explain(error: Error) -> Error {
+    if error.kind() == standstill_core::ErrorKind::Input {
+        return error.remedy(
+            "Run as a user who may write the database's files; if a crash left a hot journal, open the database once \
+             with its application, which recovers it.",
+        );
+    }
+    error
+}
+
+fn refuse_remote(path: &Path) -> Result<()> {
+    let found = statfs(path).map_err(|cause| files::unreadable(path).because(cause))?;
+    // The kernel's word is 32 bits wide, sign-extended on some machines.
+    let kind = u64::try_from(i128::from(found.f_type) & 0xFFFF_FFFF).unwrap_or(0);
+    match REMOTE.iter().find(|(magic, _)| *magic == kind) {
+        Some((_, name)) => Err(Error::input(format!("{} is on a network file system ({name})", path.display()))
+            .remedy("Run on the machine whose disk it is: a lock taken here would not stop writers elsewhere.")),
+        None => Ok(()),
+    }
+}
+
+fn require_writable(path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    for (place, wanted) in [(path, Access::WRITE_OK), (directory, Access::WRITE_OK | Access::EXEC_OK)] {
+        access(place, wanted).map_err(|cause| {
+            Error::input(format!("no permission to write {}", place.display()))
+                .remedy("Run as the application's user: a write lock needs write permission.")
+                .because(cause)
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes a PASSIVE checkpoint: it waits for nobody and keeps nobody waiting. The other kinds wait for readers with
+/// the write lock in hand.
+pub(super) fn checkpoint(database: &Database) -> Result<Checkpointed> {
+    let path = files::resolve(database)?;
+    let connection = open::shared(&path)?;
+    let journal_mode = open::journal_mode(&connection, &path)?;
+    if journal_mode == JournalMode::Rollback {
+        return Ok(Checkpointed { journal_mode, log_frames: 0, checkpointed_frames: 0 });
+    }
+    let (log_frames, checkpointed_frames) = connection
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| Ok((row.get(1)?, row.get(2)?)))
+        .map_err(|cause| open::fault("checkpoint", &path, cause))?;
+    Ok(Checkpointed { journal_mode, log_frames, checkpointed_frames })
+}
