@@ -5,14 +5,18 @@
 //!                                                        └──template──▶ rendered values
 //! ```
 
+mod diagnostic;
 mod model;
 mod scope;
+mod source;
 mod step;
 mod suggest;
 mod template;
 
+pub use diagnostic::{Diagnostic, Position, Severity, as_error};
 pub use model::*;
 pub use scope::Scope;
+pub use source::{Key, Node, NodeValue, Path, Segment, Source};
 pub use step::*;
 pub use template::{
     evaluate, holds, is_template, references, references_of_expression, render, render_text, render_value,

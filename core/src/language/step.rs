@@ -481,6 +481,10 @@ pub struct StreamStep {
     /// The volume whose owner `volumeOwner` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
+    /// Whether the command by itself takes a consistent copy and proves it by its exit status 0 (`pg_basebackup`). A
+    /// backup that holds nothing is called application-consistent only if every artifact comes from such a stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub consistent: bool,
 }
 
 /// A question to the database, put by its hook's verb `query`.
