@@ -7,7 +7,10 @@
 
 mod diagnostic;
 mod model;
+mod read;
+mod schema;
 mod scope;
+mod shape;
 mod source;
 mod step;
 mod suggest;
@@ -15,6 +18,8 @@ mod template;
 
 pub use diagnostic::{Diagnostic, Position, Severity, as_error};
 pub use model::*;
+pub use read::{digest, read};
+pub use schema::schema;
 pub use scope::Scope;
 pub use source::{Key, Node, NodeValue, Path, Segment, Source};
 pub use step::*;
