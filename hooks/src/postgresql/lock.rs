@@ -1,0 +1,95 @@
+//! The advisory lock that keeps runs on other hosts away from the same server.
+
+use std::{sync::Arc, time::Duration};
+
+use standstill_core::{Error, Result, hook::HookContext, lock::LockGuard};
+use tokio::task::JoinHandle;
+
+use super::{
+    connect::{LOOKUP, Purpose, Session, column, spawn},
+    settings::Target,
+};
+
+/// The lock's two keys: "stnd" and "stil" in ASCII. They are the same in every version, for ever.
+const KEYS: (i32, i32) = (0x7374_6e64, 0x7374_696c);
+
+/// Advisory locks belong to one database, so all runs use the same one where they may: it is there on nearly
+/// every server, whatever database a connection names.
+const DATABASE: &str = "postgres";
+
+/// A lock that lives with its session. A watcher asks the server for it, so that a silent network is noticed.
+struct Guard {
+    session: Arc<Session>,
+    watcher: JoinHandle<()>,
+}
+
+impl LockGuard for Guard {
+    fn is_held(&self) -> bool {
+        !self.session.is_closed() && !self.watcher.is_finished()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+/// Takes the lock without waiting.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Locked`], naming the run that has it.
+pub(super) async fn take(context: &HookContext) -> Result<Box<dyn LockGuard>> {
+    let target = Target::of(context, &Purpose::Lock).await?;
+    let session = match Session::to(&target.database(DATABASE)).await {
+        Ok(session) => session,
+        Err(error) => {
+            let session = Session::to(&target).await?;
+            tracing::debug!(error = error.chain(), "the lock is taken in the connection's own database");
+            session
+        }
+    };
+    // The session is asked for every third of the lease: one that falls silent for long is dead or stopped.
+    let idle = (context.lease * 3).max(Duration::from_secs(30));
+    let sql = "SELECT set_config('idle_session_timeout', $1, false), set_config('tcp_keepalives_idle', '10', false), \
+        set_config('tcp_keepalives_interval', '3', false), set_config('tcp_keepalives_count', '3', false)";
+    let limit = idle.as_millis().to_string();
+    session
+        .one(LOOKUP, "prepare the lock's session", sql, &[(&limit, tokio_postgres::types::Type::TEXT)])
+        .await?;
+    let sql = format!("SELECT pg_try_advisory_lock({}, {})", KEYS.0, KEYS.1);
+    let taken = session.one(LOOKUP, "take the advisory lock", &sql, &[]).await?;
+    if !column::<bool>(&taken, 0)? {
+        return Err(taken_by_another(&session).await);
+    }
+    let session = Arc::new(session);
+    let watcher = spawn(watch(session.clone(), context.lease / 3, idle))?;
+    Ok(Box::new(Guard { session, watcher }))
+}
+
+/// Ends when the lock is lost.
+async fn watch(session: Arc<Session>, every: Duration, patience: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = session.one(patience, "keep the lock", "SELECT 1", &[]).await {
+            tracing::warn!(error = error.chain(), "the advisory lock is lost");
+            return;
+        }
+    }
+}
+
+async fn taken_by_another(session: &Session) -> Error {
+    let sql = format!(
+        "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+         WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {}::oid AND l.objid = {}::oid AND l.objsubid = 2",
+        KEYS.0, KEYS.1
+    );
+    let rows = session.rows(LOOKUP, "see who has the lock", &sql, &[]).await.unwrap_or_default();
+    let holder = rows.first().and_then(|row| column::<String>(row, 0).ok()).unwrap_or_default();
+    let run = holder.split_whitespace().nth(1).unwrap_or("another program");
+    Error::new(
+        standstill_core::ErrorKind::Locked,
+        format!("run {run} is working on PostgreSQL at {}", session.place()),
+    )
+    .remedy("Wait until it is done, or end it; its lock ends with it.")
+}

@@ -1,0 +1,207 @@
+//! How backup mode is let go: stop, copy the WAL while the slot still keeps it, close the session, count.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use standstill_core::{
+    Error, Result,
+    hook::Receipt,
+    point::{Evidence, Fact, Outputs},
+};
+use tokio_postgres::types::Type;
+
+use super::{
+    connect::{Session, column},
+    exact,
+    facts::{self, Counts, Mode},
+    grants::backup_functions,
+    hold::Live,
+    server::Server,
+    wal::{self, Lsn, Span},
+};
+
+/// How long `pg_backup_stop` may take. It is no share of the lease: stopping *is* letting go, and an interrupted
+/// stop would lose the backup.
+const STOP: Duration = Duration::from_secs(60);
+
+/// What `pg_backup_stop` returned: it exists nowhere else.
+#[derive(Debug, Clone)]
+pub(super) struct Stopped {
+    /// Where recovery becomes consistent.
+    pub stop: Lsn,
+    /// The contents of `backup_label`.
+    pub label: String,
+    /// The contents of `tablespace_map`; empty without tablespaces.
+    pub tablespace_map: String,
+    /// The timeline that the backup started on.
+    pub timeline: u32,
+}
+
+/// How a release ended.
+pub(super) enum Finished {
+    /// Let go, and everything gathered.
+    Done(Box<Receipt>),
+    /// Something outside the server failed; the slot still keeps the WAL, and the release may be tried again.
+    Again(Box<Live>, Error),
+    /// The hold is no more.
+    Lapsed(Error),
+}
+
+/// Lets go. It runs on the sessions' own thread and goes on if the caller stops waiting.
+pub(super) async fn finish(mut live: Box<Live>) -> Finished {
+    if let Err(error) = gather(&mut live).await {
+        // Only a hold that can still be proven may be tried again.
+        return match live.prove().await {
+            Ok(_) if live.stopped.is_some() => Finished::Again(live, error),
+            Ok(_) | Err(_) => Finished::Lapsed(error),
+        };
+    }
+    let Some(stopped) = live.stopped.take() else {
+        return Finished::Lapsed(Error::failed("backup mode was not stopped"));
+    };
+    let evidence = evidence(&live, &stopped);
+    let outputs = outputs(&live, &stopped);
+    let Live { session, limits, slot, target, server, arguments, within, observed, confirmed, exact, .. } =
+        *live;
+    drop_slot(&session, &slot, limits.answer()).await;
+    session.close().await;
+    let released = Instant::now();
+    let froze = exact.as_ref().map(|exact| exact.froze);
+    let mut facts = Vec::new();
+    if confirmed {
+        facts.extend(observed.canary);
+        facts.extend(match (arguments.facts, exact) {
+            (Mode::None, _) => Vec::new(),
+            (Mode::Exact, Some(exact)) => exact.count(within).await,
+            (Mode::Bounded | Mode::Exact, _) => {
+                bounded(&target, &server, observed.before, arguments.tables, within).await
+            }
+        });
+    }
+    Finished::Done(Box::new(Receipt { evidence, outputs, facts, released, froze }))
+}
+
+/// Everything that needs the session: each part is done once, however often the release is tried.
+async fn gather(live: &mut Live) -> Result<()> {
+    if live.stopped.is_none() {
+        live.limits.limit_statements(&live.session, STOP).await?;
+        live.stopped = Some(stop(live).await?);
+        live.limits.limit_statements(&live.session, live.limits.statement).await?;
+    }
+    let Some(stopped) = live.stopped.clone() else { return Ok(()) };
+    if !live.confirmed {
+        return Ok(());
+    }
+    if live.arguments.facts == Mode::Exact && live.exact.is_none() {
+        let taking = exact::take(&live.target, &live.server, live.arguments.tables);
+        match live.renewing(live.limits.idle / 3, taking).await? {
+            Ok(exact) => live.exact = Some(exact),
+            // The backup is whole without them, and each fact says how far it reaches.
+            Err(error) => tracing::warn!(error = error.chain(), "facts are not exact"),
+        }
+    }
+    if live.copied.is_none() {
+        let end = live.exact.as_ref().map_or(stopped.stop, |exact| exact.end.max(stopped.stop));
+        let span = Span { start: live.start, end, timeline: stopped.timeline, segment: live.server.segment };
+        let directory = live.scratch.join(format!("wal-{}", live.slot));
+        make(&directory).await?;
+        wal::copy(&live.session, live.limits.answer(), &span, &directory).await?;
+        live.copied = Some(directory);
+    }
+    Ok(())
+}
+
+async fn stop(live: &Live) -> Result<Stopped> {
+    let (_, function) = backup_functions(live.server.version.major);
+    let name = function.split('(').next().unwrap_or(function);
+    let more = if live.server.version.major >= 15 { "" } else { ", false" };
+    let sql = format!("SELECT lsn::text, labelfile, coalesce(spcmapfile, '') FROM {name}(false{more})");
+    let within = STOP + live.limits.network;
+    let row = live.session.one(within, "stop backup mode", &sql, &[]).await?;
+    let stop: Lsn = column::<String>(&row, 0)?.parse()?;
+    let label: String = column(&row, 1)?;
+    let started = label_line(&label, "START WAL LOCATION: ").and_then(|line| line.split(' ').next());
+    if started.map(str::parse::<Lsn>).transpose()? != Some(live.start) || stop < live.start {
+        return Err(Error::failed(format!("the backup label does not tell of the start at {}", live.start)));
+    }
+    let timeline = label_line(&label, "START TIMELINE: ").and_then(|line| line.parse().ok());
+    let timeline = timeline.ok_or_else(|| Error::failed("the backup label names no timeline"))?;
+    Ok(Stopped { stop, tablespace_map: column(&row, 2)?, label, timeline })
+}
+
+fn label_line<'label>(label: &'label str, start: &str) -> Option<&'label str> {
+    label.lines().find_map(|line| line.strip_prefix(start))
+}
+
+/// Makes a fresh directory that only we may read.
+async fn make(directory: &PathBuf) -> Result<()> {
+    let made = async {
+        tokio::fs::create_dir_all(directory).await?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        tokio::fs::set_permissions(directory, private).await
+    };
+    made.await.map_err(|cause: std::io::Error| {
+        Error::failed(format!("the directory {} cannot be made", directory.display()))
+            .remedy("Free space there, or let the run use another scratch directory.")
+            .because(cause)
+    })
+}
+
+/// Closing the session drops the slot too; doing it first means that it is gone when the release is done.
+async fn drop_slot(session: &Session, slot: &str, within: Duration) {
+    let sql = "SELECT pg_drop_replication_slot($1::name)";
+    if let Err(error) = session.rows(within, "drop the slot", sql, &[(&slot, Type::TEXT)]).await {
+        tracing::debug!(error = error.chain(), "the slot goes with its session");
+    }
+}
+
+fn evidence(live: &Live, stopped: &Stopped) -> Evidence {
+    Evidence::of("stopLsn", stopped.stop.to_string())
+        .and("startLsn", live.start.to_string())
+        .and("timeline", stopped.timeline)
+        .and("walEnd", live.exact.as_ref().map_or(stopped.stop, |exact| exact.end).to_string())
+        .and("role", live.server.role_name())
+}
+
+fn outputs(live: &Live, stopped: &Stopped) -> Outputs {
+    let restore_point = live.exact.as_ref().map_or("", |exact| exact.name.as_str());
+    let mut outputs = Outputs::from([
+        ("label".into(), json!(stopped.label)),
+        ("tablespaceMap".into(), json!(stopped.tablespace_map)),
+        ("startLsn".into(), json!(live.start.to_string())),
+        ("stopLsn".into(), json!(stopped.stop.to_string())),
+        ("timeline".into(), json!(stopped.timeline)),
+        ("restorePoint".into(), json!(restore_point)),
+    ]);
+    if let Some(directory) = &live.copied {
+        outputs.insert("wal".into(), json!({ "directory": directory }));
+    }
+    outputs
+}
+
+/// The second count, and the facts between the two. A count that fails costs facts, not the backup.
+async fn bounded(
+    target: &super::settings::Target,
+    server: &Server,
+    before: Option<Counts>,
+    tables: u32,
+    within: Duration,
+) -> Vec<Fact> {
+    let counting = async {
+        let session = Session::to(target).await?;
+        server.expect_same(&Server::of(&session).await?, session.place())?;
+        let after = Counts::of(&session, tables, within).await?;
+        session.close().await;
+        Ok::<_, Error>(after)
+    };
+    match counting.await {
+        Ok(after) => facts::between(before, after),
+        Err(error) => {
+            tracing::warn!(error = error.chain(), "rows could not be counted after the cut");
+            before.map(facts::without_bound).unwrap_or_default()
+        }
+    }
+}

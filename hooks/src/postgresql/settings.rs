@@ -1,0 +1,209 @@
+//! The settings of a connection: what a blueprint writes under `connections:`.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use standstill_core::{
+    Error, Result,
+    hook::{Connection, HookContext},
+    secret::Secret,
+};
+
+use super::connect::Purpose;
+
+/// How far TLS is asked for, in libpq's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS where the server has it, without looking at its certificate.
+    #[default]
+    Prefer,
+    /// TLS or nothing; the certificate is looked at only if `sslRootCert` is given.
+    Require,
+    /// The certificate must come from `sslRootCert`.
+    VerifyCa,
+    /// As verify-ca, and it must be for the host that was asked for.
+    VerifyFull,
+}
+
+fn local() -> String {
+    "localhost".into()
+}
+
+fn usual_port() -> u16 {
+    5432
+}
+
+fn postgres() -> String {
+    "postgres".into()
+}
+
+/// The settings that are not secret. The password is beside them: it never enters this type.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Settings {
+    /// Host name or address; a path is the directory of a Unix socket.
+    #[serde(default = "local")]
+    pub host: String,
+    /// TCP port, or the number in the socket's name.
+    #[serde(default = "usual_port")]
+    pub port: u16,
+    /// The role to log in as.
+    #[serde(default = "postgres")]
+    pub user: String,
+    /// The database to connect to.
+    #[serde(default = "postgres")]
+    pub database: String,
+    /// How far TLS is asked for, as libpq means it.
+    #[serde(default)]
+    pub sslmode: SslMode,
+    /// A PEM file with the certificates that the server's must come from.
+    #[serde(default)]
+    pub ssl_root_cert: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The JSON Schema of a connection, with the password marked as secret.
+    pub fn schema() -> Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        schema["properties"]["password"] = json!({
+            "description": "The role's password.",
+            "type": "string",
+            "x-secret": true,
+        });
+        schema
+    }
+}
+
+/// Where to connect, as whom, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// The settings; for a service its address has taken the place of the blueprint's.
+    pub settings: Settings,
+    /// The role's password.
+    pub password: Option<Secret>,
+    /// The address to dial where it is not the host itself (a forward from a laptop).
+    pub dialled: Option<(String, u16)>,
+    /// What the server shows as `application_name`.
+    pub application_name: String,
+    /// The run, which the server is told so that a pooler in between is noticed.
+    pub run: String,
+}
+
+impl Target {
+    /// The server that a step means: the service if it names one, else its connection.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when the settings do not fit their schema.
+    pub async fn of(context: &HookContext, purpose: &Purpose<'_>) -> Result<Self> {
+        let mut target = match &context.service {
+            Some(endpoint) => {
+                let mut settings = match &context.connection {
+                    Some(connection) => read(connection)?,
+                    None => read(&Connection::default())?,
+                };
+                settings.port = endpoint.port;
+                settings.host = match &endpoint.socket_dir {
+                    Some(directory) => directory.display().to_string(),
+                    None => endpoint.host.clone(),
+                };
+                settings.sslmode = SslMode::Disable;
+                settings.ssl_root_cert = None;
+                Self {
+                    settings,
+                    password: None,
+                    dialled: None,
+                    application_name: String::new(),
+                    run: String::new(),
+                }
+            }
+            None => Self::of_connection(context).await?,
+        };
+        target.application_name = purpose.application_name(&context.run);
+        target.run = context.run.as_str().into();
+        Ok(target)
+    }
+
+    async fn of_connection(context: &HookContext) -> Result<Self> {
+        let connection = context.connection()?;
+        let settings = read(connection)?;
+        let dialled = if settings.host.starts_with('/') {
+            None
+        } else {
+            Some(context.runtime.dial(&settings.host, settings.port).await?)
+        };
+        let password = connection.secrets.get("password").cloned();
+        Ok(Self { settings, password, dialled, application_name: String::new(), run: String::new() })
+    }
+
+    /// The same server, another database.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Self {
+        let mut target = self.clone();
+        target.settings.database = name.into();
+        target
+    }
+
+    /// The directory of a Unix socket, if that is what the host is.
+    pub fn socket_directory(&self) -> Option<&Path> {
+        self.settings.host.starts_with('/').then(|| Path::new(&self.settings.host))
+    }
+
+    /// The server for messages: `localhost:5432`, or the socket's path.
+    pub fn place(&self) -> String {
+        let Settings { host, port, .. } = &self.settings;
+        if host.starts_with('/') {
+            format!("{}/.s.PGSQL.{port}", host.trim_end_matches('/'))
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+}
+
+fn read(connection: &Connection) -> Result<Settings> {
+    let settings: Settings =
+        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
+            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
+                .remedy("Compare them with the settings of the postgresql hook: host, port, user, database, sslmode, sslRootCert, password.")
+                .because(cause)
+        })?;
+    if settings.host.is_empty() {
+        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
+            .remedy("Give a host name, an address, or the directory of the server's Unix socket."));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(value: Value) -> Result<Settings> {
+        let settings = value.as_object().cloned().unwrap_or_default();
+        read(&Connection { name: "db".into(), settings, ..Connection::default() })
+    }
+
+    #[test]
+    fn a_connection_needs_no_setting_at_all() {
+        let settings = settings(json!({})).unwrap();
+        assert_eq!((settings.host.as_str(), settings.port), ("localhost", 5432));
+        assert_eq!((settings.user.as_str(), settings.database.as_str()), ("postgres", "postgres"));
+        assert_eq!(settings.sslmode, SslMode::Prefer);
+    }
+
+    #[test]
+    fn a_setting_that_nobody_knows_is_refused_by_name() {
+        let error = settings(json!({"hots": "db"})).unwrap_err();
+        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
+    }
+
+    #[test]
+    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
+        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
+        assert!(settings(json!({"password": "plain"})).is_err());
+    }
+}
