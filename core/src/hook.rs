@@ -331,6 +331,12 @@ pub trait Hook: Send + Sync {
     /// [`crate::ErrorKind::Input`] when nobody answers, the password is wrong or the place is not a database.
     async fn probe(&self, context: &HookContext) -> Result<Probe>;
 
+    /// Like [`Hook::probe`], for a step with these arguments (`with`, rendered): a database without a server may need
+    /// them to know which file it is.
+    async fn probe_for(&self, context: &HookContext, _arguments: &Value) -> Result<Probe> {
+        self.probe(context).await
+    }
+
     /// Takes a lock in the server itself, so that runs on other hosts are kept out too; `None` where the
     /// database has none. The lock ends with its session.
     ///

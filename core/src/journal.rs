@@ -57,9 +57,11 @@ pub enum Undo {
     Runtime {
         /// What `dispose` needs.
         record: Value,
-        /// The secret environment variables that it needs, by name.
+        /// The secret environment variables that it needs: names, and the parameters that hold their values.
         secrets: BTreeMap<String, String>,
     },
+    /// By removing the artifacts of this run that no recovery point names.
+    Strays,
 }
 
 /// What happened in a run.
@@ -81,6 +83,8 @@ pub enum Event {
         identity: Option<String>,
         /// The database's version.
         version: Option<Version>,
+        /// Its role, in the hook's words.
+        role: Option<String>,
     },
     /// An effect is about to happen; it has this undo.
     Intent {
@@ -88,6 +92,8 @@ pub enum Event {
         step: String,
         /// How to undo it.
         undo: Undo,
+        /// Whether a run that succeeds keeps it: a restored volume, stored artifacts.
+        keep: bool,
     },
     /// A step is done; for a hold: it was acquired.
     Done {
@@ -122,6 +128,13 @@ pub enum Event {
         step: String,
         /// The proof.
         evidence: Evidence,
+    },
+    /// A hold could not be proven, and the blueprint accepts a crash-consistent recovery point.
+    Unproven {
+        /// The step that acquired it.
+        step: String,
+        /// Why not.
+        error: Failure,
     },
     /// A hold was let go.
     Released {

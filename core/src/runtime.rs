@@ -358,6 +358,13 @@ pub trait Runtime: Send + Sync {
     /// Chooses a place for a scratch volume, on the file system of `like` where that has room; touches nothing.
     async fn scratch_volume_intent(&self, name: &str, like: Option<&Path>, run: &RunId) -> Result<ScratchIntent>;
 
+    /// Chooses to restore into a directory of the user's: it must be absent or empty. Touches nothing. Disposing of
+    /// it empties it again (and removes it, if it was absent), for a restore that did not finish.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`] when it is not empty.
+    async fn destination_intent(&self, path: &Path, run: &RunId) -> Result<ScratchIntent>;
+
     /// Makes a directory that was intended; its owner is that of `like`, if given.
     async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()>;
 

@@ -1,0 +1,66 @@
+//! How long things may take.
+
+use std::time::Duration;
+
+use crate::{
+    Result,
+    language::{Action, Scope, StepKind, Template, render_text},
+    units::parse_duration,
+};
+
+/// The ceilings of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For the time that writes wait.
+    pub max_freeze: Duration,
+    /// For holds that block no writes.
+    pub max_hold: Duration,
+    /// How long a hold may outlive the runner.
+    pub lease: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_freeze: Duration::from_secs(30),
+            max_hold: Duration::from_hours(6),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    /// The ceilings that an action declares, defaults for the rest.
+    pub(super) fn of(action: &Action, scope: &Scope) -> Result<Self> {
+        let default = Self::default();
+        let read = |template: &Option<Template>, default| duration(template.as_ref(), default, scope);
+        Ok(Self {
+            max_freeze: read(&action.max_freeze, default.max_freeze)?,
+            max_hold: read(&action.max_hold, default.max_hold)?,
+            lease: read(&action.lease, default.lease)?.max(Duration::from_secs(1)),
+        })
+    }
+}
+
+/// Renders a duration, or takes the default.
+pub(crate) fn duration(template: Option<&Template>, default: Duration, scope: &Scope) -> Result<Duration> {
+    match template {
+        None => Ok(default),
+        Some(template) => parse_duration(&render_text(template, scope)?),
+    }
+}
+
+/// How long a step may take when its author says nothing.
+pub(super) const fn step_timeout(kind: &StepKind<'_>) -> Duration {
+    match kind {
+        StepKind::Check(_) => Duration::from_secs(10),
+        StepKind::Hook(_) | StepKind::Query(_) | StepKind::Pair(_) | StepKind::Session(_) => Duration::from_mins(10),
+        StepKind::Service(_) | StepKind::Wait(_) => Duration::from_mins(5),
+        StepKind::Exec(_) => Duration::from_hours(1),
+        StepKind::Snapshot(_)
+        | StepKind::Volume(_)
+        | StepKind::Files(_)
+        | StepKind::Stream(_)
+        | StepKind::Action(_) => Duration::from_hours(24),
+    }
+}

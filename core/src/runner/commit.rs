@@ -1,0 +1,122 @@
+//! The commit: one write, last, made of nothing less than the proof.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    COMMIT,
+    proof::Proof,
+    world::{World, locked},
+};
+use crate::{
+    Error, Result,
+    journal::{Event, Failure},
+    language::Blueprint,
+    point::{Fact, Freeze, Outputs, RecoveryPoint, RunId, StoredArtifact},
+    units::milliseconds,
+};
+
+/// Builds the recovery point and commits it.
+pub(super) async fn commit(world: &Arc<World>) -> Result<RunId> {
+    let point = point(world)?;
+    if point.artifacts.is_empty() {
+        return Err(Error::failed("nothing was stored, so there is nothing to commit")
+            .remedy("Add a `volume`, `files` or `stream` step that stores something."));
+    }
+    if world.target().locks.iter().any(|lock| !lock.is_held()) {
+        return Err(Error::failed("the lock on the target was lost, so another run may have worked on it")
+            .remedy("Run the backup again."));
+    }
+    world.ledger.record(Event::Committing).await?;
+    world.repository()?.commit(&point).await?;
+    Ok(point.id)
+}
+
+/// Whether the recovery point of this run is in the repository.
+pub(super) async fn is_there(world: &World) -> bool {
+    let Ok(repository) = world.repository() else { return false };
+    match repository.points().await {
+        Ok(points) => points.iter().any(|listed| listed.point.id == world.run),
+        Err(error) => {
+            tracing::warn!("whether the commit was reached cannot be seen: {}", error.chain());
+            false
+        }
+    }
+}
+
+/// Says whether a commit that the journal does not know the end of was reached.
+pub(super) async fn settle(world: &World) {
+    if is_there(world).await {
+        world.ledger.note(Event::Committed { point: world.run.clone() });
+    } else {
+        let error = Failure::from(&Error::failed("the run ended before its commit"));
+        world.ledger.note(Event::Failed { step: COMMIT.to_owned(), error });
+    }
+}
+
+/// The recovery point that this run has earned.
+fn point(world: &World) -> Result<RecoveryPoint> {
+    let proof = Proof::of(world)?;
+    let plan = &world.plan;
+    let target = world.target();
+    let gathered = Gathered::of(world);
+    let meter = locked(&world.meter);
+    let freeze = Freeze {
+        milliseconds: milliseconds(meter.freeze()),
+        maximum_milliseconds: milliseconds(plan.limits.max_freeze),
+    };
+    Ok(RecoveryPoint {
+        id: world.run.clone(),
+        name: plan.request.application.clone(),
+        blueprint: plan.blueprint.metadata.name.clone(),
+        blueprint_digest: Blueprint::digest(&plan.request.blueprint_text),
+        blueprint_text: plan.request.blueprint_text.clone(),
+        parameters: plan.request.parameters.clone(),
+        cut_at: meter.cut_at.ok_or_else(|| Error::failed("the run has no cut"))?,
+        started_at: meter.started_at,
+        consistency: proof.consistency,
+        freeze,
+        holds: proof.holds,
+        outputs: gathered.recorded,
+        artifacts: gathered.artifacts,
+        facts: gathered.facts,
+        version: target.probe.as_ref().map(|probe| probe.version.clone()),
+        identity: target.probe.as_ref().map(|probe| probe.identity.clone()),
+        standstill: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// What the steps of a run left.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) recorded: BTreeMap<String, Outputs>,
+    pub(super) artifacts: Vec<StoredArtifact>,
+    pub(super) facts: Vec<Fact>,
+}
+
+impl Gathered {
+    /// Gathers from everything that happened.
+    pub(super) fn of(world: &World) -> Self {
+        let mut gathered = Self::default();
+        for event in world.ledger.events() {
+            match event {
+                Event::Done { step, outputs, facts, artifacts, .. } => {
+                    gathered.artifacts.extend(artifacts);
+                    gathered.take(world, &step, outputs, facts);
+                }
+                Event::Released { step, outputs, facts, .. } => gathered.take(world, &step, outputs, facts),
+                _ => {}
+            }
+        }
+        gathered
+    }
+
+    fn take(&mut self, world: &World, step: &str, outputs: Outputs, facts: Vec<Fact>) {
+        self.facts.extend(facts);
+        let Some(step) = world.plan.step(step) else { return };
+        let wanted = outputs.into_iter().filter(|(name, _)| step.step.record.contains(name));
+        let wanted: Outputs = wanted.collect();
+        if !wanted.is_empty() {
+            self.recorded.entry(step.label().to_owned()).or_default().extend(wanted);
+        }
+    }
+}

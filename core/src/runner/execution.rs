@@ -1,0 +1,405 @@
+//! The shell around the machine: performs what is next, and notes what happened.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    COMMIT, RunReport, TARGET, commit,
+    holds::{HoldThread, LiveHold},
+    ledger::Ledger,
+    machine::{Next, next},
+    meter::Meter,
+    report::report,
+    scope::{as_seen_by, scope_of},
+    steps::{self, Performed},
+    target::{self, Target},
+    world::{Host, StepContext, World, locked},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    hook::{Moment, Undone},
+    journal::{Event, Failure, Journal, Undo},
+    language::{OnQuiesceFailure, Phase},
+    plan::Plan,
+    point::RunId,
+    secret::Secret,
+    units::show_duration,
+};
+
+/// How long letting go of a hold is tried before a person must do it.
+const RELEASE_DEADLINE: Duration = Duration::from_mins(2);
+/// How long the journal may take for its last lines.
+const FLUSH: Duration = Duration::from_secs(5);
+/// How long steps that were abandoned may take to end before what they left is removed.
+const ABANDONED: Duration = Duration::from_secs(30);
+
+/// Runs an action from its beginning to its end.
+///
+/// # Guarantees
+/// Whatever happens — an error, `cancel`, a ceiling — every hold that was attempted is let go before this returns, or
+/// the report says [`ErrorKind::StillHeld`].
+///
+/// # Cancellation
+/// By `cancel`. Dropping the future instead is like a crash: holds end within their lease, and `recover` cleans up.
+///
+/// # Errors
+/// Only when the journal cannot be begun; everything later is in the report.
+pub async fn run(host: Host, plan: Plan, run: RunId, cancel: CancellationToken) -> Result<RunReport> {
+    let journal = host.journals.create(&run).await?;
+    let started = Event::Started {
+        run: run.clone(),
+        request: Box::new(plan.request.clone()),
+        standstill: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let world = world(host, plan, run, journal, Vec::new())?;
+    world.ledger.record(started).await?;
+    let recovered = finish(&world, cancel).await;
+    report(&world, recovered).await
+}
+
+/// A world over a journal.
+pub(super) fn world(
+    host: Host,
+    plan: Plan,
+    run: RunId,
+    journal: Box<dyn Journal>,
+    events: Vec<Event>,
+) -> Result<Arc<World>> {
+    let ledger = Ledger::new(journal, events, Arc::clone(&host.observer));
+    Ok(Arc::new(World {
+        meter: Mutex::new(Meter::new(plan.limits)),
+        plan: Arc::new(plan),
+        host,
+        run,
+        ledger,
+        thread: HoldThread::start()?,
+        target: Mutex::new(Arc::new(Target::default())),
+        holds: Mutex::new(BTreeMap::new()),
+        services: Mutex::new(BTreeMap::new()),
+        captures: Mutex::new(BTreeMap::new()),
+    }))
+}
+
+/// What the loop undid, for people: the step, and what was found.
+pub(super) type UndoneSteps = Vec<(String, Undone)>;
+
+/// Does what is next until nothing is.
+pub(super) async fn finish(world: &Arc<World>, cancel: CancellationToken) -> UndoneSteps {
+    let outline = world.plan.outline();
+    let mut execution = Execution { world, cancel, abandoned: Vec::new(), undone: Vec::new() };
+    loop {
+        let events = world.ledger.events();
+        match next(&outline, &events) {
+            Next::Done => return execution.undone,
+            Next::Target => execution.target().await,
+            Next::Perform(steps) => execution.perform(&steps).await,
+            Next::Cut => {
+                locked(&world.meter).cut_at = Some(jiff::Timestamp::now());
+                world.ledger.note(Event::Cut);
+            }
+            Next::Confirm(step) => execution.confirm(step).await,
+            Next::Release(step) => execution.release(step).await,
+            Next::Commit => execution.commit().await,
+            Next::Settle => commit::settle(world).await,
+            Next::Dispose(step) => execution.dispose(step).await,
+            Next::Finish { success } => {
+                execution.stop_services().await;
+                world.ledger.flush(Event::Finished { success }, FLUSH).await;
+            }
+        }
+    }
+}
+
+struct Execution<'a> {
+    world: &'a Arc<World>,
+    cancel: CancellationToken,
+    abandoned: Vec<JoinHandle<()>>,
+    undone: UndoneSteps,
+}
+
+impl Execution<'_> {
+    fn failed(&self, step: &str, error: &Error) {
+        self.world.ledger.note(Event::Failed { step: step.to_owned(), error: Failure::from(error) });
+    }
+
+    async fn target(&mut self) {
+        let found = tokio::select! {
+            found = target::find(self.world) => found,
+            () = self.cancel.cancelled() => Err(cancelled()),
+        };
+        if let Err(error) = found {
+            self.failed(TARGET, &error);
+        }
+    }
+
+    /// Does steps at the same time. A signal, a ceiling or a lapsed hold ends the wait for them at once: letting go
+    /// comes first.
+    async fn perform(&mut self, ids: &[&str]) {
+        let scope = scope_of(self.world);
+        let token = CancellationToken::new();
+        let started = Moment::now();
+        let mut tasks = Vec::new();
+        let mut phase = None;
+        for step in ids.iter().filter_map(|id| self.world.plan.step(id)) {
+            phase = Some(step.phase);
+            let context = StepContext {
+                world: Arc::clone(self.world),
+                scope: Arc::new(as_seen_by(&scope, &step.volumes)),
+                step: Arc::new(step.clone()),
+                cancel: token.clone(),
+            };
+            tasks.push(tokio::spawn(perform_and_note(context)));
+        }
+        // What recovers and cleans up is not ended by what ended the run; its own timeouts bound it.
+        let ends_early = !matches!(phase, Some(Phase::Recover | Phase::Cleanup));
+        for task in &mut tasks {
+            let interrupted = tokio::select! {
+                _ = &mut *task => None,
+                error = self.interrupted(), if ends_early => Some(error),
+            };
+            if let Some(error) = interrupted {
+                token.cancel();
+                self.world.ledger.note(Event::Stopped { error: Failure::from(&error) });
+                self.abandoned.extend(tasks);
+                break;
+            }
+        }
+        if let Some(phase) = phase {
+            locked(&self.world.meter).phase(phase, started);
+        }
+    }
+
+    /// Waits until something ends the run early.
+    async fn interrupted(&self) -> Error {
+        let ceiling = locked(&self.world.meter).ceiling();
+        let at_ceiling = async {
+            match ceiling {
+                Some((instant, name, limit)) => {
+                    tokio::time::sleep_until(instant.into()).await;
+                    Error::failed(format!("{name} was reached: the hold was on for {}", show_duration(limit)))
+                        .remedy(format!("Find out what took so long, or set `{name}` higher."))
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let holds: Vec<Arc<LiveHold>> = locked(&self.world.holds).values().cloned().collect();
+        let lapses = async {
+            let mut lapses: tokio::task::JoinSet<()> = tokio::task::JoinSet::new();
+            for hold in holds {
+                let lapsed = hold.lapsed.clone();
+                lapses.spawn(async move { lapsed.cancelled().await });
+            }
+            if lapses.join_next().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            error = at_ceiling => error,
+            () = lapses => Error::lapsed("a hold lapsed while the volume was being captured")
+                .remedy("Run the backup again; the log says why the hold could not be renewed."),
+            () = self.cancel.cancelled() => cancelled(),
+        }
+    }
+
+    /// How long one call to a hold may take: writes may wait for it.
+    fn hold_deadline(&self, step: &str) -> Duration {
+        let blocks = self.world.plan.step(step).and_then(|step| step.hold).is_some_and(|hold| hold.blocks_writes);
+        if blocks { self.world.plan.limits.lease } else { Duration::from_mins(30) }
+    }
+
+    async fn confirm(&mut self, step: &str) {
+        let live = locked(&self.world.holds).get(step).cloned();
+        let deadline = self.hold_deadline(step);
+        let confirmed = match live {
+            Some(live) => tokio::select! {
+                confirmed = self.world.thread.confirm(&live, deadline) => confirmed,
+                () = self.cancel.cancelled() => Err(cancelled()),
+            },
+            None => Err(Error::lapsed("the hold is not on")),
+        };
+        let step = step.to_owned();
+        match confirmed {
+            Ok(evidence) => self.world.ledger.note(Event::Confirmed { step, evidence }),
+            Err(error)
+                if self.world.plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent
+                    && error.kind() != ErrorKind::Cancelled =>
+            {
+                self.world.ledger.note(Event::Unproven { step, error: Failure::from(&error) });
+            }
+            Err(error) => self.failed(&step, &error),
+        }
+    }
+
+    /// Lets a hold go: by its own release, again and again; then by its undo.
+    async fn release(&mut self, step: &str) {
+        let started = Moment::now();
+        let deadline = started.instant + RELEASE_DEADLINE;
+        let mut pause = Duration::from_millis(100);
+        let outcome = loop {
+            let error = match self.try_release(step).await {
+                Ok(event) => break event,
+                Err(error) => error,
+            };
+            if Instant::now() + pause >= deadline {
+                let error = Failure::from(&error.of_kind(ErrorKind::StillHeld));
+                break Event::StillHeld { step: step.to_owned(), error };
+            }
+            tracing::error!("{step} could not be let go, trying again: {}", error.chain());
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        };
+        locked(&self.world.holds).remove(step);
+        locked(&self.world.meter).phase(Phase::Recover, started);
+        self.world.ledger.note(outcome);
+    }
+
+    async fn try_release(&mut self, step: &str) -> Result<Event> {
+        let live = locked(&self.world.holds).get(step).cloned();
+        let released = |evidence, outputs, facts| Event::Released { step: step.to_owned(), evidence, outputs, facts };
+        if let Some(live) = live {
+            match self.world.thread.release(&live, self.hold_deadline(step)).await {
+                Ok(receipt) => {
+                    let mut meter = locked(&self.world.meter);
+                    meter.released(step, receipt.released);
+                    if let Some(froze) = receipt.froze {
+                        meter.froze(froze);
+                    }
+                    return Ok(released(Some(receipt.evidence), receipt.outputs, receipt.facts));
+                }
+                Err(error) if error.kind() == ErrorKind::HoldLapsed => self.lapsed(step, &error),
+                Err(error) => tracing::error!("{step}: {}", error.chain()),
+            }
+        }
+        let undone = undo(self.world, step).await?;
+        locked(&self.world.meter).released(step, Instant::now());
+        self.undone.push((step.to_owned(), undone));
+        // A hold that its own release could not let go proves nothing.
+        let event = released(None, BTreeMap::new(), Vec::new());
+        self.lapsed(step, &Error::lapsed(format!("{step} was let go without its proof")));
+        Ok(event)
+    }
+
+    /// Notes that a hold proves nothing, unless the run fails anyway or accepts that.
+    fn lapsed(&self, step: &str, error: &Error) {
+        let noted = |event: &Event| match event {
+            Event::Failed { step: failed, .. } | Event::Unproven { step: failed, .. } => failed == step,
+            Event::Stopped { .. } | Event::TakenOver => true,
+            _ => false,
+        };
+        if self.world.ledger.events().iter().any(noted) {
+            return;
+        }
+        if self.world.plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent {
+            let error = Failure::from(error);
+            self.world.ledger.note(Event::Unproven { step: step.to_owned(), error });
+        } else {
+            self.failed(step, error);
+        }
+    }
+
+    async fn commit(&mut self) {
+        let committed = tokio::select! {
+            committed = commit::commit(self.world) => committed,
+            () = self.cancel.cancelled() => Err(cancelled()),
+        };
+        match committed {
+            Ok(point) => self.world.ledger.note(Event::Committed { point }),
+            Err(error) => {
+                // The write may have been reached before the error: what is there decides.
+                if commit::is_there(self.world).await {
+                    self.world.ledger.note(Event::Committed { point: self.world.run.clone() });
+                } else {
+                    self.failed(COMMIT, &error);
+                }
+            }
+        }
+    }
+
+    async fn dispose(&mut self, step: &str) {
+        self.stop_services().await;
+        let deadline = tokio::time::Instant::now() + ABANDONED;
+        for task in self.abandoned.drain(..) {
+            if tokio::time::timeout_at(deadline, task).await.is_err() {
+                tracing::warn!("a step that was ended goes on; what it leaves is removed by the next run");
+            }
+        }
+        let step = step.to_owned();
+        match undo(self.world, &step).await {
+            Ok(undone) => {
+                self.undone.push((step.clone(), undone));
+                self.world.ledger.note(Event::Disposed { step });
+            }
+            Err(error) => self.world.ledger.note(Event::LeftBehind { step, error: Failure::from(&error) }),
+        }
+    }
+
+    async fn stop_services(&self) {
+        let services: Vec<_> = std::mem::take(&mut *locked(&self.world.services)).into_iter().collect();
+        for (name, running) in services.into_iter().rev() {
+            if let Err(error) = running.service.stop().await {
+                tracing::warn!("the service {name} could not be ended: {}", error.chain());
+            }
+        }
+    }
+}
+
+fn cancelled() -> Error {
+    Error::cancelled("the run was cancelled").remedy("Nothing is held. Start it again when you like.")
+}
+
+/// Does a step and notes how it ended, also when nobody waits for it any more.
+async fn perform_and_note(context: StepContext) {
+    let step = context.step.id.clone();
+    let ledger = Arc::clone(&context.world.ledger);
+    ledger.note(match steps::perform(context).await {
+        Ok(Performed { outputs, facts, checks, artifacts }) => {
+            Event::Done { step, outputs, facts, checks, artifacts }
+        }
+        Err(error) => Event::Failed { step, error: Failure::from(&error) },
+    });
+}
+
+/// Undoes what a step intended, from its record alone.
+pub(super) async fn undo(world: &Arc<World>, step: &str) -> Result<Undone> {
+    let events = world.ledger.events();
+    let intent = events.iter().find_map(|event| match event {
+        Event::Intent { step: intended, undo, .. } if intended == step => Some(undo.clone()),
+        _ => None,
+    });
+    match intent {
+        None => Ok(Undone::AlreadyGone),
+        Some(Undo::Strays) => {
+            let repository = world.repository()?;
+            let removed = repository.discard_strays(Some(&world.run)).await?;
+            Ok(if removed > 0 { Undone::LetGo } else { Undone::AlreadyGone })
+        }
+        Some(Undo::Runtime { record, secrets }) => {
+            let target = world.target();
+            let secrets: BTreeMap<String, Secret> = secrets
+                .iter()
+                .filter_map(|(name, parameter)| Some((name.clone(), target.secrets.get(parameter)?.clone())))
+                .collect();
+            world.host.runtime.dispose(&record, &secrets).await
+        }
+        Some(Undo::Hold { hook, connection, volume, record }) => {
+            let planned = world.plan.step(step).cloned();
+            let planned = planned.ok_or_else(|| Error::failed(format!("{step} is not in the plan")))?;
+            let context = StepContext {
+                world: Arc::clone(world),
+                scope: Arc::new(world.plan.static_scope()),
+                step: Arc::new(planned),
+                cancel: CancellationToken::new(),
+            };
+            let hook_context = context.hook_context(&hook, connection.as_deref(), volume.as_deref(), None)?;
+            let hook = world.hook(&hook)?;
+            let undoing = async move { hook.undo(&record, &hook_context).await };
+            world.thread.within(RELEASE_DEADLINE, "undoing the hold", undoing).await
+        }
+    }
+}

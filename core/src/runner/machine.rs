@@ -1,0 +1,236 @@
+//! What to do next: a pure function of the steps and of what has happened so far.
+//!
+//! ```text
+//!  going:    Target → preflight → prepare → quiesce → capture → Cut → Confirm… → Release… → recover → store → Commit
+//!  stopping:                                          Release… → (Settle) → recover
+//!  both:                                                          → cleanup → Dispose… → Finish
+//! ```
+//!
+//! A run that died is finished by the same function: whoever takes its journal over appends
+//! [`Event::TakenOver`], which makes it a stopping run.
+
+use std::collections::HashSet;
+
+use crate::{
+    journal::{Event, Undo},
+    language::Phase,
+};
+
+/// The steps of a plan, as far as the order of things depends on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// The steps, in order within each phase.
+    pub steps: Vec<StepOutline>,
+    /// Whether the action ends with the commit of a recovery point.
+    pub commits: bool,
+}
+
+/// One step, as far as the order of things depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepOutline {
+    /// Its id, unique in the plan.
+    pub id: String,
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether it acquires a hold.
+    pub hold: bool,
+    /// Whether it is a snapshot: all of them are taken together.
+    pub snapshot: bool,
+}
+
+/// What the run must do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// Find the target and lock it.
+    Target,
+    /// Do these steps, all at the same time.
+    Perform(Vec<&'a str>),
+    /// Everything is captured: note the cut.
+    Cut,
+    /// Prove that this hold spanned the cut.
+    Confirm(&'a str),
+    /// Let this hold go; repeated until it is settled.
+    Release(&'a str),
+    /// Commit the recovery point.
+    Commit,
+    /// The journal does not say whether the commit was reached: look.
+    Settle,
+    /// Dispose of the temporary thing that this step intended.
+    Dispose(&'a str),
+    /// Note the end.
+    Finish {
+        /// Whether the run did what it was asked to.
+        success: bool,
+    },
+    /// Nothing is left to do.
+    Done,
+}
+
+/// What the journal says, folded.
+#[derive(Debug, Default)]
+struct State<'a> {
+    target: bool,
+    intents: Vec<(&'a str, &'a Undo, bool)>,
+    settled_steps: HashSet<&'a str>,
+    proven: HashSet<&'a str>,
+    let_go: HashSet<&'a str>,
+    disposed: HashSet<&'a str>,
+    stopping: bool,
+    taken_over: bool,
+    cut: bool,
+    committing: bool,
+    commit_settled: bool,
+    committed: bool,
+    finished: bool,
+}
+
+impl<'a> State<'a> {
+    fn of(outline: &Outline, events: &'a [Event]) -> Self {
+        let mut state = Self::default();
+        for event in events {
+            state.take(outline, event);
+        }
+        state
+    }
+
+    fn take(&mut self, outline: &Outline, event: &'a Event) {
+        match event {
+            Event::Started { .. } => {}
+            Event::Target { .. } => self.target = true,
+            Event::Intent { step, undo, keep } => self.intents.push((step, undo, *keep)),
+            Event::Done { step, .. } => {
+                self.settled_steps.insert(step);
+            }
+            Event::Failed { step, .. } => {
+                self.settled_steps.insert(step);
+                if self.committing && step == super::COMMIT {
+                    self.commit_settled = true;
+                }
+                // What fails while cleaning up is reported, but takes nothing away from what was achieved.
+                let cleaning = outline.step(step).is_some_and(|step| step.phase == Phase::Cleanup);
+                self.stopping |= !cleaning;
+            }
+            Event::Stopped { .. } => self.stopping = true,
+            Event::TakenOver => (self.stopping, self.taken_over) = (true, true),
+            Event::Cut => self.cut = true,
+            Event::Confirmed { step, .. } | Event::Unproven { step, .. } => {
+                self.proven.insert(step);
+            }
+            Event::Released { step, .. } => {
+                self.let_go.insert(step);
+            }
+            Event::StillHeld { step, .. } => {
+                self.let_go.insert(step);
+                self.stopping = true;
+            }
+            Event::Committing => self.committing = true,
+            Event::Committed { .. } => (self.committed, self.commit_settled) = (true, true),
+            Event::Disposed { step } | Event::LeftBehind { step, .. } => {
+                self.disposed.insert(step);
+            }
+            Event::Finished { .. } => self.finished = true,
+        }
+    }
+
+    /// The last hold that was intended and not let go.
+    fn hold_on(&self, outline: &Outline) -> Option<&'a str> {
+        self.intents
+            .iter()
+            .rev()
+            .map(|(step, ..)| *step)
+            .find(|step| outline.is_hold(step) && !self.let_go.contains(step))
+    }
+
+    /// The steps of a phase that are to be done next: all snapshots together, then one at a time.
+    fn pending<'o>(&self, outline: &'o Outline, phase: Phase) -> Option<Next<'o>> {
+        let pending = |step: &&StepOutline| step.phase == phase && !self.settled_steps.contains(step.id.as_str());
+        let snapshots: Vec<&str> =
+            outline.steps.iter().filter(pending).filter(|step| step.snapshot).map(|step| step.id.as_str()).collect();
+        if !snapshots.is_empty() {
+            return Some(Next::Perform(snapshots));
+        }
+        outline.steps.iter().find(pending).map(|step| Next::Perform(vec![&step.id]))
+    }
+
+    fn going<'o>(&self, outline: &'o Outline) -> Option<Next<'o>>
+    where
+        'a: 'o,
+    {
+        if !self.target {
+            return Some(Next::Target);
+        }
+        for phase in [Phase::Preflight, Phase::Prepare, Phase::Quiesce, Phase::Capture] {
+            if let Some(next) = self.pending(outline, phase) {
+                return Some(next);
+            }
+        }
+        if outline.commits && !self.cut {
+            return Some(Next::Cut);
+        }
+        let unproven = outline.steps.iter().find(|step| step.hold && !self.proven.contains(step.id.as_str()));
+        if let Some(step) = unproven {
+            return Some(Next::Confirm(&step.id));
+        }
+        if let Some(step) = self.hold_on(outline) {
+            return Some(Next::Release(step));
+        }
+        for phase in [Phase::Recover, Phase::Store, Phase::Steps] {
+            if let Some(next) = self.pending(outline, phase) {
+                return Some(next);
+            }
+        }
+        (outline.commits && !self.committed).then_some(Next::Commit)
+    }
+
+    fn stopping<'o>(&self, outline: &'o Outline) -> Option<Next<'o>>
+    where
+        'a: 'o,
+    {
+        if let Some(step) = self.hold_on(outline) {
+            return Some(Next::Release(step));
+        }
+        if self.committing && !self.commit_settled {
+            return Some(Next::Settle);
+        }
+        let quiesced = self.intents.iter().any(|(step, ..)| outline.is_hold(step));
+        if quiesced { self.pending(outline, Phase::Recover) } else { None }
+    }
+}
+
+impl Outline {
+    fn step(&self, id: &str) -> Option<&StepOutline> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+
+    fn is_hold(&self, id: &str) -> bool {
+        self.step(id).is_some_and(|step| step.hold)
+    }
+}
+
+/// What the run must do next. Total: every journal, also a torn one, has an answer.
+pub fn next<'a>(outline: &'a Outline, events: &'a [Event]) -> Next<'a> {
+    let state = State::of(outline, events);
+    if state.finished {
+        return Next::Done;
+    }
+    let first = if state.stopping { state.stopping(outline) } else { state.going(outline) };
+    if let Some(next) = first {
+        return next;
+    }
+    // A run that never found its target has nothing to clean up but its own temporary things.
+    if state.target && let Some(next) = state.pending(outline, Phase::Cleanup) {
+        return next;
+    }
+    let success = !state.stopping || state.committed;
+    let left = state.intents.iter().rev().find(|(step, _, keep)| {
+        !outline.is_hold(step) && !state.disposed.contains(step) && !(*keep && success)
+    });
+    match left {
+        Some((step, ..)) => Next::Dispose(step),
+        None => Next::Finish { success },
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! The machine, played against every outcome: whatever happens, it ends, and nothing stays held.
+
+use std::collections::{BTreeMap, HashSet};
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    ErrorKind,
+    journal::{Failure, RunRequest},
+    point::{Evidence, RunId},
+};
+
+fn step(id: &str, phase: Phase, hold: bool, snapshot: bool) -> StepOutline {
+    StepOutline { id: id.into(), phase, hold, snapshot }
+}
+
+fn backup() -> Outline {
+    let steps = vec![
+        step("preflight[0]", Phase::Preflight, false, false),
+        step("quiesce.a", Phase::Quiesce, true, false),
+        step("quiesce.b", Phase::Quiesce, true, false),
+        step("capture.later", Phase::Capture, false, false),
+        step("capture.x", Phase::Capture, false, true),
+        step("capture.y", Phase::Capture, false, true),
+        step("recover[0]", Phase::Recover, false, false),
+        step("store[0]", Phase::Store, false, false),
+        step("cleanup[0]", Phase::Cleanup, false, false),
+    ];
+    Outline { steps, commits: true }
+}
+
+fn failure() -> Failure {
+    Failure { kind: ErrorKind::Failed, message: "it failed".into(), remedy: None }
+}
+
+fn intent(step: &str, keep: bool) -> Event {
+    let undo = Undo::Runtime { record: Value::Null, secrets: BTreeMap::new() };
+    Event::Intent { step: step.into(), undo, keep }
+}
+
+fn done(step: &str) -> Event {
+    Event::Done {
+        step: step.into(),
+        outputs: BTreeMap::new(),
+        facts: Vec::new(),
+        checks: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
+fn released(step: &str) -> Event {
+    Event::Released {
+        step: step.into(),
+        evidence: Some(Evidence::of("seen", true)),
+        outputs: BTreeMap::new(),
+        facts: Vec::new(),
+    }
+}
+
+fn failed(step: &str) -> Event {
+    Event::Failed { step: step.into(), error: failure() }
+}
+
+fn started(run: &RunId) -> Event {
+    let request = RunRequest {
+        blueprint_text: String::new(),
+        blueprint_origin: String::new(),
+        action: "backup".into(),
+        application: "app".into(),
+        parameters: serde_json::Map::new(),
+        secrets: BTreeMap::new(),
+        repository: None,
+        point: None,
+    };
+    Event::Started { run: run.clone(), request: Box::new(request), standstill: "0".into() }
+}
+
+/// Performs what is next; `fails` says whether the n-th thing that can fail does.
+fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) -> bool) -> Vec<Event> {
+    let mut turn = 0;
+    for _ in 0..200 {
+        turn += 1;
+        let bad = fails(turn);
+        let more = match next(outline, &events) {
+            Next::Done => return events,
+            Next::Target if bad => vec![intent("run.scratch", false), failed("target")],
+            Next::Target => vec![
+                intent("run.scratch", false),
+                intent("capture.x", false),
+                intent("capture.y", false),
+                intent("run.artifacts", true),
+                Event::Target { identity: None, version: None, role: None },
+            ],
+            Next::Perform(ids) => {
+                let hold = |id: &str| outline.is_hold(id);
+                let all = ids.iter().flat_map(|id| {
+                    let first = hold(id).then(|| intent(id, false));
+                    first.into_iter().chain([if bad { failed(id) } else { done(id) }])
+                });
+                all.collect()
+            }
+            Next::Cut => vec![Event::Cut],
+            Next::Confirm(id) if bad => vec![failed(id)],
+            Next::Confirm(id) => {
+                vec![Event::Confirmed { step: id.into(), evidence: Evidence::of("seen", true) }]
+            }
+            Next::Release(id) if bad => vec![Event::StillHeld { step: id.into(), error: failure() }],
+            Next::Release(id) => vec![released(id)],
+            Next::Commit if bad => vec![Event::Committing, failed("commit")],
+            Next::Commit => vec![Event::Committing, Event::Committed { point: RunId::generate() }],
+            Next::Settle => vec![failed("commit")],
+            Next::Dispose(id) if bad => vec![Event::LeftBehind { step: id.into(), error: failure() }],
+            Next::Dispose(id) => vec![Event::Disposed { step: id.into() }],
+            Next::Finish { success } => vec![Event::Finished { success }],
+        };
+        events.extend(more);
+    }
+    panic!("the machine does not end: {events:#?}");
+}
+
+/// What must be true of every run that has ended.
+fn assert_nothing_is_left(outline: &Outline, events: &[Event]) {
+    let mut open: HashSet<&str> = HashSet::new();
+    let mut kept: HashSet<&str> = HashSet::new();
+    for event in events {
+        match event {
+            Event::Intent { step, keep, .. } => {
+                open.insert(step);
+                if *keep {
+                    kept.insert(step);
+                }
+            }
+            Event::Released { step, .. }
+            | Event::StillHeld { step, .. }
+            | Event::Disposed { step }
+            | Event::LeftBehind { step, .. } => {
+                open.remove(step.as_str());
+            }
+            _ => {}
+        }
+    }
+    let success = matches!(events.last(), Some(Event::Finished { success: true }));
+    open.retain(|step| !(success && kept.contains(step)));
+    assert!(open.is_empty(), "left: {open:?} in {events:#?}");
+    let committed = events.iter().any(|event| matches!(event, Event::Committed { .. }));
+    assert_eq!(success, committed || !outline.commits, "success and commit disagree in {events:#?}");
+}
+
+#[test]
+fn a_clean_run_goes_through_its_phases_in_order_and_releases_in_reverse() {
+    let events = play(&backup(), Vec::new(), |_| false);
+    let order: Vec<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Done { step, .. } => Some(step.clone()),
+            Event::Cut => Some("cut".into()),
+            Event::Confirmed { step, .. } => Some(format!("confirm {step}")),
+            Event::Released { step, .. } => Some(format!("release {step}")),
+            Event::Committed { .. } => Some("commit".into()),
+            Event::Disposed { step } => Some(format!("dispose {step}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "preflight[0]",
+            "quiesce.a",
+            "quiesce.b",
+            "capture.x",
+            "capture.y",
+            "capture.later",
+            "cut",
+            "confirm quiesce.a",
+            "confirm quiesce.b",
+            "release quiesce.b",
+            "release quiesce.a",
+            "recover[0]",
+            "store[0]",
+            "commit",
+            "cleanup[0]",
+            "dispose capture.y",
+            "dispose capture.x",
+            "dispose run.scratch",
+        ]
+    );
+}
+
+#[test]
+fn a_run_that_dies_at_any_event_is_finished_by_whoever_takes_it_over() {
+    let clean = play(&backup(), vec![started(&RunId::generate())], |_| false);
+    for length in 1..clean.len() {
+        let mut events = clean[..length].to_vec();
+        let committed = events.iter().any(|event| matches!(event, Event::Committed { .. }));
+        events.push(Event::TakenOver);
+        let events = play(&backup(), events, |_| false);
+        assert_nothing_is_left(&backup(), &events);
+        let after = events.iter().skip(length).any(|event| matches!(event, Event::Committing));
+        assert!(!after, "a run that was taken over commits nothing new");
+        assert_eq!(committed, matches!(events.last(), Some(Event::Finished { success: true })));
+    }
+}
+
+#[test]
+fn a_failed_acquire_is_undone_too() {
+    let mut events = vec![Event::Target { identity: None, version: None, role: None }];
+    events.extend([done("preflight[0]"), intent("quiesce.a", false), failed("quiesce.a")]);
+    assert_eq!(next(&backup(), &events), Next::Release("quiesce.a"));
+}
+
+#[test]
+fn a_failed_cleanup_does_not_undo_a_commit() {
+    let outline = backup();
+    let events = play(&outline, Vec::new(), |_| false);
+    let cleanup = events.iter().position(|event| matches!(event, Event::Done { step, .. } if step == "cleanup[0]"));
+    let mut events = events[..cleanup.unwrap()].to_vec();
+    events.push(failed("cleanup[0]"));
+    let events = play(&outline, events, |_| false);
+    assert!(matches!(events.last(), Some(Event::Finished { success: true })));
+}
+
+proptest! {
+    #[test]
+    fn whatever_fails_the_machine_ends_and_nothing_stays_held(bad in proptest::collection::hash_set(1_usize..40, 0..6)) {
+        let events = play(&backup(), Vec::new(), |turn| bad.contains(&turn));
+        assert_nothing_is_left(&backup(), &events);
+    }
+
+    #[test]
+    fn a_second_death_during_the_recovery_is_recovered_too(first in 1_usize..30, second in 1_usize..10) {
+        let clean = play(&backup(), vec![started(&RunId::generate())], |_| false);
+        let mut events = clean[..first.min(clean.len() - 1)].to_vec();
+        events.push(Event::TakenOver);
+        let recovery = play(&backup(), events.clone(), |_| false);
+        let mut events = recovery[..(events.len() + second).min(recovery.len() - 1)].to_vec();
+        events.push(Event::TakenOver);
+        let events = play(&backup(), events, |_| false);
+        assert_nothing_is_left(&backup(), &events);
+    }
+}

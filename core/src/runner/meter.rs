@@ -1,0 +1,170 @@
+//! What was measured: holds, freezes and phases, by the monotonic clock.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use crate::{hook::Moment, language::Phase, plan::Limits, units::milliseconds};
+
+/// A hold, as measured.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    blocks_writes: bool,
+    since: Instant,
+    until: Option<Instant>,
+    acquired_at: Timestamp,
+    released_at: Option<Timestamp>,
+}
+
+/// A phase, as measured. `quiesce` ends with the cut; the releases belong to `recover`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measured {
+    pub(super) phase: Phase,
+    pub(super) started: Moment,
+    pub(super) ended: Instant,
+}
+
+/// The measures of a run.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limits: Limits,
+    holds: BTreeMap<String, Held>,
+    others: Duration,
+    phases: Vec<Measured>,
+    pub(super) started_at: Timestamp,
+    pub(super) cut_at: Option<Timestamp>,
+    restore_began: Option<Instant>,
+    serving: Option<Instant>,
+}
+
+impl Meter {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            holds: BTreeMap::new(),
+            others: Duration::ZERO,
+            phases: Vec::new(),
+            started_at: Timestamp::now(),
+            cut_at: None,
+            restore_began: None,
+            serving: None,
+        }
+    }
+
+    /// A hold is on.
+    pub(super) fn held(&mut self, step: &str, blocks_writes: bool, since: Instant) {
+        let acquired_at = Timestamp::now();
+        let held = Held { blocks_writes, since, until: None, acquired_at, released_at: None };
+        self.holds.insert(step.to_owned(), held);
+    }
+
+    /// A hold is off.
+    pub(super) fn released(&mut self, step: &str, until: Instant) {
+        if let Some(held) = self.holds.get_mut(step) {
+            held.until = Some(until);
+            held.released_at = Some(Timestamp::now());
+        }
+    }
+
+    /// Something that is not a hold made writes wait.
+    pub(super) fn froze(&mut self, duration: Duration) {
+        self.others += duration;
+    }
+
+    /// Data begins to come back; the first time counts.
+    pub(super) fn restoring(&mut self) {
+        self.restore_began.get_or_insert_with(Instant::now);
+    }
+
+    /// A restored server serves; the last time counts.
+    pub(super) fn served(&mut self) {
+        self.serving = Some(Instant::now());
+    }
+
+    /// From the start of the restore to a serving database, or until now where nothing serves.
+    pub(super) fn recovery_time(&self) -> Option<u64> {
+        let began = self.restore_began?;
+        Some(milliseconds(self.serving.unwrap_or_else(Instant::now).saturating_duration_since(began)))
+    }
+
+    /// A step of a phase ran in this time.
+    pub(super) fn phase(&mut self, phase: Phase, started: Moment) {
+        let ended = Instant::now();
+        match self.phases.last_mut() {
+            Some(last) if last.phase == phase => last.ended = ended,
+            _ => self.phases.push(Measured { phase, started, ended }),
+        }
+    }
+
+    /// The phases, in the order they ran.
+    pub(super) fn phases(&self) -> &[Measured] {
+        &self.phases
+    }
+
+    /// When a hold was acquired and released.
+    pub(super) fn times(&self, step: &str) -> Option<(Timestamp, Option<Timestamp>)> {
+        self.holds.get(step).map(|held| (held.acquired_at, held.released_at))
+    }
+
+    /// How long writes waited: from the first write-blocking hold to the last one's end, and what else made them wait.
+    pub(super) fn freeze(&self) -> Duration {
+        let blocking = || self.holds.values().filter(|held| held.blocks_writes);
+        let first = blocking().map(|held| held.since).min();
+        let last = blocking().map(|held| held.until.unwrap_or_else(Instant::now)).max();
+        let held = match (first, last) {
+            (Some(first), Some(last)) => last.saturating_duration_since(first),
+            _ => Duration::ZERO,
+        };
+        held + self.others
+    }
+
+    /// When the first hold that is on reaches its ceiling, and which ceiling that is.
+    pub(super) fn ceiling(&self) -> Option<(Instant, &'static str, Duration)> {
+        let on = self.holds.values().filter(|held| held.until.is_none());
+        on.map(|held| {
+            let (name, limit) = if held.blocks_writes {
+                ("maxFreeze", self.limits.max_freeze)
+            } else {
+                ("maxHold", self.limits.max_hold)
+            };
+            (held.since + limit, name, limit)
+        })
+        .min_by_key(|(instant, ..)| *instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_freeze_spans_write_blocking_holds_only() {
+        let mut meter = Meter::new(Limits::default());
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        meter.held("a", true, start);
+        meter.held("b", false, start);
+        meter.held("c", true, after(10));
+        meter.released("c", after(40));
+        meter.released("a", after(50));
+        assert_eq!(meter.freeze(), Duration::from_millis(50));
+        meter.froze(Duration::from_millis(7));
+        assert_eq!(meter.freeze(), Duration::from_millis(57));
+    }
+
+    #[test]
+    fn the_ceiling_is_that_of_the_hold_that_reaches_it_first() {
+        let mut meter = Meter::new(Limits::default());
+        assert!(meter.ceiling().is_none());
+        let start = Instant::now();
+        meter.held("long", false, start);
+        assert_eq!(meter.ceiling().unwrap().1, "maxHold");
+        meter.held("freeze", true, start);
+        assert_eq!(meter.ceiling().unwrap(), (start + Duration::from_secs(30), "maxFreeze", Duration::from_secs(30)));
+        meter.released("freeze", start);
+        assert_eq!(meter.ceiling().unwrap().1, "maxHold");
+    }
+}

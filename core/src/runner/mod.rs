@@ -1,0 +1,43 @@
+//! The runner: a pure machine inside an effectful shell.
+//!
+//! ```text
+//!          ┌──────────── events ────────────┐
+//!          ▼                                │
+//!   machine::next ──▶ execution (the shell) ──▶ ledger ──▶ journal
+//!                        │
+//!                        ├─ target   find, lock, choose how to capture
+//!                        ├─ steps/   one file for each kind of step
+//!                        ├─ holds    acquire, renew, confirm, release: on a thread of their own
+//!                        └─ proof    what may be claimed
+//! ```
+//!
+//! [`run`] is a new run; [`recover`] finishes a dead one by the same loop over the journal that was found.
+
+mod commit;
+mod execution;
+mod holds;
+mod ledger;
+mod machine;
+mod meter;
+mod proof;
+mod recover;
+mod report;
+mod scope;
+mod steps;
+mod target;
+mod world;
+
+pub use execution::run;
+pub use machine::{Next, Outline, StepOutline, next};
+pub use recover::{Recovered, recover};
+pub use report::{BackupReport, PhaseReport, ReportedError, RunReport, VerifyReport};
+pub use world::{Host, NoObserver, Observer};
+
+/// The id under which a failed commit is noted.
+pub const COMMIT: &str = "commit";
+/// The id of the run's own scratch directory.
+pub const SCRATCH: &str = "run.scratch";
+/// The id of artifacts that are not committed yet.
+pub const STRAYS: &str = "run.artifacts";
+/// The id under which a target that could not be found or locked is noted.
+pub const TARGET: &str = "target";

@@ -1,0 +1,143 @@
+//! Recovery: a dead run's journal is taken over, and finished by the same loop that would have finished the run.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    execution::{UndoneSteps, finish, world},
+    target::Target,
+    world::{Host, World, locked},
+};
+use crate::{
+    Error, Result,
+    hook::Undone,
+    journal::{Event, RunState, RunSummary},
+    plan::Plan,
+    point::RunId,
+};
+
+/// What was done about a dead run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Recovered {
+    /// The run.
+    pub run: RunId,
+    /// Its action.
+    pub action: String,
+    /// The application's name.
+    pub application: String,
+    /// What was still held or lying about, and was let go or removed now.
+    pub undone: Vec<String>,
+    /// What could not be let go: the database may still be held.
+    pub still_held: Vec<String>,
+    /// What could not be removed; the next recovery tries again.
+    pub left_behind: Vec<String>,
+}
+
+/// Recovers dead runs: all of them, or one.
+///
+/// # Errors
+/// When the journals cannot be read, or the one run is not dead.
+pub async fn recover(host: &Host, only: Option<&RunId>) -> Result<Vec<Recovered>> {
+    let runs = host.journals.runs().await?;
+    if let Some(run) = only {
+        let summary = runs.iter().find(|summary| summary.run == *run);
+        let summary = summary.ok_or_else(|| {
+            Error::input(format!("there is no run {run}")).remedy("`standstill runs` lists them.")
+        })?;
+        return match summary.state {
+            RunState::Dead => Ok(vec![one(host, summary).await?]),
+            RunState::Running => Err(Error::input(format!("run {run} is still running"))
+                .remedy("End its process first; its holds end by themselves within the lease.")),
+            RunState::Succeeded | RunState::Failed => Ok(Vec::new()),
+        };
+    }
+    let mut recovered = Vec::new();
+    for summary in runs.iter().filter(|summary| summary.state == RunState::Dead) {
+        recovered.push(one(host, summary).await?);
+    }
+    Ok(recovered)
+}
+
+/// Recovers what dead runs left on the target that a new run is about to work on.
+///
+/// # Errors
+/// When something is still held: a new run must not add to that.
+pub(super) fn predecessors<'a>(
+    world: &'a World,
+    identity: Option<&'a str>,
+) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+    Box::pin(async move {
+        for summary in world.host.journals.runs().await? {
+            let ours = summary.identity.is_none() || summary.identity.as_deref() == identity;
+            if summary.state != RunState::Dead || summary.run == world.run || !ours {
+                continue;
+            }
+            let recovered = one(&world.host, &summary).await?;
+            tracing::warn!(
+                "run {} had died; undone now: {}",
+                recovered.run,
+                if recovered.undone.is_empty() { "nothing was left".into() } else { recovered.undone.join(", ") }
+            );
+            if let Some(held) = recovered.still_held.first() {
+                return Err(Error::new(
+                    crate::ErrorKind::StillHeld,
+                    format!("run {} died and still holds the database: {held}", recovered.run),
+                )
+                .remedy(format!("Run `standstill recover --run {}`.", recovered.run)));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Takes over one dead run and finishes it.
+async fn one(host: &Host, summary: &RunSummary) -> Result<Recovered> {
+    let entries = host.journals.read(&summary.run).await?;
+    let mut events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
+    let Some(Event::Started { request, .. }) = events.first() else {
+        return Err(Error::failed(format!("the journal of run {} does not begin with its start", summary.run))
+            .remedy("Look at it with `standstill logs`; remove its folder once nothing is held."));
+    };
+    let request = (**request).clone();
+    let point = match (&request.point, &host.repository) {
+        (Some(id), Some(repository)) => {
+            let points = repository.points().await?;
+            points.into_iter().find(|listed| listed.point.id == *id).map(|listed| Arc::new(listed.point))
+        }
+        _ => None,
+    };
+    let plan = Plan::remake(request, point, host.hooks.as_ref())?;
+    let journal = host.journals.take_over(&summary.run).await?;
+    events.push(Event::TakenOver);
+    let world = world(host.clone(), plan, summary.run.clone(), journal, events)?;
+    let mut target = Target::for_recovery(&world);
+    target.scratch = Some(std::env::temp_dir());
+    *locked(&world.target) = Arc::new(target);
+    let undone = finish(&world, CancellationToken::new()).await;
+    Ok(summarise(&world, summary, &undone))
+}
+
+fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recovered {
+    let mut recovered = Recovered {
+        run: summary.run.clone(),
+        action: summary.action.clone(),
+        application: summary.application.clone(),
+        undone: Vec::new(),
+        still_held: Vec::new(),
+        left_behind: Vec::new(),
+    };
+    let let_go = undone.iter().filter(|(_, undone)| *undone == Undone::LetGo);
+    recovered.undone = let_go.map(|(step, _)| step.clone()).collect();
+    for event in world.ledger.events() {
+        match event {
+            Event::StillHeld { step, error } => recovered.still_held.push(format!("{step}: {}", error.message)),
+            Event::LeftBehind { step, error } => recovered.left_behind.push(format!("{step}: {}", error.message)),
+            _ => {}
+        }
+    }
+    recovered
+}

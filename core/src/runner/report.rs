@@ -1,0 +1,279 @@
+//! The report of a run: what the command line prints, as people or programs read it.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    COMMIT, TARGET,
+    commit::Gathered,
+    execution::UndoneSteps,
+    proof::{Proof, holds},
+    world::{World, locked},
+};
+use crate::{
+    ErrorKind, Result,
+    hook::Undone,
+    journal::{Event, Failure},
+    language::Phase,
+    point::{
+        Check, CheckOutcome, Consistency, Fact, Freeze, HoldReport, RunId, StoredArtifact, Verification,
+    },
+    units::milliseconds,
+};
+
+/// How long a phase took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PhaseReport {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// An error, and where it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportedError {
+    /// The phase: one of the language's, or `commit`.
+    pub phase: String,
+    /// The step, or `target` or `commit`.
+    pub step: String,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub remedy: Option<String>,
+}
+
+/// The report of a backup, printed by `backup --output json` whether it succeeded or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupReport {
+    /// The run.
+    pub run: RunId,
+    /// The recovery point, if it was committed.
+    pub recovery_point: Option<RunId>,
+    /// The blueprint's name.
+    pub blueprint: String,
+    /// The application's name.
+    pub name: String,
+    /// What was proven; null without a recovery point.
+    pub consistency: Option<Consistency>,
+    /// How long writes waited.
+    pub freeze: Freeze,
+    /// The phases that ran.
+    pub phases: Vec<PhaseReport>,
+    /// The holds that were acquired.
+    pub holds: Vec<HoldReport>,
+    /// What was stored.
+    pub artifacts: Vec<StoredArtifact>,
+    /// What was counted.
+    pub facts: Vec<Fact>,
+    /// What went wrong first.
+    pub error: Option<ReportedError>,
+}
+
+/// The report of a verification, printed by `verify --output json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifyReport {
+    /// The run.
+    pub run: RunId,
+    /// What was verified.
+    pub recovery_point: Option<RunId>,
+    /// Whether every check passed and there was at least one.
+    pub outcome: CheckOutcome,
+    /// The checks.
+    pub checks: Vec<Check>,
+    /// From the start of the restore to a serving database.
+    pub rto_milliseconds: Option<u64>,
+    /// The age of the data when the verification ended.
+    pub data_age_seconds: Option<u64>,
+    /// What went wrong first, if it was not a check.
+    pub error: Option<ReportedError>,
+}
+
+/// Everything about a run that has ended.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// The backup, as reported. For other actions `recoveryPoint` is the one that was worked on.
+    pub backup: BackupReport,
+    /// The verification, if the action is `verify`.
+    pub verify: Option<VerifyReport>,
+    /// The kind of what went wrong, which decides the exit status; `None` on success.
+    pub failure: Option<ErrorKind>,
+    /// What could not be removed, one sentence each.
+    pub warnings: Vec<String>,
+    /// What was undone because the run did not finish.
+    pub undone: Vec<String>,
+}
+
+/// Reports a run that has ended; a verification is recorded beside its recovery point.
+///
+/// # Errors
+/// When the verification cannot be recorded.
+pub(super) async fn report(world: &World, undone: UndoneSteps) -> Result<RunReport> {
+    let events = world.ledger.events();
+    let (mut failure, error) = failure(world, &events);
+    let mut report = RunReport {
+        backup: backup(world, &events, error.clone()),
+        verify: None,
+        failure,
+        warnings: warnings(world, &events),
+        undone: undone.into_iter().filter(|(_, undone)| *undone == Undone::LetGo).map(|(step, _)| step).collect(),
+    };
+    if world.plan.request.action == "verify" {
+        let verified = verify(world, &events, error, &mut failure);
+        if let (Some(point), false) = (&verified.recovery_point, verified.checks.is_empty()) {
+            record(world, point.clone(), &verified).await?;
+        }
+        report.failure = failure;
+        report.verify = Some(verified);
+    }
+    Ok(report)
+}
+
+/// The failure that decides: a hold that is still on wins over all others, then the first.
+fn failure(world: &World, events: &[Event]) -> (Option<ErrorKind>, Option<ReportedError>) {
+    let committed = events.iter().any(|event| matches!(event, Event::Committed { .. }));
+    let mut first: Option<(&str, &Failure)> = None;
+    let mut held: Option<(&str, &Failure)> = None;
+    for event in events {
+        match event {
+            Event::StillHeld { step, error } => held = held.or(Some((step, error))),
+            Event::Failed { step, error } if !cleans_up(world, step) => first = first.or(Some((step, error))),
+            Event::Stopped { error } if !committed => first = first.or(Some((running(events), error))),
+            _ => {}
+        }
+    }
+    let Some((step, error)) = held.or(first) else { return (None, None) };
+    let phase = match step {
+        TARGET => "preflight".to_owned(),
+        COMMIT => "commit".to_owned(),
+        step => world.plan.step(step).map_or("", |step| step.phase.name()).to_owned(),
+    };
+    let reported = ReportedError {
+        phase,
+        step: step.to_owned(),
+        message: error.message.clone(),
+        remedy: error.remedy.clone(),
+    };
+    (Some(error.kind), Some(reported))
+}
+
+/// The step that was on when the run was stopped: the last one that had begun.
+fn running(events: &[Event]) -> &str {
+    let before = events.iter().take_while(|event| !matches!(event, Event::Stopped { .. }));
+    let last = before.filter_map(|event| match event {
+        Event::Intent { step, .. } | Event::Done { step, .. } => Some(step.as_str()),
+        _ => None,
+    });
+    last.last().unwrap_or(TARGET)
+}
+
+fn cleans_up(world: &World, step: &str) -> bool {
+    world.plan.step(step).is_some_and(|step| step.phase == Phase::Cleanup)
+}
+
+fn warnings(world: &World, events: &[Event]) -> Vec<String> {
+    let warning = |event: &Event| match event {
+        Event::LeftBehind { step, error } => Some(format!("{step} could not be removed: {}", error.message)),
+        Event::Failed { step, error } if cleans_up(world, step) => {
+            Some(format!("{step} failed: {}", error.message))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(warning).collect()
+}
+
+fn backup(world: &World, events: &[Event], error: Option<ReportedError>) -> BackupReport {
+    let plan = &world.plan;
+    let committed = events.iter().find_map(|event| match event {
+        Event::Committed { point } => Some(point.clone()),
+        _ => None,
+    });
+    let consistency = committed.as_ref().and_then(|_| Proof::of(world).ok()).map(|proof| proof.consistency);
+    let gathered = Gathered::of(world);
+    let holds = holds(world);
+    let meter = locked(&world.meter);
+    let phase = |measured: &super::meter::Measured| PhaseReport {
+        name: measured.phase.name().to_owned(),
+        started_at: measured.started.at,
+        milliseconds: milliseconds(measured.ended.saturating_duration_since(measured.started.instant)),
+    };
+    BackupReport {
+        run: world.run.clone(),
+        recovery_point: committed.or_else(|| plan.point.as_ref().map(|point| point.id.clone())),
+        blueprint: plan.blueprint.metadata.name.clone(),
+        name: plan.request.application.clone(),
+        consistency,
+        freeze: Freeze {
+            milliseconds: milliseconds(meter.freeze()),
+            maximum_milliseconds: milliseconds(plan.limits.max_freeze),
+        },
+        phases: meter.phases().iter().map(phase).collect(),
+        holds,
+        artifacts: gathered.artifacts,
+        facts: gathered.facts,
+        error,
+    }
+}
+
+fn verify(
+    world: &World,
+    events: &[Event],
+    error: Option<ReportedError>,
+    failure: &mut Option<ErrorKind>,
+) -> VerifyReport {
+    let mut checks: Vec<Check> = Vec::new();
+    for event in events {
+        match event {
+            Event::Done { checks: made, .. } => checks.extend(made.iter().cloned()),
+            // What a verification cannot do with the copy speaks against the copy.
+            Event::Failed { step, error } if tells_of_damage(world, step, error.kind) => {
+                let name = world.plan.step(step).map_or(step.as_str(), |step| step.label()).to_owned();
+                checks.push(Check { name, outcome: CheckOutcome::Failed, detail: error.message.clone() });
+            }
+            _ => {}
+        }
+    }
+    let passed = failure.is_none()
+        && checks.iter().all(|check| check.outcome != CheckOutcome::Failed)
+        && checks.iter().any(|check| check.outcome == CheckOutcome::Passed);
+    let failed_check = checks.iter().any(|check| check.outcome == CheckOutcome::Failed);
+    if !passed && (failed_check || failure.is_none()) && *failure != Some(ErrorKind::StillHeld) {
+        *failure = Some(ErrorKind::Damaged);
+    }
+    let point = world.plan.point.as_ref();
+    let age = point.map(|point| Timestamp::now().duration_since(point.cut_at).as_secs());
+    VerifyReport {
+        run: world.run.clone(),
+        recovery_point: point.map(|point| point.id.clone()),
+        outcome: if passed { CheckOutcome::Passed } else { CheckOutcome::Failed },
+        checks,
+        rto_milliseconds: locked(&world.meter).recovery_time(),
+        data_age_seconds: age.and_then(|age| u64::try_from(age).ok()),
+        error,
+    }
+}
+
+fn tells_of_damage(world: &World, step: &str, kind: ErrorKind) -> bool {
+    let checked = world.plan.step(step).is_some_and(|step| step.phase == Phase::Steps);
+    checked && matches!(kind, ErrorKind::Failed | ErrorKind::Temporary | ErrorKind::Damaged)
+}
+
+async fn record(world: &World, point: RunId, verified: &VerifyReport) -> Result<()> {
+    let verification = Verification {
+        run: world.run.clone(),
+        recovery_point: point,
+        outcome: verified.outcome,
+        checks: verified.checks.clone(),
+        rto_milliseconds: verified.rto_milliseconds,
+        data_age_seconds: verified.data_age_seconds.unwrap_or_default(),
+        at: Timestamp::now(),
+    };
+    world.repository()?.record_verification(&verification).await
+}

@@ -1,0 +1,64 @@
+//! `exec`: a command in the target's place, or in a service.
+
+use serde_json::{Value, json};
+
+use super::{Performed, command::command, judge};
+use crate::{
+    Result,
+    language::{ExecStep, Scope, holds},
+    runner::world::StepContext,
+    runtime::Output,
+};
+
+/// Runs the command and judges its result.
+pub(super) async fn exec(context: &StepContext, step: &ExecStep) -> Result<Performed> {
+    let output = output(context, step).await?;
+    let result = result(&output);
+    let held = match &step.expect {
+        Some(expression) => holds(expression, &with_result(&context.scope, result.clone()))?,
+        None => output.exit.is_success(),
+    };
+    let program = step.command.first().map(|program| program.0.to_string()).unwrap_or_default();
+    let program = program.trim_matches('"').to_owned();
+    let mut performed = judge(context, held, &format!("{program} ended with {}", output.exit), {
+        let expected = step.expect.as_ref().map_or_else(String::new, |expect| format!(", and not `{expect}`"));
+        format!("{program} ended with {}{expected}: {}", output.exit, last_lines(&output))
+    })?;
+    if let Value::Object(result) = result {
+        performed.outputs.extend(result);
+    }
+    Ok(performed)
+}
+
+/// Runs the command.
+pub(super) async fn output(context: &StepContext, step: &ExecStep) -> Result<Output> {
+    let command = command(context, &context.scope, &step.command, &step.env, step.place.as_deref())?;
+    context.world.host.runtime.exec(&command, context.step.timeout, &context.cancel).await
+}
+
+/// What expressions see of a finished command.
+pub(super) fn result(output: &Output) -> Value {
+    let code = match output.exit {
+        crate::runtime::Exit::Status(status) => Value::from(status),
+        crate::runtime::Exit::Signal(signal) => Value::from(128 + signal),
+        crate::runtime::Exit::Unknown => Value::Null,
+    };
+    json!({"exitCode": code, "stdout": output.stdout, "stderr": output.stderr})
+}
+
+/// The scope with `result` in it.
+pub(super) fn with_result(scope: &Scope, result: Value) -> Scope {
+    let mut scope = scope.clone();
+    scope.insert("result", result);
+    scope
+}
+
+fn last_lines(output: &Output) -> String {
+    let text = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+    let lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(5).collect();
+    if lines.is_empty() {
+        "it said nothing".into()
+    } else {
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n  ")
+    }
+}

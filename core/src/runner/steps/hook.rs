@@ -1,0 +1,86 @@
+//! `hook`: a verb of a hook; one that acquires a hold is put on the thread of the holds.
+
+use std::sync::Arc;
+
+use super::Performed;
+use crate::{
+    Error, Result,
+    hook::{Hook, HookContext},
+    journal::{Event, Undo},
+    language::HookStep,
+    runner::{
+        holds::LiveHold,
+        target::render_arguments,
+        world::{StepContext, locked},
+    },
+};
+
+/// A hook step, ready to be done.
+struct Ready {
+    hook: Arc<dyn Hook>,
+    verb: String,
+    context: HookContext,
+    arguments: serde_json::Value,
+}
+
+fn ready(context: &StepContext, step: &HookStep) -> Result<Ready> {
+    let (name, verb) = step
+        .verb
+        .split_once('/')
+        .ok_or_else(|| Error::input(format!("`{}` is not a verb of a hook (HOOK/VERB)", step.verb)))?;
+    let hook_context = context.hook_context(
+        name,
+        step.connection.as_deref(),
+        step.volume.as_deref(),
+        step.service.as_deref(),
+    )?;
+    let arguments = render_arguments(&step.with, &context.world.plan.blueprint, &context.scope)?;
+    Ok(Ready { hook: context.world.hook(name)?, verb: verb.to_owned(), context: hook_context, arguments })
+}
+
+/// A verb that holds nothing.
+pub(super) async fn call(context: &StepContext, step: &HookStep) -> Result<Performed> {
+    let Ready { hook, verb, context: hook_context, arguments } = ready(context, step)?;
+    let called = hook.call(&verb, &hook_context, &arguments).await?;
+    context.froze(called.froze);
+    Ok(called.into())
+}
+
+/// A verb that acquires a hold: its undo is in the journal before it is touched.
+pub(super) async fn acquire(context: &StepContext, step: &HookStep) -> Result<Performed> {
+    let Ready { hook, verb, context: hook_context, arguments } = ready(context, step)?;
+    let record = hook.undo_record(&verb, &hook_context, &arguments)?;
+    let undo = Undo::Hold {
+        hook: hook.describe().name.to_owned(),
+        connection: step.connection.clone(),
+        volume: step.volume.clone(),
+        record,
+    };
+    intend_hold(context, undo).await?;
+    let (deadline, lease) = (context.step.timeout, context.lease());
+    let acquiring = async move { hook.acquire(&verb, &hook_context, &arguments).await };
+    let (live, outputs) = context.world.thread.acquire(deadline, lease, acquiring).await?;
+    keep(context, live);
+    Ok(Performed { outputs, ..Performed::default() })
+}
+
+/// Writes the intent of a hold; a second attempt needs no second one.
+pub(super) async fn intend_hold(context: &StepContext, undo: Undo) -> Result<()> {
+    let intended = |event: &Event| matches!(event, Event::Intent { step, .. } if *step == context.step.id);
+    if context.world.ledger.events().iter().any(intended) {
+        return Ok(());
+    }
+    context.world.ledger.intend(&context.step.id, undo, false).await
+}
+
+/// Puts an acquired hold where the runner finds it, and starts the clock of its ceiling.
+pub(super) fn keep(context: &StepContext, live: LiveHold) {
+    let blocks_writes = context.step.hold.is_some_and(|traits| traits.blocks_writes);
+    locked(&context.world.meter).held(&context.step.id, blocks_writes, live.since);
+    locked(&context.world.holds).insert(context.step.id.clone(), Arc::new(live));
+}
+
+/// Lets go of what a failed attempt may have acquired, so that the next one begins from nothing.
+pub(super) async fn undo_failed(context: &StepContext) -> Result<()> {
+    crate::runner::execution::undo(&context.world, &context.step.id).await.map(|_| ())
+}

@@ -1,0 +1,132 @@
+//! `volume` and `files`: trees into the repository, and out of it.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::json;
+
+use super::Performed;
+use crate::{
+    Error, Result,
+    language::{FilesStep, Phase, VolumeStep},
+    point::{ArtifactKind, StoredArtifact},
+    repository::{PutTree, TreeSelection},
+    runner::world::{Capture, StepContext, locked},
+};
+
+/// Stores a captured volume (`from`), or restores one (`to`).
+pub(super) async fn volume(context: &StepContext, step: &VolumeStep) -> Result<Performed> {
+    match (&step.from, &step.to) {
+        (Some(from), None) => {
+            let name = from.strip_prefix("captures.").unwrap_or(from);
+            let capture = locked(&context.world.captures).get(name).cloned();
+            let capture = capture.ok_or_else(|| Error::failed(format!("`{from}` was not captured")))?;
+            if capture.stored {
+                return Ok(Performed::default());
+            }
+            let artifact = put(context, step, &capture, false).await?;
+            Ok(Performed { artifacts: vec![artifact], ..Performed::default() })
+        }
+        (None, Some(to)) => get(context, step, to).await,
+        _ => Err(Error::input(format!("{} has not exactly one of `from` and `to`", context.step.id))),
+    }
+}
+
+/// Stores the files of a capture.
+pub(super) async fn put(
+    context: &StepContext,
+    step: &VolumeStep,
+    capture: &Capture,
+    tolerate_changes: bool,
+) -> Result<StoredArtifact> {
+    let selection = TreeSelection {
+        exclude: step.exclude.clone(),
+        tolerate_changes,
+        last: step.last.iter().map(PathBuf::from).collect(),
+    };
+    let request = PutTree {
+        run: context.world.run.clone(),
+        application: context.world.plan.request.application.clone(),
+        artifact: step.artifact.clone(),
+        kind: ArtifactKind::Volume,
+        root: capture.captured.path.clone(),
+        original: capture.captured.original.clone(),
+        selection,
+        cut_at: Some(capture.at),
+    };
+    put_tree(context, request).await
+}
+
+async fn put_tree(context: &StepContext, request: PutTree) -> Result<StoredArtifact> {
+    let progress = context.world.host.observer.transfer(&request.artifact);
+    let attempt = format!("store the artifact {}", request.artifact);
+    let stored = context.world.repository()?.put_tree(request, progress, context.cancel.clone()).await;
+    stored.map_err(|error| error.during(&attempt))
+}
+
+/// Restores an artifact into a volume.
+async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Performed> {
+    let artifact = artifact(context, &step.artifact)?;
+    let mut destination = context.volume_path(to)?;
+    if let Some(under) = &step.under {
+        destination.push(inside(under)?);
+        make_directory(&destination).await?;
+    }
+    locked(&context.world.meter).restoring();
+    let progress = context.world.host.observer.transfer(&artifact.name);
+    let repository = context.world.repository()?;
+    let restored = repository.get_tree(&artifact, &destination, progress, context.cancel.clone()).await;
+    let restored = restored.map_err(|error| error.during(&format!("restore the artifact {}", artifact.name)))?;
+    let outputs = [("entries".to_owned(), json!(restored.entries)), ("bytes".to_owned(), json!(restored.bytes))];
+    Ok(Performed { outputs: outputs.into(), ..Performed::default() })
+}
+
+/// A relative path that stays where it is put.
+fn inside(path: &str) -> Result<&Path> {
+    let path = Path::new(path);
+    if path.components().all(|part| matches!(part, Component::Normal(_))) {
+        Ok(path)
+    } else {
+        Err(Error::input(format!("`{}` is not a path inside a volume", path.display())))
+    }
+}
+
+async fn make_directory(path: &Path) -> Result<()> {
+    tokio::fs::create_dir_all(path)
+        .await
+        .map_err(|cause| Error::failed(format!("cannot make the directory {}", path.display())).because(cause))
+}
+
+/// An artifact of the recovery point.
+pub(super) fn artifact(context: &StepContext, name: &str) -> Result<StoredArtifact> {
+    let point = context.world.plan.point.as_ref();
+    point.and_then(|point| point.artifact(name)).cloned().ok_or_else(|| {
+        Error::input(format!("the recovery point has no artifact `{name}`"))
+            .remedy("`standstill show POINT` lists its artifacts.")
+    })
+}
+
+/// Stores files that a hook gathered.
+pub(super) async fn files(context: &StepContext, step: &FilesStep) -> Result<Performed> {
+    if context.step.phase == Phase::Steps {
+        return Err(Error::input("`files` stores; use `volume` to restore"));
+    }
+    let path: Vec<&str> = step.from.split('.').collect();
+    let directory = context.scope.at(&path).and_then(|files| files.get("directory")).and_then(|path| path.as_str());
+    let directory = directory.ok_or_else(|| {
+        Error::failed(format!("`{}` names no files", step.from))
+            .remedy("Name an output that its hook declares as files.")
+    })?;
+    let request = PutTree {
+        run: context.world.run.clone(),
+        application: context.world.plan.request.application.clone(),
+        artifact: step.artifact.clone(),
+        kind: ArtifactKind::Files,
+        root: PathBuf::from(directory),
+        // Their own place is private to the run; a fixed one lets the next backup find its parent.
+        original: PathBuf::from("/").join(step.artifact.as_str()),
+        selection: TreeSelection::default(),
+        cut_at: None,
+    };
+    let artifact = put_tree(context, request).await?;
+    Ok(Performed { artifacts: vec![artifact], ..Performed::default() })
+}

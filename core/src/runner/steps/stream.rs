@@ -1,0 +1,141 @@
+//! `stream`: a command's standard output into an artifact, or an artifact into a command's standard input.
+
+use std::{
+    io::{Read, Write},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    Performed,
+    command::{command, run_as},
+    store::artifact,
+};
+use crate::{
+    Error, Result,
+    language::{Scope, StreamStep, render_text, render_value},
+    point::StoredArtifact,
+    repository::{PutStream, StreamSource},
+    runner::world::{StepContext, locked},
+    runtime::{Command, Consumer, Producer},
+};
+
+/// Does the step once, or once for each item.
+pub(super) async fn stream(context: &StepContext, step: &StreamStep) -> Result<Performed> {
+    let mut performed = Performed::default();
+    let mut bytes = 0;
+    for (name, scope) in items(context, step)? {
+        let mut command = command(context, &scope, &step.command, &step.env, step.place.as_deref())?;
+        if step.place.is_none() {
+            command.run_as = run_as(context, step.run_as, step.volume.as_deref())?;
+        }
+        if context.world.plan.commits() {
+            let stored = store(context, name, &command).await?;
+            bytes += stored.bytes;
+            performed.artifacts.push(stored);
+        } else {
+            bytes += restore(context, &artifact(context, &name)?, &command).await?;
+        }
+    }
+    performed.outputs.insert("bytes".into(), json!(bytes));
+    Ok(performed)
+}
+
+/// The artifacts to do the step for, each with its scope.
+fn items(context: &StepContext, step: &StreamStep) -> Result<Vec<(String, Scope)>> {
+    let with_item = |item: Value| {
+        let mut scope = (*context.scope).clone();
+        scope.insert("item", item);
+        scope
+    };
+    let named = |scope: Scope| Ok((render_text(&step.artifact, &scope)?, scope));
+    if let Some(list) = &step.for_each {
+        let Value::Array(items) = render_value(&list.0, &context.scope)? else {
+            return Err(Error::input(format!("`forEach` of {} is not a list", context.step.id)));
+        };
+        return items.into_iter().map(|item| named(with_item(item))).collect();
+    }
+    let below = step.artifact.0.as_str().and_then(|artifact| artifact.strip_suffix('*'));
+    match (below, &context.world.plan.point) {
+        (Some(prefix), Some(point)) => {
+            let names = point.artifacts.iter().map(|artifact| artifact.name.clone());
+            let below = names.filter_map(|name| Some((name.strip_prefix(prefix)?.to_owned(), name)));
+            Ok(below
+                .map(|(short, name)| {
+                    let scope = with_item(json!({"name": short, "artifact": name}));
+                    (name, scope)
+                })
+                .collect())
+        }
+        _ => Ok(vec![named((*context.scope).clone())?]),
+    }
+}
+
+async fn store(context: &StepContext, name: String, command: &Command) -> Result<StoredArtifact> {
+    let producer = context.world.host.runtime.producer(command, &context.cancel).await?;
+    let progress = context.world.host.observer.transfer(&name);
+    let attempt = format!("store the artifact {name}");
+    let request = PutStream {
+        run: context.world.run.clone(),
+        application: context.world.plan.request.application.clone(),
+        artifact: name,
+    };
+    let source = Box::new(Produced { producer, bytes: 0 });
+    let stored = context.world.repository()?.put_stream(request, source, progress, context.cancel.clone()).await;
+    stored.map_err(|error| error.during(&attempt))
+}
+
+/// A producer as the repository reads it: what it handed over is counted on this side too.
+struct Produced {
+    producer: Box<dyn Producer>,
+    bytes: u64,
+}
+
+impl Read for Produced {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.producer.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+impl StreamSource for Produced {
+    fn finish(&mut self) -> Result<u64> {
+        self.producer.finish()?;
+        Ok(self.bytes)
+    }
+}
+
+async fn restore(context: &StepContext, artifact: &StoredArtifact, command: &Command) -> Result<u64> {
+    locked(&context.world.meter).restoring();
+    let consumer = context.world.host.runtime.consumer(command, &context.cancel).await?;
+    let consumer = Arc::new(Mutex::new(consumer));
+    let sink = Box::new(Consumed(Arc::clone(&consumer)));
+    let progress = context.world.host.observer.transfer(&artifact.name);
+    let repository = context.world.repository()?;
+    let written = repository.get_stream(artifact, sink, progress, context.cancel.clone()).await;
+    // The consumer's own last words say more about a broken pipe than the pipe does.
+    let finished = tokio::task::spawn_blocking(move || locked(&consumer).finish()).await;
+    let finished = finished.unwrap_or_else(|cause| {
+        Err(Error::failed(format!("{} was lost", command.program())).because(cause))
+    });
+    let attempt = format!("restore the artifact {}", artifact.name);
+    match (written, finished) {
+        (Ok(restored), Ok(())) => Ok(restored.bytes),
+        (Err(error), Ok(())) => Err(error.during(&attempt)),
+        (_, Err(error)) => Err(error.during(&attempt)),
+    }
+}
+
+struct Consumed(Arc<Mutex<Box<dyn Consumer>>>);
+
+impl Write for Consumed {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        locked(&self.0).write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        locked(&self.0).flush()
+    }
+}

@@ -1,0 +1,361 @@
+//! Finding the target: where it is, what it is, and that no other run works on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    SCRATCH, STRAYS,
+    scope::scope_of,
+    world::{World, locked},
+};
+use crate::{
+    Error, Result,
+    hook::{Connection, HookContext, Probe},
+    journal::{Event, Undo},
+    language::{Blueprint, Phase, Scope, references, render_text, render_value},
+    lock::LockGuard,
+    plan::{Capturing, Plan, choose},
+    runtime::{CaptureMode, SnapshotIntent, Volume},
+    secret::Secret,
+};
+
+/// The target, as far as it was found.
+#[derive(Default, Clone)]
+pub(super) struct Target {
+    /// The run's own directory.
+    pub(super) scratch: Option<PathBuf>,
+    /// Rendered connections, by name.
+    pub(super) connections: BTreeMap<String, Connection>,
+    /// The hook of each connection.
+    hooks: BTreeMap<String, String>,
+    /// Volumes, by name.
+    pub(super) volumes: BTreeMap<String, Volume>,
+    /// Programs, by name.
+    pub(super) programs: BTreeMap<String, PathBuf>,
+    /// Secret parameters that have a value, by name.
+    pub(super) secrets: BTreeMap<String, Secret>,
+    /// How each snapshot step captures, by the step's id.
+    pub(super) capturing: BTreeMap<String, Capturing>,
+    /// The snapshots that will be taken, by the step's id. Their undo is in the journal before anything is held, so
+    /// that no write waits for the disk that the journal is on.
+    pub(super) snapshots: BTreeMap<String, SnapshotIntent>,
+    /// What was found out about the database.
+    pub(super) probe: Option<Probe>,
+    /// Locks on it, for as long as the run lasts.
+    pub(super) locks: Arc<Vec<Box<dyn LockGuard>>>,
+}
+
+impl Target {
+    /// A connection of the blueprint.
+    pub(super) fn connection(&self, name: &str) -> Result<&Connection> {
+        self.connections
+            .get(name)
+            .ok_or_else(|| Error::input(format!("the blueprint declares no connection `{name}`")))
+    }
+
+    /// The blueprint's connection for a hook without address and secrets: what a service of this run is reached with.
+    pub(super) fn without_address(&self, hook: &str) -> Option<Connection> {
+        let name = self.hooks.iter().find(|(_, of)| *of == hook).map(|(name, _)| name)?;
+        let mut connection = self.connections.get(name)?.clone();
+        connection.secrets.clear();
+        connection.settings.remove("host");
+        connection.settings.remove("port");
+        Some(connection)
+    }
+
+    /// What is needed to let go of what a dead run left: connections and volumes, as far as they can be had.
+    pub(super) fn for_recovery(world: &World) -> Self {
+        let plan = &world.plan;
+        let scope = plan.static_scope();
+        let secrets = plan
+            .request
+            .secrets
+            .iter()
+            .filter_map(|(name, reference)| Some((name.clone(), world.host.secrets.read(reference).ok()?)))
+            .collect();
+        let mut target = Self { secrets, ..Self::default() };
+        if let Err(error) = target.render_connections(plan, &scope) {
+            tracing::warn!("the connections of run {} cannot be rendered: {}", world.run, error.chain());
+        }
+        for (name, spec) in &plan.blueprint.spec.volumes {
+            if let Ok(path) = render_text(&spec.path, &scope) {
+                let volume = Volume { name: name.clone(), path: path.into() };
+                target.volumes.insert(name.clone(), volume);
+            }
+        }
+        target
+    }
+
+    fn render_connections(&mut self, plan: &Plan, scope: &Scope) -> Result<()> {
+        let blueprint = &plan.blueprint;
+        for (name, spec) in &blueprint.spec.connections {
+            let mut connection = Connection { name: name.clone(), ..Connection::default() };
+            for (key, value) in spec.0.iter().filter(|(key, _)| *key != "hook") {
+                if let Some(parameter) = value.as_object().and_then(|map| map.get("parameter")) {
+                    let parameter = parameter.as_str().unwrap_or_default();
+                    if let Some(secret) = self.secrets.get(parameter) {
+                        connection.secrets.insert(key.clone(), secret.clone());
+                    }
+                } else if !is_left_out(value, blueprint, scope) {
+                    connection.settings.insert(key.clone(), render_value(value, scope)?);
+                }
+            }
+            self.hooks.insert(name.clone(), spec.hook().to_owned());
+            self.connections.insert(name.clone(), connection);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a value is exactly one template of an optional parameter that has no value: its key is then left out.
+fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
+    let Some(text) = value.as_str().map(str::trim) else { return false };
+    if !(text.starts_with("{{") && text.ends_with("}}") && text.matches("{{").count() == 1) {
+        return false;
+    }
+    let [path] = references(value).try_into().unwrap_or([const { Vec::new() }; 1]);
+    match path.as_slice() {
+        [place, name] if place == "params" => {
+            let optional = blueprint.spec.parameters.get(name).is_some_and(|parameter| parameter.optional);
+            optional && scope.at(&path).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Renders arguments, without those whose value is an optional parameter that has none.
+pub(super) fn render_arguments(with: &Map<String, Value>, blueprint: &Blueprint, scope: &Scope) -> Result<Value> {
+    with.iter()
+        .filter(|(_, value)| !is_left_out(value, blueprint, scope))
+        .map(|(key, value)| Ok((key.clone(), render_value(value, scope)?)))
+        .collect::<Result<Map<_, _>>>()
+        .map(Value::Object)
+}
+
+/// Finds the target, locks it, recovers what dead runs left on it, and chooses how to capture.
+pub(super) async fn find(world: &Arc<World>) -> Result<()> {
+    let runtime = &world.host.runtime;
+    let intent = runtime.scratch_intent(&world.run).await?;
+    let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
+    world.ledger.intend(SCRATCH, undo, false).await?;
+    runtime.make_scratch(&intent, None).await?;
+
+    let plan = &world.plan;
+    let static_scope = plan.static_scope();
+    let mut target = Target { scratch: Some(intent.path), secrets: used_secrets(world)?, ..Target::default() };
+    target.render_connections(plan, &static_scope)?;
+    find_volumes(world, &mut target, &static_scope).await?;
+    set(world, &target);
+
+    let mut identity = None;
+    if plan.commits() {
+        let (probe, locks) = lock(world).await?;
+        identity = Some(probe.as_ref().map_or_else(|| unprobed(world), |probe| probe.identity.clone()));
+        target.probe = probe;
+        target.locks = Arc::new(locks);
+        set(world, &target);
+        super::recover::predecessors(world, identity.as_deref()).await?;
+    }
+    let (version, role) =
+        target.probe.clone().map_or((None, None), |probe| (Some(probe.version), probe.role));
+    let event = Event::Target { identity, version, role };
+
+    let mut scope = scope_of(world);
+    super::scope::take(&mut scope, plan, &event);
+    target.programs = find_programs(world, &scope).await?;
+    target.capturing = capturing(world, &target).await?;
+    target.snapshots = intend_snapshots(world, &target).await?;
+    set(world, &target);
+    make_places(world, &mut target, &static_scope).await?;
+    set(world, &target);
+    if plan.commits() {
+        world.ledger.intend(STRAYS, Undo::Strays, true).await?;
+    }
+    world.ledger.note(event);
+    Ok(())
+}
+
+fn set(world: &World, target: &Target) {
+    *locked(&world.target) = Arc::new(target.clone());
+}
+
+/// The secrets that the steps of this plan use; one that is not used need not be readable.
+fn used_secrets(world: &World) -> Result<BTreeMap<String, Secret>> {
+    let plan = &world.plan;
+    let mut used = BTreeSet::new();
+    for step in &plan.steps {
+        let written = serde_json::to_value(&step.step).unwrap_or_default();
+        parameters(&written, &mut used);
+        let connection = [
+            step.step.hook.as_ref().and_then(|hook| hook.connection.as_ref()),
+            step.step.query.as_ref().and_then(|query| query.connection.as_ref()),
+        ];
+        for name in connection.into_iter().flatten() {
+            if let Some(spec) = plan.blueprint.spec.connections.get(name) {
+                parameters(&Value::Object(spec.0.clone()), &mut used);
+            }
+        }
+    }
+    let known = plan.request.secrets.iter().filter(|(name, _)| used.contains(*name));
+    known.map(|(name, reference)| Ok((name.clone(), world.host.secrets.read(reference)?))).collect()
+}
+
+/// Collects every `{parameter: NAME}`.
+fn parameters(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            if let (1, Some(Value::String(name))) = (map.len(), map.get("parameter")) {
+                into.insert(name.clone());
+            }
+            map.values().for_each(|value| parameters(value, into));
+        }
+        Value::Array(items) => items.iter().for_each(|value| parameters(value, into)),
+        _ => {}
+    }
+}
+
+/// The blueprint's volumes. Only a backup needs them to be there.
+async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Result<()> {
+    for (name, spec) in &world.plan.blueprint.spec.volumes {
+        let found = match render_text(&spec.path, scope) {
+            Ok(path) => world.host.runtime.volume(name, Path::new(&path)).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(volume) => {
+                target.volumes.insert(name.clone(), volume);
+            }
+            Err(error) if world.plan.commits() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The places that this action restores into: made here, and undone if the run does not finish.
+async fn make_places(world: &World, target: &mut Target, scope: &Scope) -> Result<()> {
+    let runtime = &world.host.runtime;
+    for (name, place) in &world.plan.action()?.volumes {
+        let like = place.like.as_ref().and_then(|like| target.volumes.get(like)).map(|volume| volume.path.clone());
+        let (intent, keep) = match &place.path {
+            Some(path) if !place.scratch => {
+                let path = PathBuf::from(render_text(path, scope)?);
+                (runtime.destination_intent(&path, &world.run).await?, true)
+            }
+            _ => (runtime.scratch_volume_intent(name, like.as_deref(), &world.run).await?, false),
+        };
+        let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
+        world.ledger.intend(&format!("volumes.{name}"), undo, keep).await?;
+        runtime.make_scratch(&intent, like.as_deref()).await?;
+        let volume = Volume { name: name.clone(), path: intent.path };
+        target.volumes.insert(name.clone(), volume);
+    }
+    Ok(())
+}
+
+/// Programs that the steps refer to.
+async fn find_programs(world: &World, scope: &Scope) -> Result<BTreeMap<String, PathBuf>> {
+    let plan = &world.plan;
+    let mut used = BTreeSet::new();
+    for step in &plan.steps {
+        let written = serde_json::to_value(&step.step).unwrap_or_default();
+        used.extend(references(&written).into_iter().filter_map(|path| match path.as_slice() {
+            [place, name, ..] if place == "programs" => Some(name.clone()),
+            _ => None,
+        }));
+    }
+    let mut found = BTreeMap::new();
+    for name in used {
+        let Some(spec) = plan.blueprint.spec.programs.get(&name) else {
+            return Err(Error::input(format!("the blueprint declares no program `{name}`")));
+        };
+        let search = spec.search.iter().map(|place| render_text(place, scope)).collect::<Result<Vec<_>>>()?;
+        let search: Vec<PathBuf> = search.into_iter().filter(|place| !place.is_empty()).map(Into::into).collect();
+        let path = world.host.runtime.program(&name, &search).await?;
+        found.insert(name, path);
+    }
+    Ok(found)
+}
+
+/// How each snapshot step will capture its volume.
+async fn capturing(world: &World, target: &Target) -> Result<BTreeMap<String, Capturing>> {
+    let holds: Vec<_> = world.plan.steps.iter().filter_map(|step| step.hold).collect();
+    let mut chosen = BTreeMap::new();
+    for step in &world.plan.steps {
+        let Some(snapshot) = &step.step.snapshot else { continue };
+        let Some(volume) = target.volumes.get(&snapshot.volume) else {
+            return Err(Error::input(format!("the blueprint declares no volume `{}`", snapshot.volume)));
+        };
+        let abilities = world.host.runtime.snapshotter().abilities(volume).await?;
+        let wanted = snapshot.mode.unwrap_or(CaptureMode::Auto);
+        chosen.insert(step.id.clone(), choose(&volume.name, wanted, &abilities, &holds)?);
+    }
+    Ok(chosen)
+}
+
+/// Notes where each snapshot will be.
+async fn intend_snapshots(world: &World, target: &Target) -> Result<BTreeMap<String, SnapshotIntent>> {
+    let mut intents = BTreeMap::new();
+    for step in &world.plan.steps {
+        let capturing = target.capturing.get(&step.id).filter(|capturing| capturing.mode != CaptureMode::Live);
+        let volume = step.step.snapshot.as_ref().and_then(|snapshot| target.volumes.get(&snapshot.volume));
+        let (Some(capturing), Some(volume)) = (capturing, volume) else { continue };
+        let intent = world.host.runtime.snapshotter().intend(volume, capturing.mode, &world.run).await?;
+        let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
+        world.ledger.intend(&step.id, undo, false).await?;
+        intents.insert(step.id.clone(), intent);
+    }
+    Ok(intents)
+}
+
+/// What the lock is on where no hook knows the database: the volumes, or the application's name.
+fn unprobed(world: &World) -> String {
+    let target = world.target();
+    let paths: Vec<String> = target.volumes.values().map(|volume| volume.path.display().to_string()).collect();
+    if paths.is_empty() {
+        format!("application:{}", world.plan.request.application)
+    } else {
+        format!("volumes:{}", paths.join(":"))
+    }
+}
+
+/// Probes every database that the steps reach, and locks each by its identity. The first one is the target.
+async fn lock(world: &Arc<World>) -> Result<(Option<Probe>, Vec<Box<dyn LockGuard>>)> {
+    let mut first = None;
+    let mut locks = Vec::new();
+    let mut seen = BTreeSet::new();
+    let scope = Arc::new(scope_of(world));
+    for step in world.plan.steps.iter().filter(|step| step.phase != Phase::Recover) {
+        let Some(hook_step) = step.step.hook.as_ref().filter(|hook| hook.service.is_none()) else { continue };
+        let Some((name, _)) = hook_step.verb.split_once('/') else { continue };
+        if !seen.insert((name.to_owned(), hook_step.connection.clone(), hook_step.volume.clone())) {
+            continue;
+        }
+        let hook = world.hook(name)?;
+        let context = super::world::StepContext {
+            world: Arc::clone(world),
+            step: Arc::new(step.clone()),
+            scope: Arc::clone(&scope),
+            cancel: tokio_util::sync::CancellationToken::new(),
+        };
+        let context: HookContext =
+            context.hook_context(name, hook_step.connection.as_deref(), hook_step.volume.as_deref(), None)?;
+        // What cannot be rendered yet does not decide which database it is.
+        let arguments = render_arguments(&hook_step.with, &world.plan.blueprint, &scope).unwrap_or_default();
+        let probe = hook.probe_for(&context, &arguments).await?;
+        if seen.insert((probe.identity.clone(), None, None)) {
+            locks.push(world.host.locks.acquire(&probe.identity, &world.run).await?);
+            locks.extend(hook.server_lock(&context).await?);
+        }
+        first.get_or_insert(probe);
+    }
+    if first.is_none() {
+        locks.push(world.host.locks.acquire(&unprobed(world), &world.run).await?);
+    }
+    Ok((first, locks))
+}
