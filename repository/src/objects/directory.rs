@@ -1,0 +1,95 @@
+//! A repository in a directory.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::Objects;
+
+/// Files below a directory.
+#[derive(Debug)]
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    fn walk(directory: &Path, found: &mut Vec<(String, u64)>) -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                Self::walk(&entry.path(), found)?;
+            } else if kind.is_file() {
+                match entry.metadata() {
+                    Ok(metadata) => found.push((entry.file_name().to_string_lossy().into_owned(), metadata.len())),
+                    // Removed between the listing and here.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Objects for Directory {
+    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let mut found = Vec::new();
+        match Self::walk(&self.0.join(folder), &mut found) {
+            // The folder may be absent, the repository may not: a file system that was unmounted is no empty one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.size("config")?.is_some() => Ok(Vec::new()),
+            Err(error) => Err(error),
+            Ok(()) => Ok(found),
+        }
+    }
+
+    fn size(&self, path: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.0.join(path)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.0.join(path))
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        let path = self.0.join(path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        // restic ignores names that are not ids, so an unfinished file is never taken for a lock.
+        let mut unfinished = path.clone().into_os_string();
+        unfinished.push("-tmp-");
+        let written = File::create(&unfinished).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        let done = written.and_then(|()| fs::rename(&unfinished, &path));
+        if done.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        done
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        match fs::remove_file(self.0.join(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn is_empty(&self) -> io::Result<bool> {
+        match fs::read_dir(&self.0) {
+            Ok(mut entries) => Ok(entries.next().transpose()?.is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}

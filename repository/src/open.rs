@@ -1,0 +1,129 @@
+//! Making and opening repositories. Opening never makes one: a typing error must not become a new repository.
+
+use std::sync::Arc;
+
+use rustic_core::{
+    ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RusticResult, WriteBackend,
+};
+use standstill_core::{Error, Result, secret::Secret};
+
+use crate::{
+    fault::Attempt,
+    gate::Gate,
+    location::Location,
+    objects::{Directory, Objects},
+    store::{Store, options},
+};
+
+/// A place, not yet opened.
+struct Place {
+    location: Location,
+    storage: Arc<dyn WriteBackend>,
+    objects: Arc<dyn Objects>,
+    gate: Arc<Gate>,
+}
+
+impl Place {
+    fn new(location: &Location) -> Result<Self> {
+        let (storage, objects) = backends(location)?;
+        let gate = Arc::new(Gate::new(Arc::clone(&storage), Arc::clone(&objects)));
+        Ok(Self { location: location.clone(), storage, objects, gate })
+    }
+
+    /// Whether there is a repository; an error if the place cannot be looked at.
+    fn holds_repository(&self) -> Result<bool> {
+        let there = self.objects.size("config").map_err(|cause| unreachable(&self.location, cause))?;
+        Ok(there.is_some())
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(rustic_core::Repository<()>) -> RusticResult<T>,
+    ) -> RusticResult<T> {
+        // Making a repository writes keys and the configuration only; both pass the gate.
+        let backends = RepositoryBackends::new(Arc::clone(&self.gate) as Arc<dyn WriteBackend>, None);
+        work(rustic_core::Repository::new(&options(), &backends)?)
+    }
+
+    fn opened(self, open: rustic_core::Repository<OpenStatus>) -> Store {
+        Store::new(self.location, self.storage, self.objects, self.gate, open)
+    }
+}
+
+fn unreachable(location: &Location, cause: std::io::Error) -> Error {
+    let remedy = match location {
+        Location::Directory(_) => "Check the path, its permissions, and that its file system is mounted.",
+        Location::Object { .. } => {
+            "Check the bucket's name, the network, and the credentials and endpoint in the environment."
+        }
+    };
+    Error::input(format!("the repository's place {location} cannot be reached")).remedy(remedy).because(cause)
+}
+
+/// Makes a repository in an empty or absent place.
+pub(crate) fn init(location: &Location, password: &Secret) -> Result<Store> {
+    let place = Place::new(location)?;
+    if place.holds_repository()? {
+        return Err(Error::input(format!("there is a repository at {location} already"))
+            .remedy("Use it, or give an empty place for a new one."));
+    }
+    if !place.objects.is_empty().map_err(|cause| unreachable(location, cause))? {
+        return Err(Error::input(format!("{location} is not empty, so no repository is made there"))
+            .remedy("Give a place that is empty or does not exist yet."));
+    }
+    if password.expose().is_empty() {
+        return Err(Error::input("the repository's password is empty")
+            .remedy("Set STANDSTILL_PASSWORD_FILE, STANDSTILL_PASSWORD or --password-file."));
+    }
+    let credentials = Credentials::password(password.expose());
+    let open = place
+        .with(|new| new.init(&credentials, &KeyOptions::default().with_created(true), &ConfigOptions::default()))
+        .attempt(format!("no repository can be made at {location}"))?;
+    Ok(place.opened(open))
+}
+
+/// Opens an existing repository.
+pub(crate) fn open(location: &Location, password: &Secret) -> Result<Store> {
+    let place = Place::new(location)?;
+    if !place.holds_repository()? {
+        return Err(Error::input(format!("there is no repository at {location}"))
+            .remedy("Check the location, or make a repository there with `standstill init`."));
+    }
+    let credentials = Credentials::password(password.expose());
+    let open = place.with(|closed| closed.open(&credentials));
+    match open {
+        Ok(open) => Ok(place.opened(open)),
+        Err(error) if error.is_incorrect_password() => {
+            Err(Error::input(format!("the password does not open the repository at {location}"))
+                .remedy("Give the password that the repository was made with."))
+        }
+        Err(error) => Err(error).attempt(format!("the repository at {location} cannot be opened")),
+    }
+}
+
+#[cfg(not(feature = "cloud"))]
+fn backends(location: &Location) -> Result<(Arc<dyn WriteBackend>, Arc<dyn Objects>)> {
+    match location {
+        Location::Directory(path) => directory(path),
+        Location::Object { .. } => Err(Error::input(format!("{location} is in an object store, which this build cannot reach"))
+            .remedy("Install a build with object stores: `cargo install standstill --features cloud`.")),
+    }
+}
+
+#[cfg(feature = "cloud")]
+fn backends(location: &Location) -> Result<(Arc<dyn WriteBackend>, Arc<dyn Objects>)> {
+    match location {
+        Location::Directory(path) => directory(path),
+        Location::Object { provider, bucket, prefix } => crate::objects::Cloud::open(*provider, bucket, prefix),
+    }
+}
+
+fn directory(path: &std::path::Path) -> Result<(Arc<dyn WriteBackend>, Arc<dyn Objects>)> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::input(format!("the repository's path {} is not UTF-8", path.display()))
+            .remedy("Give a path of UTF-8 characters.")
+    })?;
+    let storage = rustic_backend::LocalBackend::new(text, std::iter::empty())
+        .attempt(format!("the repository's place {text} cannot be used"))?;
+    Ok((Arc::new(storage), Arc::new(Directory::new(path))))
+}
