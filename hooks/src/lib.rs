@@ -9,6 +9,7 @@
 //! hook and no runtime: it starts its helpers through the runtime that the context carries. A database is added by
 //! a module here and one line in [`registry`].
 
+pub mod postgresql;
 pub mod registry;
 pub mod sqlite;
 

@@ -13,6 +13,7 @@ impl Registry {
     /// All built-in hooks.
     pub fn new() -> Self {
         Self::of(vec![
+            Arc::new(crate::postgresql::Postgresql::new()),
             Arc::new(crate::sqlite::Sqlite::new()),
         ])
     }

@@ -25,7 +25,7 @@ pub(super) enum Task {
     /// Watches the lock from outside and counts; takes [`WitnessOrder`]s.
     Witness(WitnessTask),
     /// Says which database a volume holds: [`Identity`].
-    Identify(PathBuf),
+    Identify(IdentifyTask),
     /// Looks whether a database is ready for a backup: [`Inspected`].
     Inspect(InspectTask),
     /// Makes a PASSIVE checkpoint: [`Checkpointed`].
@@ -69,6 +69,14 @@ pub(super) struct WitnessTask {
     pub tables: Option<u32>,
     /// For how long counting may go on after the release.
     pub count_milliseconds: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct IdentifyTask {
+    pub directory: PathBuf,
+    /// The file; where it is not known, the only database in the directory, or the directory itself.
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use super::{
     client::ask,
     description, facts, online_backup,
     task::{
-        Checkpointed, CopyTask, Count, CountTask, Database, Ended, Identity, InspectTask, Inspected, Owner, QueryTask, Task,
+        Checkpointed, CopyTask, Count, CountTask, Database, Ended, IdentifyTask, Identity, InspectTask, Inspected, Owner, QueryTask, Task,
     },
     write_lock,
 };
@@ -64,12 +64,11 @@ impl Hook for Sqlite {
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {
-        let found: Identity = ask(context, &Task::Identify(context.volume()?.clone()), LOOK).await?;
-        Ok(Probe {
-            version: Version { major: 3, full: found.written_by.unwrap_or_else(|| "3".to_owned()) },
-            role: None,
-            identity: found.identity,
-        })
+        probe(context, None).await
+    }
+
+    async fn probe_for(&self, context: &HookContext, arguments: &Value) -> Result<Probe> {
+        probe(context, arguments.get("file").and_then(Value::as_str).map(PathBuf::from)).await
     }
 
     async fn call(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Called> {
@@ -145,6 +144,16 @@ fn copy(context: &HookContext, file: PathBuf) -> Result<CopyTask> {
 
 fn outputs<const N: usize>(values: [(&str, Value); N]) -> Outputs {
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+async fn probe(context: &HookContext, file: Option<PathBuf>) -> Result<Probe> {
+    let task = Task::Identify(IdentifyTask { directory: context.volume()?.clone(), file });
+    let found: Identity = ask(context, &task, LOOK).await?;
+    Ok(Probe {
+        version: Version { major: 3, full: found.written_by.unwrap_or_else(|| "3".to_owned()) },
+        role: None,
+        identity: found.identity,
+    })
 }
 
 async fn ready(context: &HookContext, arguments: arguments::Ready) -> Result<Called> {

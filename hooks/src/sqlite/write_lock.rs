@@ -77,6 +77,33 @@ async fn take(context: &HookContext, arguments: arguments::WriteLock, owner: &Ow
     Ok(Acquired { hold: Box::new(hold), outputs, since })
 }
 
+/// Compares what holder and witness see with what they saw when the lock was taken.
+///
+/// The holder took the lock once, in the transaction that is still open, so if it is the kernel's owner of the lock
+/// now it has been so all the time. That the write is refused alone would not do: somebody else may have the lock.
+fn prove(held: Held, watched: Watched, inside: StillHeld, outside: Witnessed) -> Result<Evidence, String> {
+    if !outside.refused {
+        return Err("another process was allowed to write".to_owned());
+    }
+    if let Some(owner) = outside.owner
+        && owner != held.pid
+    {
+        return Err(format!("process {owner} has it, not the holder {}", held.pid));
+    }
+    if outside.data_version != watched.data_version {
+        return Err("somebody committed while it was held".to_owned());
+    }
+    if inside.page_count != held.page_count {
+        return Err("the number of pages changed while it was held".to_owned());
+    }
+    Ok(Evidence::of("journalMode", held.journal_mode.as_str())
+        .and("pageCount", inside.page_count)
+        .and("dataVersion", outside.data_version)
+        .and("writeRefused", true)
+        .and("lockOwner", outside.owner.map_or(Value::Null, Into::into))
+        .and("heldMillisecondsAtConfirm", inside.held_milliseconds))
+}
+
 /// The hold.
 struct WriteLock {
     holder: Link,
@@ -107,30 +134,6 @@ impl WriteLock {
     fn lapsed(&self, why: &str) -> Error {
         Error::lapsed(format!("the write lock on {} cannot be proven: {why}", self.file.display()))
             .remedy("Run the backup again; if it happens again, look for what ends or stops helper processes.")
-    }
-
-    /// Compares what holder and witness saw with what was seen when the lock was taken.
-    fn prove(&self, inside: StillHeld, outside: Witnessed) -> Result<Evidence> {
-        if !outside.refused {
-            return Err(self.lapsed("another process was allowed to write"));
-        }
-        if let Some(owner) = outside.owner
-            && owner != self.held.pid
-        {
-            return Err(self.lapsed(&format!("process {owner} has it, not the holder {}", self.held.pid)));
-        }
-        if outside.data_version != self.watched.data_version {
-            return Err(self.lapsed("somebody committed while it was held"));
-        }
-        if inside.page_count != self.held.page_count {
-            return Err(self.lapsed("the number of pages changed while it was held"));
-        }
-        Ok(Evidence::of("journalMode", self.held.journal_mode.as_str())
-            .and("pageCount", inside.page_count)
-            .and("dataVersion", outside.data_version)
-            .and("writeRefused", true)
-            .and("lockOwner", outside.owner.map_or(Value::Null, Into::into))
-            .and("heldMillisecondsAtConfirm", inside.held_milliseconds))
     }
 
     /// Lets go of the lock, and of the witness' reader where that keeps writers waiting too.
@@ -171,7 +174,7 @@ impl WriteLock {
         match self.witness.request(WitnessOrder::Count, self.count_within + self.patience()).await {
             Ok(counts) => counts,
             Err(error) => {
-                tracing::warn!(error = error.chain(), "the rows of {} were not counted", self.file.display());
+                tracing::warn!(error = error.chain(), file = %self.file.display(), "the rows were not counted");
                 Vec::new()
             }
         }
@@ -212,7 +215,7 @@ impl Hold for WriteLock {
         );
         let inside = inside.map_err(|error| self.lapsed("the holder does not say so").because(error))?;
         let outside = outside.map_err(|error| self.lapsed("the witness does not say so").because(error))?;
-        self.prove(inside, outside)
+        prove(self.held, self.watched, inside, outside).map_err(|why| self.lapsed(&why))
     }
 
     async fn release(&mut self) -> Result<Receipt> {
@@ -240,5 +243,42 @@ impl Drop for WriteLock {
         if matches!(self.state, State::On) {
             tracing::error!("the write lock on {} was dropped unreleased; its holder lets go now", self.file.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::task::JournalMode, *};
+
+    const HELD: Held = Held { pid: 7, journal_mode: JournalMode::Wal, page_count: 3, waited_microseconds: 0 };
+    const WATCHED: Watched = Watched { data_version: 5 };
+    const INSIDE: StillHeld = StillHeld { held_milliseconds: 1, page_count: 3 };
+    const OUTSIDE: Witnessed = Witnessed { data_version: 5, refused: true, owner: Some(7) };
+
+    fn why(inside: StillHeld, outside: Witnessed) -> String {
+        prove(HELD, WATCHED, inside, outside).unwrap_err()
+    }
+
+    #[test]
+    fn a_lock_that_all_agree_on_is_proven() {
+        let evidence = prove(HELD, WATCHED, INSIDE, OUTSIDE).unwrap();
+        assert_eq!(evidence.get("lockOwner").unwrap(), 7);
+        assert_eq!(evidence.get("writeRefused").unwrap(), true);
+    }
+
+    #[test]
+    fn a_lock_is_not_proven_where_anybody_could_write() {
+        assert!(why(INSIDE, Witnessed { refused: false, ..OUTSIDE }).contains("allowed to write"));
+    }
+
+    #[test]
+    fn a_refusal_because_of_somebody_elses_lock_proves_nothing() {
+        assert!(why(INSIDE, Witnessed { owner: Some(8), ..OUTSIDE }).contains("process 8 has it"));
+    }
+
+    #[test]
+    fn a_commit_seen_from_outside_proves_a_gap() {
+        assert!(why(INSIDE, Witnessed { data_version: 6, ..OUTSIDE }).contains("somebody committed"));
+        assert!(why(StillHeld { page_count: 4, ..INSIDE }, OUTSIDE).contains("number of pages"));
     }
 }

@@ -220,6 +220,10 @@ impl Runtime for TestRuntime {
         absent("scratch volumes")
     }
 
+    async fn destination_intent(&self, _: &Path, _: &RunId) -> Result<ScratchIntent> {
+        absent("destinations")
+    }
+
     async fn make_scratch(&self, _: &ScratchIntent, _: Option<&Path>) -> Result<()> {
         absent("scratch directories")
     }

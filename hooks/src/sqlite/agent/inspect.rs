@@ -9,8 +9,9 @@ use rustix::fs::{Access, access, statfs};
 use standstill_core::{Error, Result};
 
 use super::{
-    super::task::{Checkpointed, Database, Identity, InspectTask, Inspected, JournalMode},
-    files, open,
+    super::task::{Checkpointed, Database, IdentifyTask, Identity, InspectTask, Inspected, JournalMode},
+    files::{self, Header},
+    open,
 };
 
 /// File systems of other machines (statfs(2)): locks and shared memory there do not bind their other clients.
@@ -25,33 +26,52 @@ const REMOTE: [(u64, &str); 8] = [
     (0x4750_4653, "GPFS"),
 ];
 
-/// Says which database a volume holds: the only one in its directory, or else the directory itself.
-pub(super) fn identify(directory: &Path) -> Result<Identity> {
+/// Says which database is meant: the file, or the only one in the directory, or else the directory itself.
+pub(super) fn identify(task: &IdentifyTask) -> Result<Identity> {
+    let IdentifyTask { directory, file } = task;
+    let (path, header) = match file {
+        Some(file) => {
+            let path = files::resolve(&Database { directory: directory.clone(), file: file.clone() })?;
+            let header = files::header(&path).map_err(|cause| files::unreadable(&path).because(cause))?;
+            let header = header.ok_or_else(|| no_database(&path))?;
+            (path, Some(header))
+        }
+        None => only_database(directory)?.map_or((directory.clone(), None), |(path, header)| (path, Some(header))),
+    };
+    let metadata = path.metadata().map_err(|cause| files::unreadable(&path).because(cause))?;
+    Ok(Identity {
+        identity: format!("sqlite:{}:{}", metadata.dev(), metadata.ino()),
+        written_by: header.and_then(Header::written_by),
+    })
+}
+
+/// The database of a directory that has one only.
+fn only_database(directory: &Path) -> Result<Option<(PathBuf, Header)>> {
     let unreadable = |cause: std::io::Error| files::unreadable(directory).because(cause);
-    let mut databases = Vec::new();
+    let mut found = None;
     for entry in directory.read_dir().map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let plain = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
         if plain && let Ok(Some(header)) = files::header(&path) {
-            databases.push((path, header));
+            if found.is_some() {
+                return Ok(None);
+            }
+            found = Some((path, header));
         }
     }
-    let (path, written_by): (PathBuf, _) = match databases.as_slice() {
-        [(path, header)] => (path.clone(), header.written_by()),
-        _ => (directory.to_owned(), None),
-    };
-    let metadata = path.metadata().map_err(unreadable)?;
-    Ok(Identity { identity: format!("sqlite:{}:{}", metadata.dev(), metadata.ino()), written_by })
+    Ok(found)
+}
+
+fn no_database(path: &Path) -> Error {
+    Error::input(format!("{} is not a SQLite database", path.display()))
+        .remedy("Check `file`; a database that is empty or encrypted by the application cannot be backed up.")
 }
 
 /// Looks whether a backup can be made; changes nothing.
 pub(super) fn inspect(task: &InspectTask) -> Result<Inspected> {
     let path = files::resolve(&task.database)?;
     refuse_remote(&path)?;
-    let header = files::header(&path).map_err(|cause| files::unreadable(&path).because(cause))?.ok_or_else(|| {
-        Error::input(format!("{} is not a SQLite database", path.display()))
-            .remedy("Check `file`; a database that is empty or encrypted by the application cannot be backed up.")
-    })?;
+    let header = files::header(&path).map_err(|cause| files::unreadable(&path).because(cause))?.ok_or_else(|| no_database(&path))?;
     if task.writable {
         require_writable(&path)?;
     }

@@ -56,7 +56,7 @@ fn perform(task: Task) -> Result<Option<Value>> {
     match task {
         Task::Hold(task) => holder::run(&task).map(|()| None),
         Task::Witness(task) => witness::run(&task).map(|()| None),
-        Task::Identify(directory) => inspect::identify(&directory).and_then(value),
+        Task::Identify(task) => inspect::identify(&task).and_then(value),
         Task::Inspect(task) => inspect::inspect(&task).and_then(value),
         Task::Checkpoint(database) => inspect::checkpoint(&database).and_then(value),
         Task::Backup(task) => backup::back_up(&task).and_then(value),

@@ -7,19 +7,22 @@ use standstill_core::{Error, Result};
 
 use super::super::task::JournalMode;
 
-/// For how long a reader waits for a lock that a writer has for a moment (rollback-journal mode, recovery).
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two attempts to read while a writer has its exclusive lock (rollback-journal mode, recovery).
+/// SQLite's own pauses grow up to 100 ms; a busy writer leaves the file free for moments only, and they miss them.
+const PAUSE: Duration = Duration::from_micros(200);
+/// The number of attempts: some ten seconds.
+const ATTEMPTS: i32 = 40_000;
 
 /// Opens a database that is in use, to read and to lock it.
 ///
 /// It never makes one, and closing it never checkpoints: that is the application's business, and could take long.
 pub(super) fn shared(path: &Path) -> Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, PATIENCE)
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
 /// Opens a database that is in use, to read it.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE)
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// Opens a database that nobody else has open, without locks and without looking at a log.
@@ -29,15 +32,20 @@ pub(super) fn alone(path: &Path) -> Result<Connection> {
     Connection::open_with_flags(uri, flags).map_err(|cause| fault("open", path, cause))
 }
 
-fn open(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connection> {
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let failed = |cause| fault("open", path, cause);
-    let connection =
+    let mut connection =
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
-    connection.busy_timeout(patience).map_err(failed)?;
+    connection.busy_handler(Some(try_again)).map_err(failed)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     // A schema must not make us run the application's functions.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(failed)?;
     Ok(connection)
+}
+
+fn try_again(attempts: i32) -> bool {
+    std::thread::sleep(PAUSE);
+    attempts < ATTEMPTS
 }
 
 /// The path as a URI with `immutable=1`.
