@@ -1,0 +1,122 @@
+use serde_json::Map;
+use standstill_core::journal::RunRequest;
+
+use super::*;
+
+fn store() -> (tempfile::TempDir, LocalJournals) {
+    let place = tempfile::tempdir().unwrap();
+    let store = LocalJournals::new(&StateDir::at(&place.path().join("state")).unwrap());
+    (place, store)
+}
+
+fn started(run: &RunId) -> Event {
+    let request = RunRequest {
+        blueprint_text: String::new(),
+        blueprint_origin: "built-in".to_owned(),
+        action: "backup".to_owned(),
+        application: "shop".to_owned(),
+        parameters: Map::new(),
+        secrets: std::collections::BTreeMap::new(),
+        repository: None,
+        point: None,
+    };
+    Event::Started { run: run.clone(), request: Box::new(request), standstill: "0.1.0".to_owned() }
+}
+
+fn journal_file(store: &LocalJournals, run: &RunId) -> PathBuf {
+    store.0.run(run).join("journal.jsonl")
+}
+
+#[tokio::test]
+async fn what_was_appended_is_read_in_order() {
+    let (_place, store) = store();
+    let run = RunId::generate();
+    let journal = store.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    journal.append(&Event::Cut).await.unwrap();
+    let events: Vec<Event> = store.read(&run).await.unwrap().into_iter().map(|entry| entry.event).collect();
+    assert_eq!(events, [started(&run), Event::Cut]);
+    assert_eq!(fs::metadata(journal_file(&store, &run)).unwrap().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_torn_last_line_is_left_out_and_cut_off_when_the_journal_is_taken_over() {
+    let (_place, store) = store();
+    let run = RunId::generate();
+    let journal = store.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    drop(journal);
+    let path = journal_file(&store, &run);
+    for torn in [&b"{\"at\":\"2026-"[..], b"\0\0\0\0\n", b"{\"at\"\n"] {
+        let whole = fs::read(&path).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(torn).unwrap();
+        let before = store.read(&run).await.unwrap().len();
+        let journal = store.take_over(&run).await.unwrap();
+        let entries = store.read(&run).await.unwrap();
+        assert_eq!(entries.len(), before + 1);
+        assert_eq!(entries.last().unwrap().event, Event::TakenOver);
+        assert!(fs::read(&path).unwrap().starts_with(&whole));
+        drop(journal);
+    }
+}
+
+#[tokio::test]
+async fn the_journal_of_a_living_run_cannot_be_taken_over() {
+    let (_place, store) = store();
+    let run = RunId::generate();
+    let journal = store.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    assert_eq!(store.runs().await.unwrap()[0].state, RunState::Running);
+    let error = store.take_over(&run).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    drop(journal);
+    assert_eq!(store.runs().await.unwrap()[0].state, RunState::Dead);
+    let taken = store.take_over(&run).await.unwrap();
+    taken.append(&Event::Finished { success: false }).await.unwrap();
+    assert_eq!(store.runs().await.unwrap()[0].state, RunState::Failed);
+}
+
+#[tokio::test]
+async fn a_writer_whose_journal_was_replaced_or_continued_by_another_is_fenced() {
+    let (_place, store) = store();
+    let run = RunId::generate();
+    let journal = store.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    let path = journal_file(&store, &run);
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{}\n").unwrap();
+    assert_eq!(journal.append(&Event::Cut).await.unwrap_err().kind(), ErrorKind::Fenced);
+    let copy = path.with_extension("copy");
+    fs::copy(&path, &copy).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    assert_eq!(journal.append(&Event::Cut).await.unwrap_err().kind(), ErrorKind::Fenced);
+}
+
+#[tokio::test]
+async fn only_the_journals_of_the_newest_finished_runs_are_kept() {
+    let (_place, store) = store();
+    let dead = RunId::generate();
+    store.create(&dead).await.unwrap().append(&started(&dead)).await.unwrap();
+    let mut finished = Vec::new();
+    for _ in 0..KEPT_RUNS {
+        let run = RunId::generate();
+        let directory = store.0.run(&run);
+        make_private(&directory).unwrap();
+        let text =
+            [started(&run), Event::Finished { success: true }].map(|event| line_of(&event).unwrap()).concat();
+        fs::write(directory.join("journal.jsonl"), text).unwrap();
+        finished.push(run);
+    }
+    store.create(&RunId::generate()).await.unwrap();
+    let left = store.names().unwrap();
+    assert!(left.contains(&dead), "a dead run must be found by recover, however old it is");
+    assert!(!left.contains(&finished[0]));
+    assert!(left.contains(&finished[1]));
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_there_is_an_input_error() {
+    let (_place, store) = store();
+    let run = RunId::generate();
+    assert_eq!(store.read(&run).await.unwrap_err().kind(), ErrorKind::Input);
+    assert_eq!(store.take_over(&run).await.err().unwrap().kind(), ErrorKind::Input);
+}

@@ -1,0 +1,200 @@
+//! What the journal and the run's directory know about a keeper.
+//!
+//! The record is journalled before the keeper starts, so it holds no process id: the keeper writes that into its
+//! directory before it acquires. None of it is secret.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use standstill_core::{
+    Error, Result,
+    point::RunId,
+    runtime::{Command, KeeperProgram, KeeperSpec, RunAs},
+    secret::Secret,
+    units::milliseconds,
+};
+
+use crate::{identity::ProcessIdentity, state::write_durably};
+
+/// What is needed to let go of a keeper's hold when its runner is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct KeeperRecord {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The step.
+    pub(crate) name: String,
+    /// The keeper's own directory.
+    pub(crate) directory: PathBuf,
+    /// The deadline for each single command or answer, in milliseconds.
+    pub(crate) timeout_milliseconds: u64,
+    /// How to let go without the keeper.
+    pub(crate) release: ReleaseRecord,
+}
+
+/// How to let go without the keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum ReleaseRecord {
+    /// By a command.
+    Command(CommandRecord),
+    /// By lines to a new client.
+    Client {
+        /// The client.
+        client: CommandRecord,
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// The hold is gone when its client is.
+    WithItsClient,
+}
+
+/// A command without its secret values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CommandRecord {
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    secret_env: Vec<String>,
+    run_as: RunAs,
+    directory: Option<PathBuf>,
+}
+
+impl KeeperRecord {
+    /// The record of a keeper that is about to be started; `directory` is its own.
+    pub(crate) fn new(spec: &KeeperSpec, run: &RunId, directory: PathBuf) -> Result<Self> {
+        let release = match &spec.program {
+            KeeperProgram::Pair { release, .. } => ReleaseRecord::Command(CommandRecord::of(release)?),
+            KeeperProgram::Session { client, release, survives_client: true, .. } => {
+                ReleaseRecord::Client { client: CommandRecord::of(client)?, lines: release.clone() }
+            }
+            KeeperProgram::Session { survives_client: false, .. } => ReleaseRecord::WithItsClient,
+        };
+        Ok(Self {
+            run: run.clone(),
+            name: spec.name.clone(),
+            directory,
+            timeout_milliseconds: milliseconds(spec.timeout),
+            release,
+        })
+    }
+
+    /// The deadline for each single command or answer.
+    pub(crate) const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_milliseconds)
+    }
+}
+
+impl CommandRecord {
+    fn of(command: &Command) -> Result<Self> {
+        if command.stdin.is_some() {
+            return Err(Error::input(format!(
+                "the release command {} takes standard input",
+                command.program()
+            ))
+            .remedy(
+                "Give secrets to a release by `env`: its input cannot be kept for the case of a crash.",
+            ));
+        }
+        Ok(Self {
+            argv: command.argv.clone(),
+            env: command.env.clone(),
+            secret_env: command.secret_env.keys().cloned().collect(),
+            run_as: command.run_as.clone(),
+            directory: command.directory.clone(),
+        })
+    }
+
+    /// The command, with its secrets.
+    pub(crate) fn with_secrets(&self, secrets: &BTreeMap<String, Secret>) -> Result<Command> {
+        let mut secret_env = BTreeMap::new();
+        for name in &self.secret_env {
+            let secret = secrets.get(name).ok_or_else(|| {
+                Error::input(format!("the secret for {name} is needed to let go with {}", self.show()))
+                    .remedy("Give the secret parameters again.")
+            })?;
+            secret_env.insert(name.clone(), secret.clone());
+        }
+        Ok(Command {
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            secret_env,
+            run_as: self.run_as.clone(),
+            directory: self.directory.clone(),
+            stdin: None,
+        })
+    }
+
+    /// The command for people.
+    pub(crate) fn show(&self) -> String {
+        self.argv.join(" ")
+    }
+}
+
+/// The files in a keeper's own directory.
+#[derive(Debug, Clone)]
+pub(crate) struct KeeperFiles(PathBuf);
+
+impl KeeperFiles {
+    /// Those in this directory.
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self(directory.to_owned())
+    }
+
+    /// Says which process the keeper is, before it acquires.
+    pub(crate) fn write_keeper(&self, identity: &ProcessIdentity) -> io::Result<()> {
+        self.write("keeper.json", identity)
+    }
+
+    /// Which process the keeper is, if it came so far.
+    pub(crate) fn keeper(&self) -> io::Result<Option<ProcessIdentity>> {
+        self.read("keeper.json")
+    }
+
+    /// Says which process the client is, before it is told anything.
+    pub(crate) fn write_client(&self, identity: &ProcessIdentity) -> io::Result<()> {
+        self.write("client.json", identity)
+    }
+
+    /// Which process the client is, if there was one.
+    pub(crate) fn client(&self) -> io::Result<Option<ProcessIdentity>> {
+        self.read("client.json")
+    }
+
+    /// Notes that nothing is held any more.
+    pub(crate) fn mark_released(&self) -> io::Result<()> {
+        write_durably(&self.0.join("released"), b"")
+    }
+
+    /// Whether nothing is held any more.
+    pub(crate) fn is_released(&self) -> bool {
+        self.0.join("released").exists()
+    }
+
+    /// Notes that the keeper must not begin any more.
+    pub(crate) fn forbid(&self) -> io::Result<()> {
+        write_durably(&self.0.join("forbidden"), b"")
+    }
+
+    /// Whether the keeper must not begin any more.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.0.join("forbidden").exists()
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        write_durably(&self.0.join(name), &serde_json::to_vec(value)?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        match fs::read(self.0.join(name)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+}
