@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
-//!                             └──────▶ …
+//!                             └──▶ postgresql ──dial──▶ the server
 //! ```
 //!
 //! A hook is data (its description) and code behind one seam, [`standstill_core::hook::Hook`]. It knows no other

@@ -1,8 +1,8 @@
 //! Nothing stays locked: whatever happens to the runner or to a helper, writers go on within the lease.
 
-mod support;
 #[path = "support/sqlite.rs"]
 mod sqlite;
+mod support;
 
 use std::{
     io::{BufRead, BufReader},

@@ -1,8 +1,8 @@
 //! The verbs that hold nothing, and the copy that is made while writes go on.
 
-mod support;
 #[path = "support/sqlite.rs"]
 mod sqlite;
+mod support;
 
 use std::{
     collections::BTreeMap,
@@ -217,17 +217,19 @@ async fn a_copy_with_a_hot_journal_is_recovered_elsewhere() {
 #[tokio::test]
 async fn a_query_reads_rows_and_can_change_nothing() {
     let volume = made("wal");
-    let with = json!({"sql": "SELECT x, x * 0.5 AS half, NULL AS nothing, x'0aff' AS blob FROM \"odd \"\"name\""});
+    let with =
+        json!({"sql": "SELECT x, x * 0.5 AS half, NULL AS empty, x'0aff' AS blob FROM \"odd \"\"name\""});
     let outputs: Outputs = call("query", &volume, with).await.unwrap().outputs;
     assert_eq!(outputs["value"], 1);
-    assert_eq!(outputs["rows"][1], json!({"x": 2, "half": 1.0, "nothing": null, "blob": "0aff"}));
+    assert_eq!(outputs["rows"][1], json!({"x": 2, "half": 1.0, "empty": null, "blob": "0aff"}));
     for sql in ["DELETE FROM orders", "INSERT INTO orders VALUES (1, 'x')", "PRAGMA journal_mode = DELETE"] {
         let error = call("query", &volume, json!({"sql": sql})).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Input, "{sql}: {error}");
     }
     let error = call("query", &volume, json!({"sql": "SELECT 1; SELECT 2"})).await.unwrap_err();
     assert!(error.chain().contains("Multiple statements"), "{}", error.chain());
-    let error = call("query", &volume, json!({"sql": "SELECT 1 UNION SELECT 2", "limit": 1})).await.unwrap_err();
+    let error =
+        call("query", &volume, json!({"sql": "SELECT 1 UNION SELECT 2", "limit": 1})).await.unwrap_err();
     assert_eq!(error.to_string(), "the query has more than 1 rows");
     assert_eq!(sqlite::rows(volume.path()), (0, 0));
 }

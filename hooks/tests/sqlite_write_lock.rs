@@ -1,8 +1,8 @@
 //! The write lock: it keeps writers out, is proven, and any copy made meanwhile is consistent.
 
-mod support;
 #[path = "support/sqlite.rs"]
 mod sqlite;
+mod support;
 
 use std::{
     path::Path,
@@ -66,7 +66,8 @@ async fn every_acknowledged_row_is_in_a_copy_and_facts_equal_the_cut() {
             let context = context(&volume);
             let writer = Writer::start(volume.path());
             writer.wait_beyond(200 * round, Duration::from_secs(20));
-            let mut acquired = Sqlite.acquire("write-lock", &context, &json!({"file": "app.db"})).await.unwrap();
+            let mut acquired =
+                Sqlite.acquire("write-lock", &context, &json!({"file": "app.db"})).await.unwrap();
             let cut = writer.settle();
             sqlite::copy(volume.path(), copied.path(), &["app.db-wal", "app.db"]);
             acquired.hold.confirm().await.unwrap();
@@ -81,13 +82,21 @@ async fn every_acknowledged_row_is_in_a_copy_and_facts_equal_the_cut() {
             let with = json!({"file": "app.db", "facts": receipt.facts});
             let called = Sqlite.call("compare-facts", &copy, &with).await.unwrap();
             assert_eq!(called.checks.len(), 2);
-            assert!(called.checks.iter().all(|check| check.outcome == CheckOutcome::Passed), "{:?}", called.checks);
+            assert!(
+                called.checks.iter().all(|check| check.outcome == CheckOutcome::Passed),
+                "{:?}",
+                called.checks
+            );
         }
     }
 }
 
 /// Somebody else's checkpoints, of the kind that tries the most.
-fn checkpointer(volume: &Path, stop: &Arc<AtomicBool>, frames: &Arc<AtomicI64>) -> std::thread::JoinHandle<()> {
+fn checkpointer(
+    volume: &Path,
+    stop: &Arc<AtomicBool>,
+    frames: &Arc<AtomicI64>,
+) -> std::thread::JoinHandle<()> {
     let connection = sqlite::open(volume);
     connection.busy_timeout(Duration::from_millis(1)).unwrap();
     let (stop, frames) = (Arc::clone(stop), Arc::clone(frames));
@@ -110,8 +119,10 @@ async fn a_copy_torn_by_another_ones_checkpoint_is_right_because_the_log_does_no
         let context = context(&volume);
         let writer = Writer::start(volume.path());
         writer.wait_beyond(20_000, Duration::from_secs(60));
-        let mut acquired =
-            Sqlite.acquire("write-lock", &context, &json!({"file": "app.db", "facts": "none"})).await.unwrap();
+        let mut acquired = Sqlite
+            .acquire("write-lock", &context, &json!({"file": "app.db", "facts": "none"}))
+            .await
+            .unwrap();
         let cut = writer.settle();
         let log = volume.path().join("app.db-wal");
         let before = log.metadata().unwrap().len();
@@ -178,7 +189,8 @@ async fn the_holder_opens_the_files_once_and_no_other_way() {
             .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect();
         open.sort();
-        let expected: &[&str] = if mode == "wal" { &["app.db", "app.db-shm", "app.db-wal"] } else { &["app.db"] };
+        let expected: &[&str] =
+            if mode == "wal" { &["app.db", "app.db-shm", "app.db-wal"] } else { &["app.db"] };
         assert_eq!(open, expected);
         drop(acquired.hold.release().await.unwrap());
     }
@@ -247,4 +259,24 @@ async fn counting_keeps_no_commit_waiting_after_the_release() {
             _ => panic!("{orders:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holding_and_proving_costs_a_few_milliseconds_of_freeze() {
+    let volume = tempdir().unwrap();
+    sqlite::make(volume.path(), "wal");
+    let writer = Writer::start(volume.path());
+    let context = context(&volume);
+    let mut freezes = Vec::new();
+    for _ in 0..15 {
+        let mut acquired = Sqlite.acquire("write-lock", &context, &json!({"file": "app.db"})).await.unwrap();
+        acquired.hold.confirm().await.unwrap();
+        let receipt = acquired.hold.release().await.unwrap();
+        freezes.push(receipt.released - acquired.since);
+    }
+    drop(writer);
+    freezes.sort();
+    println!("freeze without a capture: {freezes:?}");
+    // Some 3 ms in truth; the bound leaves room for a busy machine.
+    assert!(freezes[7] < Duration::from_millis(20), "{freezes:?}");
 }

@@ -98,7 +98,8 @@ pub(super) struct WriteLock {
     /// The number of tables whose rows are counted at most, in the order of their names.
     #[serde(default = "tables")]
     pub tables: u32,
-    /// How long counting may go on after the release; what is not counted by then is left out.
+    /// How long counting may go on after the release, but never longer than a third of the lease; what is not
+    /// counted by then is a fact without a bound.
     #[serde(default = "facts_within")]
     pub facts_within: Span,
 }
@@ -151,7 +152,8 @@ pub(super) struct Query {
 
 /// Reads a verb's arguments.
 pub(super) fn parse<T: DeserializeOwned>(verb: &str, arguments: &Value) -> Result<T> {
-    let arguments = if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments.clone() };
+    let arguments =
+        if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments.clone() };
     serde_json::from_value(arguments).map_err(|cause| {
         Error::input(format!("the arguments of sqlite/{verb} are wrong"))
             .remedy("Correct the step's `with`; `standstill lint` shows where.")

@@ -17,7 +17,11 @@ use super::task::{Outcome, Reply, Request, Task};
 const START: Duration = Duration::from_secs(10);
 
 /// Has a helper do one task.
-pub(super) async fn ask<T: DeserializeOwned>(context: &HookContext, task: &Task, within: Duration) -> Result<T> {
+pub(super) async fn ask<T: DeserializeOwned>(
+    context: &HookContext,
+    task: &Task,
+    within: Duration,
+) -> Result<T> {
     let output = context.runtime.exec(&command(context, task)?, within, &context.cancel).await?;
     match output.stdout.lines().next_back().map(answer::<T>) {
         Some(answer) => answer.and_then(|(_, answer)| answer),
@@ -37,8 +41,9 @@ fn command(context: &HookContext, task: &Task) -> Result<Command> {
 }
 
 fn answer<T: DeserializeOwned>(line: &str) -> Result<(u64, Result<T>)> {
-    let strange =
-        |cause| Error::failed(format!("the SQLite helper answered `{line}`, which is no answer")).because(cause);
+    let strange = |cause| {
+        Error::failed(format!("the SQLite helper answered `{line}`, which is no answer")).because(cause)
+    };
     let reply: Reply = serde_json::from_str(line).map_err(strange)?;
     Ok((
         reply.id,
@@ -65,8 +70,13 @@ impl Link {
     }
 
     /// Gives an order and waits for its answer. If this is cancelled, the late answer is passed over by the next one.
-    pub(super) async fn request<T: DeserializeOwned>(&mut self, order: impl Serialize + Send, within: Duration) -> Result<T> {
-        let late = || Error::failed(format!("the SQLite helper took no order within {}", show_duration(within)));
+    pub(super) async fn request<T: DeserializeOwned>(
+        &mut self,
+        order: impl Serialize + Send,
+        within: Duration,
+    ) -> Result<T> {
+        let late =
+            || Error::failed(format!("the SQLite helper took no order within {}", show_duration(within)));
         let id = timeout(within, self.send(order)).await.map_err(|cause| late().because(cause))??;
         self.receive(id, within).await
     }
@@ -87,8 +97,9 @@ impl Link {
             let (found, answer) = answer::<serde_json::Value>(&line)?;
             if found == id {
                 let value = answer?;
-                return serde_json::from_value(value)
-                    .map_err(|cause| Error::failed(format!("the SQLite helper answered `{line}`")).because(cause));
+                return serde_json::from_value(value).map_err(|cause| {
+                    Error::failed(format!("the SQLite helper answered `{line}`")).because(cause)
+                });
             }
         }
     }

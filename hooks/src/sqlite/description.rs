@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use standstill_core::hook::{
-    Available, HoldKind, HoldTraits, HookDescription, OutputDescription, OutputType, Place, Tolerance, Verb, VerbKind,
+    Available, HoldKind, HoldTraits, HookDescription, OutputDescription, OutputType, Place, Tolerance, Verb,
+    VerbKind,
 };
 
 use super::arguments::{self, schema};
@@ -33,15 +34,7 @@ pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(|| Hook
     name: "sqlite",
     summary: "SQLite 3 databases, by their files",
     connection: None,
-    verbs: vec![
-        ready(),
-        checkpoint(),
-        write_lock_verb(),
-        online_backup(),
-        check(),
-        compare_facts(),
-        query(),
-    ],
+    verbs: vec![ready(), checkpoint(), write_lock_verb(), online_backup(), check(), compare_facts(), query()],
 });
 
 fn now(name: &'static str, ty: OutputType) -> OutputDescription {

@@ -64,6 +64,8 @@ fn compare_one(fact: &Fact, found: Option<u64>) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use CheckOutcome::{Failed, Passed, Skipped};
+
     use super::*;
 
     fn count(table: &str, rows: Option<u64>) -> Count {
@@ -73,11 +75,15 @@ mod tests {
     #[test]
     fn a_missing_table_a_missing_row_and_an_unknown_count_are_told_apart() {
         let file = Path::new("app.db");
-        let facts = of(file, &[count("a", Some(3)), count("b", Some(5)), count("c", None), count("d", Some(0))]);
+        let facts =
+            of(file, &[count("a", Some(3)), count("b", Some(5)), count("c", None), count("d", Some(0))]);
         assert_eq!(tables(file, &facts), ["a", "b", "c", "d"]);
-        let checks = compare(file, &facts, &[count("a", Some(3)), count("b", Some(4)), count("c", Some(1)), count("d", None)]);
+        let checks = compare(
+            file,
+            &facts,
+            &[count("a", Some(3)), count("b", Some(4)), count("c", Some(1)), count("d", None)],
+        );
         let outcomes: Vec<_> = checks.iter().map(|check| check.outcome).collect();
-        use CheckOutcome::{Failed, Passed, Skipped};
         assert_eq!(outcomes, [Passed, Failed, Skipped, Failed]);
         assert_eq!(checks[1].detail, "expected 5, found 4 rows");
         assert_eq!(checks[3].detail, "expected 0, found no such table");

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// A ceiling for a helper that hangs; the step's timeout and the run's cancellation come first.
-const WITHIN: Duration = Duration::from_secs(24 * 3600);
+const WITHIN: Duration = Duration::from_hours(24);
 
 /// Makes the copy.
 ///
@@ -65,7 +65,8 @@ pub(super) async fn acquire(
         outputs: Outputs::new(),
         facts: facts::of(&file, &copy.counts),
         released,
-        froze: (copy.journal_mode == JournalMode::Rollback).then(|| Duration::from_micros(copy.froze_microseconds)),
+        froze: (copy.journal_mode == JournalMode::Rollback)
+            .then(|| Duration::from_micros(copy.froze_microseconds)),
     };
     Ok(Acquired { hold: Box::new(Copied { evidence, receipt }), outputs, since })
 }

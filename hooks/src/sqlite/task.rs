@@ -255,8 +255,10 @@ pub(super) struct Inspected {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Checkpointed {
     pub journal_mode: JournalMode,
-    pub log_frames: i64,
-    pub checkpointed_frames: i64,
+    /// Frames in the log.
+    pub logged: i64,
+    /// Frames of it that are in the database file now.
+    pub moved: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

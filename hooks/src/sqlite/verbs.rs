@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use standstill_core::{
     Error, Result,
-    hook::{
-        Acquired, Called, HoldTraits, Hook, HookContext, HookDescription, Probe, Undone, VerbKind,
-    },
+    hook::{Acquired, Called, HoldTraits, Hook, HookContext, HookDescription, Probe, Undone, VerbKind},
     point::{Check, CheckOutcome, Outputs, Version},
 };
 use tokio_util::sync::CancellationToken;
@@ -19,15 +17,16 @@ use super::{
     client::ask,
     description, facts, online_backup,
     task::{
-        Checkpointed, CopyTask, Count, CountTask, Database, Ended, IdentifyTask, Identity, InspectTask, Inspected, Owner, QueryTask, Task,
+        Checkpointed, CopyTask, Count, CountTask, Database, Ended, IdentifyTask, Identity, InspectTask,
+        Inspected, Owner, QueryTask, Task,
     },
     write_lock,
 };
 
 /// The deadline of a look at the files.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// A ceiling for work that grows with the database; the step's timeout and the run's cancellation come first.
-const WORK: Duration = Duration::from_secs(24 * 3600);
+const WORK: Duration = Duration::from_hours(24);
 
 /// The hook for SQLite.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,7 +91,9 @@ impl Hook for Sqlite {
             _ => return Err(unknown(verb)),
         };
         serde_json::to_value(Record { owner }).map_err(|cause| {
-            Error::input("a path is not UTF-8").remedy("Rename the volume's directory or file.").because(cause)
+            Error::input("a path is not UTF-8")
+                .remedy("Rename the volume's directory or file.")
+                .because(cause)
         })
     }
 
@@ -127,7 +128,8 @@ impl Hook for Sqlite {
 }
 
 fn unknown(verb: &str) -> Error {
-    Error::input(format!("there is no sqlite/{verb} of this kind")).remedy("`standstill lint` names the verbs.")
+    Error::input(format!("there is no sqlite/{verb} of this kind"))
+        .remedy("`standstill lint` names the verbs.")
 }
 
 fn database(context: &HookContext, file: PathBuf) -> Result<Database> {
@@ -175,8 +177,8 @@ async fn checkpoint(context: &HookContext, arguments: arguments::File) -> Result
     let found: Checkpointed = ask(context, &task, WORK).await?;
     let outputs = outputs([
         ("journalMode", found.journal_mode.as_str().into()),
-        ("logFrames", found.log_frames.into()),
-        ("checkpointedFrames", found.checkpointed_frames.into()),
+        ("logFrames", found.logged.into()),
+        ("checkpointedFrames", found.moved.into()),
     ]);
     Ok(Called { outputs, ..Called::default() })
 }
@@ -185,11 +187,19 @@ async fn check(context: &HookContext, arguments: arguments::File) -> Result<Call
     let name = format!("integrity of {}", arguments.file.display());
     let problems: Vec<String> = ask(context, &Task::Check(copy(context, arguments.file)?), WORK).await?;
     let check = match problems.split_first() {
-        None => Check { name, outcome: CheckOutcome::Passed, detail: "integrity_check found no problem".to_owned() },
+        None => Check {
+            name,
+            outcome: CheckOutcome::Passed,
+            detail: "integrity_check found no problem".to_owned(),
+        },
         Some((first, rest)) => Check {
             name,
             outcome: CheckOutcome::Failed,
-            detail: if rest.is_empty() { first.clone() } else { format!("{first} (and {} more)", rest.len()) },
+            detail: if rest.is_empty() {
+                first.clone()
+            } else {
+                format!("{first} (and {} more)", rest.len())
+            },
         },
     };
     Ok(Called { checks: vec![check], ..Called::default() })

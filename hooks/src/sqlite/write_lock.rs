@@ -18,14 +18,21 @@ use super::{
     arguments::{self, FactsWanted},
     client::Link,
     facts,
-    task::{Count, Held, HoldOrder, HoldTask, Owner, StillHeld, Task, Watched, WitnessOrder, WitnessTask, Witnessed},
+    task::{
+        Count, Held, HoldOrder, HoldTask, Owner, StillHeld, Task, Watched, WitnessOrder, WitnessTask,
+        Witnessed,
+    },
 };
 
-/// How long a helper may take to end after it let go.
-const END: Duration = Duration::from_secs(2);
+/// How long a helper may take to end after it let go: at most this, and less under a short lease.
+const END: Duration = Duration::from_secs(1);
 
 /// Takes the lock. When it is cancelled or fails, the helpers see end of file and let go at once.
-pub(super) async fn acquire(context: &HookContext, arguments: arguments::WriteLock, owner: Owner) -> Result<Acquired> {
+pub(super) async fn acquire(
+    context: &HookContext,
+    arguments: arguments::WriteLock,
+    owner: Owner,
+) -> Result<Acquired> {
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => {
@@ -37,7 +44,8 @@ pub(super) async fn acquire(context: &HookContext, arguments: arguments::WriteLo
 
 async fn take(context: &HookContext, arguments: arguments::WriteLock, owner: &Owner) -> Result<Acquired> {
     let wait = arguments.wait_for.duration()?;
-    let count_within = arguments.facts_within.duration()?;
+    // A release that takes longer than the lease counts as failed, however long ago the lock was let go.
+    let count_within = arguments.facts_within.duration()?.min(context.lease / 3);
     let holder = Task::Hold(HoldTask {
         owner: owner.clone(),
         lease_milliseconds: milliseconds(context.lease),
@@ -64,7 +72,7 @@ async fn take(context: &HookContext, arguments: arguments::WriteLock, owner: &Ow
         ("journalMode".to_owned(), held.journal_mode.as_str().into()),
         ("pageCount".to_owned(), held.page_count.into()),
     ]);
-    let hold = WriteLock {
+    let acquired = WriteLock {
         holder,
         witness,
         file: owner.database.file.clone(),
@@ -74,7 +82,7 @@ async fn take(context: &HookContext, arguments: arguments::WriteLock, owner: &Ow
         count_within,
         state: State::On,
     };
-    Ok(Acquired { hold: Box::new(hold), outputs, since })
+    Ok(Acquired { hold: Box::new(acquired), outputs, since })
 }
 
 /// Compares what holder and witness see with what they saw when the lock was taken.
@@ -119,7 +127,10 @@ struct WriteLock {
 enum State {
     On,
     /// Let go in order; facts may still be counted, unless that was tried before.
-    LetGo { receipt: Box<Receipt>, counted: bool },
+    LetGo {
+        receipt: Box<Receipt>,
+        counted: bool,
+    },
     /// Everything is over.
     Done(Box<Receipt>),
     Lapsed,
@@ -128,12 +139,18 @@ enum State {
 impl WriteLock {
     /// The deadline of one order: it must leave room for another attempt within the lease.
     fn patience(&self) -> Duration {
-        self.lease / 3
+        self.lease / 4
+    }
+
+    /// How long a helper may take to end.
+    fn end(&self) -> Duration {
+        END.min(self.lease / 10)
     }
 
     fn lapsed(&self, why: &str) -> Error {
-        Error::lapsed(format!("the write lock on {} cannot be proven: {why}", self.file.display()))
-            .remedy("Run the backup again; if it happens again, look for what ends or stops helper processes.")
+        Error::lapsed(format!("the write lock on {} cannot be proven: {why}", self.file.display())).remedy(
+            "Run the backup again; if it happens again, look for what ends or stops helper processes.",
+        )
     }
 
     /// Lets go of the lock, and of the witness' reader where that keeps writers waiting too.
@@ -146,14 +163,16 @@ impl WriteLock {
         let mut counted = false;
         if let Err(error) = yielded {
             tracing::warn!(error = error.chain(), "the witness of a write lock does not answer; it is ended");
-            self.witness.close(END).await?;
+            let end = self.end();
+            self.witness.close(end).await?;
             counted = true;
         }
         let held = match released {
             Ok(held) => held,
             Err(error) => {
                 // Whatever the holder still had ends with its process.
-                self.holder.close(END).await?;
+                let end = self.end();
+                self.holder.close(end).await?;
                 self.state = State::Lapsed;
                 return Err(self.lapsed("the holder did not let go in order").because(error));
             }
@@ -181,7 +200,8 @@ impl WriteLock {
     }
 
     async fn end_helpers(&mut self) {
-        let (holder, witness) = tokio::join!(self.holder.close(END), self.witness.close(END));
+        let end = self.end();
+        let (holder, witness) = tokio::join!(self.holder.close(end), self.witness.close(end));
         for error in [holder.err(), witness.err()].into_iter().flatten() {
             tracing::warn!(error = error.chain(), "a helper of a write lock did not end in order");
         }
@@ -241,7 +261,10 @@ impl Hold for WriteLock {
 impl Drop for WriteLock {
     fn drop(&mut self) {
         if matches!(self.state, State::On) {
-            tracing::error!("the write lock on {} was dropped unreleased; its holder lets go now", self.file.display());
+            tracing::error!(
+                "the write lock on {} was dropped unreleased; its holder lets go now",
+                self.file.display()
+            );
         }
     }
 }

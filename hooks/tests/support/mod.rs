@@ -17,8 +17,8 @@ use standstill_core::{
     hook::{Acquired, Endpoint, HookContext, Undone},
     point::RunId,
     runtime::{
-        Command, Consumer, Exit, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service, ServiceSpec,
-        Session, Snapshotter, Volume,
+        Command, Consumer, Exit, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service,
+        ServiceSpec, Session, Snapshotter, Volume,
     },
     secret::Secret,
 };

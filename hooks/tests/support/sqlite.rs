@@ -1,5 +1,7 @@
 //! SQLite databases with somebody who writes to them.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::{
     path::Path,
     process::Command,
@@ -53,7 +55,9 @@ impl Writer {
         let (acknowledged, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, stopping) = (Arc::clone(&acknowledged), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
-            let mut id = connection.query_row("SELECT coalesce(max(id), 0) FROM orders", (), |row| row.get(0)).unwrap();
+            let mut id = connection
+                .query_row("SELECT coalesce(max(id), 0) FROM orders", (), |row| row.get(0))
+                .unwrap();
             while !stopping.load(Ordering::Relaxed) {
                 id += 1;
                 let text = format!("{:0>60}", id * 7919 % 100_003);
@@ -124,7 +128,9 @@ pub fn rows(copy: &Path) -> (i64, i64) {
     let ok: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(ok, "ok");
     connection
-        .query_row("SELECT count(*), coalesce(max(id), 0) FROM orders", (), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT count(*), coalesce(max(id), 0) FROM orders", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .unwrap()
 }
 

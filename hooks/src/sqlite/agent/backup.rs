@@ -94,9 +94,7 @@ fn copy_pages(source: &Connection, copy: &Path, path: &Path, limit: Option<Durat
     let failed = |cause| open::fault("copy", path, cause);
     let mut target = Connection::open(copy).map_err(|cause| open::fault("make", copy, cause))?;
     // It is synced once, when it is whole; a half of one is never used.
-    target
-        .execute_batch("PRAGMA synchronous = off")
-        .map_err(|cause| open::fault("make", copy, cause))?;
+    target.execute_batch("PRAGMA synchronous = off").map_err(|cause| open::fault("make", copy, cause))?;
     let started = Instant::now();
     let backup = Backup::new(source, &mut target).map_err(failed)?;
     loop {

@@ -73,7 +73,8 @@ fn belongs_to(pid: Pid, owner: &Owner) -> bool {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return false,
         Err(_) => return false,
     };
-    let arguments: Vec<&[u8]> = command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0).collect();
+    let arguments: Vec<&[u8]> =
+        command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0).collect();
     let [.., agent, hold, sqlite, task] = arguments.as_slice() else { return false };
     if (*agent, *hold, *sqlite) != (b"agent", b"hold", b"sqlite") {
         return false;

@@ -75,8 +75,11 @@ pub(super) fn header(path: &Path) -> io::Result<Option<Header>> {
 pub(super) fn resolve(database: &Database) -> Result<PathBuf> {
     let Database { directory, file } = database;
     if file.as_os_str().is_empty() || file.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err(Error::input(format!("`{}` is not a file's path relative to the volume", file.display()))
-            .remedy("Name the database file relative to its volume, without `..`."));
+        return Err(Error::input(format!(
+            "`{}` is not a file's path relative to the volume",
+            file.display()
+        ))
+        .remedy("Name the database file relative to its volume, without `..`."));
     }
     let found = |path: &Path| {
         path.canonicalize().map_err(|cause| {

@@ -36,7 +36,9 @@ pub(super) fn identify(task: &IdentifyTask) -> Result<Identity> {
             let header = header.ok_or_else(|| no_database(&path))?;
             (path, Some(header))
         }
-        None => only_database(directory)?.map_or((directory.clone(), None), |(path, header)| (path, Some(header))),
+        None => {
+            only_database(directory)?.map_or((directory.clone(), None), |(path, header)| (path, Some(header)))
+        }
     };
     let metadata = path.metadata().map_err(|cause| files::unreadable(&path).because(cause))?;
     Ok(Identity {
@@ -71,7 +73,9 @@ fn no_database(path: &Path) -> Error {
 pub(super) fn inspect(task: &InspectTask) -> Result<Inspected> {
     let path = files::resolve(&task.database)?;
     refuse_remote(&path)?;
-    let header = files::header(&path).map_err(|cause| files::unreadable(&path).because(cause))?.ok_or_else(|| no_database(&path))?;
+    let header = files::header(&path)
+        .map_err(|cause| files::unreadable(&path).because(cause))?
+        .ok_or_else(|| no_database(&path))?;
     if task.writable {
         require_writable(&path)?;
     }
@@ -108,8 +112,11 @@ fn refuse_remote(path: &Path) -> Result<()> {
     // The kernel's word is 32 bits wide, sign-extended on some machines.
     let kind = u64::try_from(i128::from(found.f_type) & 0xFFFF_FFFF).unwrap_or(0);
     match REMOTE.iter().find(|(magic, _)| *magic == kind) {
-        Some((_, name)) => Err(Error::input(format!("{} is on a network file system ({name})", path.display()))
-            .remedy("Run on the machine whose disk it is: a lock taken here would not stop writers elsewhere.")),
+        Some((_, name)) => {
+            Err(Error::input(format!("{} is on a network file system ({name})", path.display())).remedy(
+                "Run on the machine whose disk it is: a lock taken here would not stop writers elsewhere.",
+            ))
+        }
         None => Ok(()),
     }
 }
@@ -133,10 +140,10 @@ pub(super) fn checkpoint(database: &Database) -> Result<Checkpointed> {
     let connection = open::shared(&path)?;
     let journal_mode = open::journal_mode(&connection, &path)?;
     if journal_mode == JournalMode::Rollback {
-        return Ok(Checkpointed { journal_mode, log_frames: 0, checkpointed_frames: 0 });
+        return Ok(Checkpointed { journal_mode, logged: 0, moved: 0 });
     }
-    let (log_frames, checkpointed_frames) = connection
+    let (logged, moved) = connection
         .query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| Ok((row.get(1)?, row.get(2)?)))
         .map_err(|cause| open::fault("checkpoint", &path, cause))?;
-    Ok(Checkpointed { journal_mode, log_frames, checkpointed_frames })
+    Ok(Checkpointed { journal_mode, logged, moved })
 }

@@ -72,7 +72,8 @@ fn value(found: impl Serialize) -> Result<Option<Value>> {
 }
 
 fn to_value(found: impl Serialize) -> Result<Value> {
-    serde_json::to_value(found).map_err(|cause| Error::failed("cannot write an answer as JSON").because(cause))
+    serde_json::to_value(found)
+        .map_err(|cause| Error::failed("cannot write an answer as JSON").because(cause))
 }
 
 /// Sends one line to the runner.

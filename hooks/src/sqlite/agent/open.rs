@@ -28,7 +28,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
 /// Opens a database that nobody else has open, without locks and without looking at a log.
 pub(super) fn alone(path: &Path) -> Result<Connection> {
     let uri = immutable_uri(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(uri, flags).map_err(|cause| fault("open", path, cause))
 }
 

@@ -6,9 +6,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{getpgrp, getpid, setsid},
-    time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-    },
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
 use serde::de::DeserializeOwned;
 use standstill_core::{Error, Result};
@@ -98,9 +96,9 @@ impl<O: DeserializeOwned> Orders<O> {
             }
             if let Some(end) = line_end {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
-                return serde_json::from_slice(&line)
-                    .map(Wake::Order)
-                    .map_err(|cause| Error::failed("cannot understand an order of the runner").because(cause));
+                return serde_json::from_slice(&line).map(Wake::Order).map_err(|cause| {
+                    Error::failed("cannot understand an order of the runner").because(cause)
+                });
             }
             if self.closed {
                 return Ok(Wake::Closed);

@@ -89,7 +89,8 @@ impl Counting {
             let _ended = thread.join();
         }
         self.counted.extend(self.results.try_iter());
-        let rows = |table: &String| self.counted.iter().find(|count| count.table == *table).and_then(|c| c.rows);
+        let rows =
+            |table: &String| self.counted.iter().find(|count| count.table == *table).and_then(|c| c.rows);
         self.tables.iter().map(|table| Count { table: table.clone(), rows: rows(table) }).collect()
     }
 }
@@ -102,7 +103,8 @@ pub(super) fn tables(connection: &Connection, limit: u32) -> rusqlite::Result<Ve
 /// The rows of one table.
 pub(super) fn count_rows(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     let quoted = table.replace('"', "\"\"");
-    let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), (), |row| row.get(0))?;
+    let rows: i64 =
+        connection.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), (), |row| row.get(0))?;
     Ok(u64::try_from(rows).unwrap_or(0))
 }
 
@@ -141,7 +143,8 @@ pub(super) fn count(task: &CountTask) -> Result<Vec<Count>> {
     task.tables
         .iter()
         .map(|table| {
-            let rows = there.contains(table).then(|| count_rows(&connection, table)).transpose().map_err(failed)?;
+            let rows =
+                there.contains(table).then(|| count_rows(&connection, table)).transpose().map_err(failed)?;
             Ok(Count { table: table.clone(), rows })
         })
         .collect()
@@ -160,7 +163,7 @@ pub(super) fn query(task: &QueryTask) -> Result<Vec<Value>> {
         return Err(Error::input("the query would change the database")
             .remedy("Write a query that only reads; a change belongs into a command of the application."));
     }
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query(()).map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
@@ -184,8 +187,17 @@ fn json(value: ValueRef<'_>) -> Value {
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
-        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        ValueRef::Blob(bytes) => hexadecimal(bytes).into(),
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Opens a database to read it, so that no byte of it changes: read-only, and where it must be recovered first

@@ -17,11 +17,12 @@ use standstill_core::{Error, Result};
 
 use super::{
     super::task::{JournalMode, Watched, WitnessOrder, WitnessTask, Witnessed},
-    files, open,
+    files,
+    locks::WriteLock,
+    open,
     orders::{Orders, Wake},
     read::Counting,
     say, to_value,
-    locks::WriteLock,
 };
 
 /// Watches as ordered, until the runner is gone or its lease runs out.
@@ -148,7 +149,9 @@ fn sync(path: &Path) -> Result<()> {
             Ok(()) => {}
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
             Err(cause) => {
-                return Err(Error::failed(format!("cannot write {} to the disk", file.display())).because(cause));
+                return Err(
+                    Error::failed(format!("cannot write {} to the disk", file.display())).because(cause)
+                );
             }
         }
     }
