@@ -1,13 +1,11 @@
 //! Looking for damage.
 
-use rustic_core::{
-    CheckOptions, FileType, ReadBackend,
-    repofile::IndexFile,
-};
+use rustic_core::{CheckOptions, FileType, ReadBackend, repofile::IndexFile};
 use standstill_core::{Result, repository::CheckReport};
 
 use crate::{
     fault::{self, Attempt},
+    gate::path,
     records::Records,
     seal::digest,
     store::Store,
@@ -34,7 +32,7 @@ pub(crate) fn check(store: &Store, read_data: bool) -> Result<CheckReport> {
 fn check_hashes(store: &Store, kind: FileType, report: &mut CheckReport) -> Result<bool> {
     let before = report.damage.len();
     for id in store.list(kind, &format!("the files of type {kind} cannot be listed"))? {
-        let content = match store.storage.read_full(kind, &id) {
+        let content = match store.objects.read(&path(kind, &id)) {
             Ok(content) => content,
             // Removed by another process since it was listed.
             Err(_) if !store.list(kind, "the repository cannot be listed")?.contains(&id) => continue,
@@ -64,7 +62,9 @@ fn check_records(store: &Store, report: &mut CheckReport) -> Result<()> {
         let missing = records.missing(&found.record);
         if !missing.is_empty() {
             let (id, names) = (&found.record.id, missing.join(", "));
-            report.damage.push(format!("The recovery point {id} is not listed any more: its artifacts {names} are gone."));
+            report.damage.push(format!(
+                "The recovery point {id} is not listed any more: its artifacts {names} are gone."
+            ));
         }
     }
     report.recovery_points = records.listed().len() as u64;
@@ -116,4 +116,3 @@ fn sentence(text: &str) -> String {
     let text = format!("{first}{}", letters.as_str());
     if text.ends_with('.') { text } else { format!("{text}.") }
 }
-

@@ -60,7 +60,10 @@ pub(crate) fn is_damage(error: &RusticError) -> bool {
     let code = chain(error).any(|cause| library_error(cause).is_some_and(|error| error.is_code("C001")));
     let missing = matches!(io_kind(error), Some(io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof));
     let text = one_line(error);
-    code || missing || ["not found in index", "decode", "deserialize", "uncompressed"].iter().any(|part| text.contains(part))
+    code || missing
+        || ["not found in index", "decode", "deserialize", "uncompressed"]
+            .iter()
+            .any(|part| text.contains(part))
 }
 
 /// An error about reading content: damage where it is damage.
@@ -72,7 +75,8 @@ pub(crate) fn reading(error: &RusticError, what: impl fmt::Display) -> Error {
     } else {
         let remedy = io_kind(error).and_then(remedy_for);
         with_remedy(
-            Error::failed(format!("{what} cannot be read from the repository")).because(Cause(one_line(error))),
+            Error::failed(format!("{what} cannot be read from the repository"))
+                .because(Cause(one_line(error))),
             remedy,
         )
     }
@@ -107,7 +111,9 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 }
 
 fn library_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a RusticError> {
-    error.downcast_ref::<RusticError>().or_else(|| error.downcast_ref::<Box<RusticError>>().map(|boxed| &**boxed))
+    error
+        .downcast_ref::<RusticError>()
+        .or_else(|| error.downcast_ref::<Box<RusticError>>().map(|boxed| &**boxed))
 }
 
 fn io_kind(error: &RusticError) -> Option<io::ErrorKind> {

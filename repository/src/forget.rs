@@ -25,7 +25,9 @@ pub(crate) fn forget(store: &Store, points: &[RunId], prune: bool) -> Result<For
     {
         let _lock = store.locks.shared()?;
         let records = Records::read(store)?;
-        if let Some(unknown) = points.iter().find(|id| !records.points.iter().any(|found| found.record.id == **id)) {
+        if let Some(unknown) =
+            points.iter().find(|id| !records.points.iter().any(|found| found.record.id == **id))
+        {
             return Err(no_such_point(unknown));
         }
         let kept = kept_artifacts(&records, points);
@@ -33,7 +35,9 @@ pub(crate) fn forget(store: &Store, points: &[RunId], prune: bool) -> Result<For
             store.remove_snapshot(found.snapshot)?;
             report.removed.push(found.record.id.clone());
         }
-        for found in records.verifications.iter().filter(|found| points.contains(&found.record.recovery_point)) {
+        for found in
+            records.verifications.iter().filter(|found| points.contains(&found.record.recovery_point))
+        {
             store.remove_snapshot(found.snapshot)?;
         }
         let artifacts = records.points.iter().filter(|found| points.contains(&found.record.id));
@@ -53,7 +57,9 @@ pub(crate) fn forget(store: &Store, points: &[RunId], prune: bool) -> Result<For
 /// The artifacts of all points but those.
 fn kept_artifacts(records: &Records, without: &[RunId]) -> HashSet<SnapshotId> {
     let kept = records.points.iter().filter(|found| !without.contains(&found.record.id));
-    kept.flat_map(|found| &found.record.artifacts).filter_map(|artifact| artifact.snapshot.parse().ok()).collect()
+    kept.flat_map(|found| &found.record.artifacts)
+        .filter_map(|artifact| artifact.snapshot.parse().ok())
+        .collect()
 }
 
 /// Removes data that no snapshot refers to, also of other programs. Returns the bytes that this freed.
@@ -95,7 +101,9 @@ pub(crate) fn discard_strays(store: &Store, run: Option<&RunId>) -> Result<u64> 
 }
 
 fn is_stray(snapshot: &SnapshotFile, records: &Records, run: Option<&RunId>, before: Timestamp) -> bool {
-    let Some(of) = tags::value(snapshot, "run").and_then(|run| run.parse::<RunId>().ok()) else { return false };
+    let Some(of) = tags::value(snapshot, "run").and_then(|run| run.parse::<RunId>().ok()) else {
+        return false;
+    };
     // A record that cannot be read now may name it; damage is for `check` to report, not a reason to delete.
     let doubtful = records.unreadable.iter().any(|(run, _)| run.as_ref().is_none_or(|run| *run == of))
         || !records.snapshots.damaged.is_empty();

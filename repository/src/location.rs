@@ -82,8 +82,9 @@ impl FromStr for Location {
         };
         let Some(provider) = Provider::ALL.into_iter().find(|provider| provider.scheme() == scheme) else {
             // The rest is not repeated: it may hold a password (`https://user:password@host`).
-            return Err(Error::input(format!("`{scheme}://` is not a kind of repository"))
-                .remedy("Give a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azure://CONTAINER/PREFIX."));
+            return Err(Error::input(format!("`{scheme}://` is not a kind of repository")).remedy(
+                "Give a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azure://CONTAINER/PREFIX.",
+            ));
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.contains('@') || bucket.contains(':') {
@@ -142,7 +143,11 @@ mod tests {
     #[test]
     fn what_names_no_place_is_refused() {
         for text in ["", "s3://", "s3:///prefix", "s3://bucket/../other"] {
-            assert_eq!(text.parse::<Location>().unwrap_err().kind(), standstill_core::ErrorKind::Input, "{text}");
+            assert_eq!(
+                text.parse::<Location>().unwrap_err().kind(),
+                standstill_core::ErrorKind::Input,
+                "{text}"
+            );
         }
     }
 }

@@ -131,7 +131,10 @@ impl Locks {
             Ok(lock) => Ok(Some(lock)),
             Err(error) if error.kind() == ErrorKind::Locked => Err(error),
             Err(error) => {
-                tracing::warn!(error = error.chain(), "reading without a lock; a prune at the same time may disturb it");
+                tracing::warn!(
+                    error = error.chain(),
+                    "reading without a lock; a prune at the same time may disturb it"
+                );
                 Ok(None)
             }
         }
@@ -163,7 +166,7 @@ impl LockFiles {
             .map_err(|cause| Error::failed("a lock cannot be written down").because(cause))?;
         let sealed = self.seal.encrypt(&json)?;
         let path = format!("locks/{}", digest(&sealed).to_hex().as_str());
-        self.objects.write(&path, &sealed).attempt("the repository's lock cannot be written")?;
+        self.objects.write(&path, vec![sealed.into()]).attempt("the repository's lock cannot be written")?;
         Ok(path)
     }
 
@@ -231,7 +234,8 @@ impl Lock {
             }
         });
         // Without the thread the lock is good for as long as it is not doubtful; `confirm` tells.
-        let keeper = keeper.inspect_err(|error| tracing::warn!(%error, "the repository's lock is not refreshed")).ok();
+        let keeper =
+            keeper.inspect_err(|error| tracing::warn!(%error, "the repository's lock is not refreshed")).ok();
         Self { files, held, stop: Some(stop), keeper }
     }
 
@@ -242,7 +246,8 @@ impl Lock {
             (held.path.clone(), held.since)
         };
         let fresh = Timestamp::now().duration_since(since) < DOUBTFUL;
-        let there = self.files.objects.size(&path).attempt("the repository's lock cannot be looked at")?.is_some();
+        let there =
+            self.files.objects.size(&path).attempt("the repository's lock cannot be looked at")?.is_some();
         if fresh && there {
             Ok(())
         } else {

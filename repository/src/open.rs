@@ -18,16 +18,15 @@ use crate::{
 /// A place, not yet opened.
 struct Place {
     location: Location,
-    storage: Arc<dyn WriteBackend>,
     objects: Arc<dyn Objects>,
     gate: Arc<Gate>,
 }
 
 impl Place {
     fn new(location: &Location) -> Result<Self> {
-        let (storage, objects) = backends(location)?;
-        let gate = Arc::new(Gate::new(Arc::clone(&storage), Arc::clone(&objects)));
-        Ok(Self { location: location.clone(), storage, objects, gate })
+        let objects = objects(location)?;
+        let gate = Arc::new(Gate::new(location.to_string(), Arc::clone(&objects)));
+        Ok(Self { location: location.clone(), objects, gate })
     }
 
     /// Whether there is a repository; an error if the place cannot be looked at.
@@ -36,17 +35,14 @@ impl Place {
         Ok(there.is_some())
     }
 
-    fn with<T>(
-        &self,
-        work: impl FnOnce(rustic_core::Repository<()>) -> RusticResult<T>,
-    ) -> RusticResult<T> {
+    fn with<T>(&self, work: impl FnOnce(rustic_core::Repository<()>) -> RusticResult<T>) -> RusticResult<T> {
         // Making a repository writes keys and the configuration only; both pass the gate.
         let backends = RepositoryBackends::new(Arc::clone(&self.gate) as Arc<dyn WriteBackend>, None);
         work(rustic_core::Repository::new(&options(), &backends)?)
     }
 
     fn opened(self, open: rustic_core::Repository<OpenStatus>) -> Store {
-        Store::new(self.location, self.storage, self.objects, self.gate, open)
+        Store::new(self.location, self.objects, self.gate, open)
     }
 }
 
@@ -77,7 +73,9 @@ pub(crate) fn init(location: &Location, password: &Secret) -> Result<Store> {
     }
     let credentials = Credentials::password(password.expose());
     let open = place
-        .with(|new| new.init(&credentials, &KeyOptions::default().with_created(true), &ConfigOptions::default()))
+        .with(|new| {
+            new.init(&credentials, &KeyOptions::default().with_created(true), &ConfigOptions::default())
+        })
         .attempt(format!("no repository can be made at {location}"))?;
     Ok(place.opened(open))
 }
@@ -101,29 +99,17 @@ pub(crate) fn open(location: &Location, password: &Secret) -> Result<Store> {
     }
 }
 
-#[cfg(not(feature = "cloud"))]
-fn backends(location: &Location) -> Result<(Arc<dyn WriteBackend>, Arc<dyn Objects>)> {
+fn objects(location: &Location) -> Result<Arc<dyn Objects>> {
     match location {
-        Location::Directory(path) => directory(path),
-        Location::Object { .. } => Err(Error::input(format!("{location} is in an object store, which this build cannot reach"))
-            .remedy("Install a build with object stores: `cargo install standstill --features cloud`.")),
+        Location::Directory(path) => Ok(Arc::new(Directory::new(path))),
+        #[cfg(feature = "cloud")]
+        Location::Object { provider, bucket, prefix } => {
+            crate::objects::Cloud::open(*provider, bucket, prefix)
+        }
+        #[cfg(not(feature = "cloud"))]
+        Location::Object { .. } => {
+            Err(Error::input(format!("{location} is in an object store, which this build cannot reach"))
+                .remedy("Install a build with object stores: `cargo install standstill --features cloud`."))
+        }
     }
-}
-
-#[cfg(feature = "cloud")]
-fn backends(location: &Location) -> Result<(Arc<dyn WriteBackend>, Arc<dyn Objects>)> {
-    match location {
-        Location::Directory(path) => directory(path),
-        Location::Object { provider, bucket, prefix } => crate::objects::Cloud::open(*provider, bucket, prefix),
-    }
-}
-
-fn directory(path: &std::path::Path) -> Result<(Arc<dyn WriteBackend>, Arc<dyn Objects>)> {
-    let text = path.to_str().ok_or_else(|| {
-        Error::input(format!("the repository's path {} is not UTF-8", path.display()))
-            .remedy("Give a path of UTF-8 characters.")
-    })?;
-    let storage = rustic_backend::LocalBackend::new(text, std::iter::empty())
-        .attempt(format!("the repository's place {text} cannot be used"))?;
-    Ok((Arc::new(storage), Arc::new(Directory::new(path))))
 }

@@ -42,7 +42,8 @@ impl Records {
     /// Reads all records. One that is damaged does not hide the others.
     pub(crate) fn read(store: &Store) -> Result<Self> {
         let snapshots = store.snapshots()?;
-        let mut records = Self { snapshots, points: Vec::new(), verifications: Vec::new(), unreadable: Vec::new() };
+        let mut records =
+            Self { snapshots, points: Vec::new(), verifications: Vec::new(), unreadable: Vec::new() };
         let found: Vec<(Kind, SnapshotFile)> = records
             .snapshots
             .all
@@ -86,7 +87,8 @@ impl Records {
 
     /// The points that exist, each with its newest verification, oldest first.
     pub(crate) fn listed(self) -> Vec<ListedPoint> {
-        let whole: Vec<bool> = self.points.iter().map(|found| self.missing(&found.record).is_empty()).collect();
+        let whole: Vec<bool> =
+            self.points.iter().map(|found| self.missing(&found.record).is_empty()).collect();
         let mut newest: HashMap<RunId, Verification> = HashMap::new();
         for found in self.verifications {
             let verification = found.record;
@@ -97,7 +99,10 @@ impl Records {
         }
         let existing = self.points.into_iter().zip(whole).filter(|(_, whole)| *whole);
         existing
-            .map(|(found, _)| ListedPoint { verification: newest.remove(&found.record.id), point: found.record })
+            .map(|(found, _)| ListedPoint {
+                verification: newest.remove(&found.record.id),
+                point: found.record,
+            })
             .collect()
     }
 }

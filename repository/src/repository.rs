@@ -10,13 +10,17 @@ use async_trait::async_trait;
 use standstill_core::{
     Result,
     point::{RecoveryPoint, RunId, StoredArtifact, Verification},
-    repository::{CheckReport, ForgetReport, ListedPoint, Progress, PutStream, PutTree, Restored, StreamSource},
+    repository::{
+        CheckReport, ForgetReport, ListedPoint, Progress, PutStream, PutTree, Restored, StreamSource,
+    },
     secret::Secret,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    check, fault::blocking, forget, get,
+    check,
+    fault::blocking,
+    forget, get,
     location::Location,
     open, put,
     records::{self, Records},
@@ -119,7 +123,10 @@ impl standstill_core::repository::Repository for Repository {
         let cancel = cancel.child_token();
         let _dropped = cancel.clone().drop_guard();
         let artifact = artifact.clone();
-        self.run("restoring a stream", move |store| get::stream::get(store, &artifact, sink, progress, cancel)).await
+        self.run("restoring a stream", move |store| {
+            get::stream::get(store, &artifact, sink, progress, cancel)
+        })
+        .await
     }
 
     async fn get_tree(
@@ -132,8 +139,10 @@ impl standstill_core::repository::Repository for Repository {
         let cancel = cancel.child_token();
         let _dropped = cancel.clone().drop_guard();
         let (artifact, destination): (_, PathBuf) = (artifact.clone(), destination.to_owned());
-        self.run("restoring a tree", move |store| get::tree::get(store, &artifact, &destination, progress, cancel))
-            .await
+        self.run("restoring a tree", move |store| {
+            get::tree::get(store, &artifact, &destination, progress, cancel)
+        })
+        .await
     }
 
     async fn commit(&self, point: &RecoveryPoint) -> Result<()> {
@@ -154,7 +163,10 @@ impl standstill_core::repository::Repository for Repository {
 
     async fn record_verification(&self, verification: &Verification) -> Result<()> {
         let verification = verification.clone();
-        self.run("recording the verification", move |store| records::record_verification(store, &verification)).await
+        self.run("recording the verification", move |store| {
+            records::record_verification(store, &verification)
+        })
+        .await
     }
 
     async fn forget(&self, points: &[RunId], prune: bool) -> Result<ForgetReport> {

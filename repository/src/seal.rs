@@ -34,7 +34,8 @@ impl Seal {
     /// Encrypts and authenticates.
     pub(crate) fn encrypt(&self, plain: &[u8]) -> Result<Vec<u8>> {
         let mut nonce = [0; NONCE_LENGTH];
-        let read = getrandom(&mut nonce, GetRandomFlags::empty()).attempt("the system has no random bytes")?;
+        let read =
+            getrandom(&mut nonce, GetRandomFlags::empty()).attempt("the system has no random bytes")?;
         if read != NONCE_LENGTH {
             return Err(Error::failed("the system has no random bytes"));
         }

@@ -6,15 +6,15 @@ use std::{
 };
 
 use rustic_core::{
-    Credentials, FileType, Id, IndexedFullStatus, OpenStatus, ReadBackend, RepositoryBackends, RepositoryOptions,
-    WriteBackend,
+    Credentials, FileType, Id, IndexedFullStatus, OpenStatus, ReadBackend, RepositoryBackends,
+    RepositoryOptions, WriteBackend,
     repofile::{MasterKey, SnapshotFile, SnapshotId},
 };
 use standstill_core::{Error, Result};
 
 use crate::{
     fault::{self, Attempt},
-    gate::Gate,
+    gate::{Gate, path},
     location::Location,
     locks::Locks,
     objects::Objects,
@@ -29,7 +29,7 @@ pub(crate) struct Store {
     pub(crate) location: Location,
     pub(crate) locks: Locks,
     pub(crate) seal: Arc<Seal>,
-    pub(crate) storage: Arc<dyn WriteBackend>,
+    pub(crate) objects: Arc<dyn Objects>,
     gate: Arc<Gate>,
     master: MasterKey,
     open: rustic_core::Repository<OpenStatus>,
@@ -53,19 +53,18 @@ pub(crate) fn options() -> RepositoryOptions {
 impl Store {
     pub(crate) fn new(
         location: Location,
-        storage: Arc<dyn WriteBackend>,
         objects: Arc<dyn Objects>,
         gate: Arc<Gate>,
         open: rustic_core::Repository<OpenStatus>,
     ) -> Self {
         let master = open.key();
         let seal = Arc::new(Seal::new(&master));
-        let locks = Locks::new(objects, Arc::clone(&seal));
+        let locks = Locks::new(Arc::clone(&objects), Arc::clone(&seal));
         Self {
             location,
             locks,
             seal,
-            storage,
+            objects,
             gate,
             master,
             open,
@@ -120,7 +119,8 @@ impl Store {
         let mut known = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|id, _| ids.contains(id));
         let missing: Vec<SnapshotId> = ids.iter().filter(|id| !known.contains_key(id)).copied().collect();
-        let read = self.open.stream_files_list::<SnapshotFile>(missing).attempt("the snapshots cannot be read")?;
+        let read =
+            self.open.stream_files_list::<SnapshotFile>(missing).attempt("the snapshots cannot be read")?;
         for (id, mut snapshot) in read.flatten() {
             snapshot.id = id;
             known.insert(id, snapshot);
@@ -143,8 +143,13 @@ impl Store {
                 snapshot.id = id;
                 found.all.push(snapshot);
             }
-            Err(_) if !self.gate.list(FileType::Snapshot).attempt("the snapshots cannot be listed")?.contains(&id) => {}
-            Err(error) => match self.storage.read_full(FileType::Snapshot, &id) {
+            Err(_)
+                if !self
+                    .gate
+                    .list(FileType::Snapshot)
+                    .attempt("the snapshots cannot be listed")?
+                    .contains(&id) => {}
+            Err(error) => match self.objects.read(&path(FileType::Snapshot, &id)) {
                 Ok(_) => found.damaged.push((id, fault::one_line(&error))),
                 Err(error) => return Err(error).attempt("a snapshot of the repository cannot be read"),
             },
@@ -166,16 +171,16 @@ impl Store {
     pub(crate) fn write_sealed(&self, kind: FileType, plain: &[u8]) -> Result<Id> {
         let sealed = self.seal.encrypt(plain)?;
         let id = digest(&sealed);
-        self.storage
-            .write_bytes(kind, &id, false, sealed.into())
+        self.objects
+            .write(&path(kind, &id), vec![sealed.into()])
             .attempt(format!("a file of type {kind} cannot be written to the repository"))?;
         Ok(id)
     }
 
     /// Removes a snapshot; one that is not there any more is no error.
     pub(crate) fn remove_snapshot(&self, id: SnapshotId) -> Result<()> {
-        let Err(error) = self.storage.remove(FileType::Snapshot, &id, false) else { return Ok(()) };
-        let still = self.list(FileType::Snapshot, "the repository's snapshots cannot be listed")?.contains(&id);
-        if still { Err(error).attempt(format!("the snapshot {id} cannot be removed")) } else { Ok(()) }
+        self.objects
+            .remove(&path(FileType::Snapshot, &id))
+            .attempt(format!("the snapshot {id} cannot be removed from the repository"))
     }
 }

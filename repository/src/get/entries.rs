@@ -14,8 +14,8 @@ use std::{
 use rustic_core::repofile::{Metadata, Node};
 use rustix::{
     fs::{
-        AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr,
-        futimens, linkat, mkdirat, mknodat, openat, symlinkat, utimensat,
+        AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
+        fsetxattr, futimens, linkat, mkdirat, mknodat, openat, symlinkat, utimensat,
     },
     io::Errno,
 };
@@ -26,7 +26,8 @@ use crate::metadata::from_go_mode;
 pub(crate) fn checked_name(node: &Node) -> Option<Box<OsStr>> {
     let name = node.name();
     let bytes = name.as_bytes();
-    let plain = !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/') && !bytes.contains(&0);
+    let plain =
+        !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/') && !bytes.contains(&0);
     plain.then(|| Box::from(&*name))
 }
 
@@ -52,7 +53,12 @@ pub(crate) fn file(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
 }
 
 /// Makes another name for a file that was written before.
-pub(crate) fn hard_link(root: BorrowedFd<'_>, existing: &std::path::Path, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+pub(crate) fn hard_link(
+    root: BorrowedFd<'_>,
+    existing: &std::path::Path,
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+) -> io::Result<()> {
     Ok(linkat(root, existing, parent, name, AtFlags::empty())?)
 }
 
@@ -112,10 +118,7 @@ fn allowed(result: rustix::io::Result<()>) -> io::Result<bool> {
 fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
     // The highest id means "leave it" to the kernel, so nothing can be owned by it.
     let usable = |id: &u32| *id != u32::MAX;
-    (
-        metadata.uid.filter(usable).map(Uid::from_raw),
-        metadata.gid.filter(usable).map(Gid::from_raw),
-    )
+    (metadata.uid.filter(usable).map(Uid::from_raw), metadata.gid.filter(usable).map(Gid::from_raw))
 }
 
 fn times(metadata: &Metadata) -> Timestamps {
@@ -128,7 +131,10 @@ fn times(metadata: &Metadata) -> Timestamps {
         }
     };
     let modified = spec(metadata.mtime);
-    Timestamps { last_access: metadata.atime.map_or(modified, |time| spec(Some(time))), last_modification: modified }
+    Timestamps {
+        last_access: metadata.atime.map_or(modified, |time| spec(Some(time))),
+        last_modification: modified,
+    }
 }
 
 /// Flushes everything on the file system of a directory to its disk.

@@ -23,8 +23,10 @@ fn snapshot(store: &Store, artifact: &StoredArtifact) -> Result<SnapshotFile> {
         return Ok(snapshot);
     }
     match snapshots.damaged.into_iter().find(|(damaged, _)| *damaged == id) {
-        Some((_, why)) => Err(Error::damaged(format!("the snapshot of the artifact {} is damaged: {why}", artifact.name))
-            .remedy("Restore from another recovery point or a copy of the repository.")),
+        Some((_, why)) => {
+            Err(Error::damaged(format!("the snapshot of the artifact {} is damaged: {why}", artifact.name))
+                .remedy("Restore from another recovery point or a copy of the repository."))
+        }
         None => Err(gone(artifact)),
     }
 }

@@ -33,12 +33,18 @@ pub(crate) fn get(
     let indexed = store.indexed()?;
     let node = top(&indexed, &snapshot, &what)?;
     progress.expect(artifact.bytes);
-    let mut checked = Checked { sink, hasher: blake3::Hasher::new(), bytes: 0, broken: None, progress, cancel };
+    let mut checked =
+        Checked { sink, hasher: blake3::Hasher::new(), bytes: 0, broken: None, progress, cancel };
     write_content(&indexed, &node, &mut checked, &what)?;
     let hash = checked.hasher.finalize().to_hex();
-    if checked.bytes != artifact.bytes || artifact.blake3.as_ref().is_some_and(|wanted| *wanted != hash.as_str()) {
-        return Err(Error::damaged(format!("{what} is not what was stored: {} bytes with another hash", checked.bytes))
-            .remedy("Do not use what was written; restore from another recovery point."));
+    if checked.bytes != artifact.bytes
+        || artifact.blake3.as_ref().is_some_and(|wanted| *wanted != hash.as_str())
+    {
+        return Err(Error::damaged(format!(
+            "{what} is not what was stored: {} bytes with another hash",
+            checked.bytes
+        ))
+        .remedy("Do not use what was written; restore from another recovery point."));
     }
     Ok(Restored { entries: 1, bytes: checked.bytes })
 }

@@ -42,12 +42,22 @@ pub(crate) fn get(
             .remedy("Make it first, and check that this user may write to it.")
             .because(cause)
     })?;
-    let mut restore =
-        Restore { indexed, destination, root, progress, cancel, links: HashMap::new(), restored: Restored::default() };
+    let mut restore = Restore {
+        indexed,
+        destination,
+        root,
+        progress,
+        cancel,
+        links: HashMap::new(),
+        restored: Restored::default(),
+    };
     restore.run(&node)?;
     if restore.restored.bytes != artifact.bytes {
         let bytes = restore.restored.bytes;
-        return Err(Error::damaged(format!("{what} has {bytes} bytes in the repository, not {}", artifact.bytes)));
+        return Err(Error::damaged(format!(
+            "{what} has {bytes} bytes in the repository, not {}",
+            artifact.bytes
+        )));
     }
     Ok(restore.restored)
 }
@@ -96,7 +106,9 @@ impl Restore<'_> {
     }
 
     fn level(&self, handle: OwnedFd, relative: PathBuf, node: Node) -> Result<Level> {
-        let id = node.subtree.ok_or_else(|| Error::damaged(format!("the directory {} has no entries", relative.display())))?;
+        let id = node
+            .subtree
+            .ok_or_else(|| Error::damaged(format!("the directory {} has no entries", relative.display())))?;
         let tree = self.indexed.get_tree(&id).map_err(|error| fault::reading(&error, relative.display()))?;
         let mut entries = tree.nodes;
         entries.reverse();
@@ -115,14 +127,19 @@ impl Restore<'_> {
             return Err(fault::cancelled("restoring the tree"));
         }
         let Some(name) = entries::checked_name(&node) else {
-            return Err(Error::damaged(format!("an entry in `{}` is named `{}`", above.display(), node.name.escape_debug()))
-                .remedy("Do not trust this repository: somebody else wrote it."));
+            return Err(Error::damaged(format!(
+                "an entry in `{}` is named `{}`",
+                above.display(),
+                node.name.escape_debug()
+            ))
+            .remedy("Do not trust this repository: somebody else wrote it."));
         };
         let relative = above.join(&*name);
         self.restored.entries += 1;
         let made = match &node.node_type {
             NodeType::Dir => {
-                let handle = entries::directory(parent, &name).map_err(|cause| self.failed(&relative, cause))?;
+                let handle =
+                    entries::directory(parent, &name).map_err(|cause| self.failed(&relative, cause))?;
                 return self.level(handle, relative, node).map(Some);
             }
             NodeType::File => return self.file(parent, &name, &relative, &node).map(|()| None),
@@ -158,7 +175,10 @@ impl Restore<'_> {
         let bytes = finished.map_err(|cause| self.failed(relative, cause))?;
         if bytes != node.meta.size {
             let size = node.meta.size;
-            return Err(Error::damaged(format!("{} has {bytes} bytes in the repository, not {size}", relative.display())));
+            return Err(Error::damaged(format!(
+                "{} has {bytes} bytes in the repository, not {size}",
+                relative.display()
+            )));
         }
         entries::set_metadata(file.as_fd(), &node.meta).map_err(|cause| self.failed(relative, cause))?;
         self.restored.bytes += bytes;
@@ -176,7 +196,8 @@ impl Restore<'_> {
         if written.content != node.content || written.meta != node.meta {
             return Ok(false);
         }
-        entries::hard_link(self.root.as_fd(), first, parent, name).map_err(|cause| self.failed(relative, cause))?;
+        entries::hard_link(self.root.as_fd(), first, parent, name)
+            .map_err(|cause| self.failed(relative, cause))?;
         Ok(true)
     }
 
@@ -184,7 +205,9 @@ impl Restore<'_> {
         let path = self.destination.join(relative);
         let remedy = match cause.kind() {
             io::ErrorKind::AlreadyExists => "Restore into an empty directory.",
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space there, then restore again.",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "Free some space there, then restore again."
+            }
             io::ErrorKind::PermissionDenied => "Check that this user may write there.",
             _ => "Check the disk and the system's log.",
         };

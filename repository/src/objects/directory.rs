@@ -3,8 +3,11 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+
+use bytes::Bytes;
 
 use super::Objects;
 
@@ -25,7 +28,9 @@ impl Directory {
                 Self::walk(&entry.path(), found)?;
             } else if kind.is_file() {
                 match entry.metadata() {
-                    Ok(metadata) => found.push((entry.file_name().to_string_lossy().into_owned(), metadata.len())),
+                    Ok(metadata) => {
+                        found.push((entry.file_name().to_string_lossy().into_owned(), metadata.len()))
+                    }
                     // Removed between the listing and here.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
@@ -37,11 +42,20 @@ impl Directory {
 }
 
 impl Objects for Directory {
+    fn prepare(&self) -> io::Result<()> {
+        for folder in ["keys", "locks", "snapshots", "index", "data"] {
+            fs::create_dir_all(self.0.join(folder))?;
+        }
+        (0..=u8::MAX).try_for_each(|number| fs::create_dir_all(self.0.join(format!("data/{number:02x}"))))
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
         let mut found = Vec::new();
         match Self::walk(&self.0.join(folder), &mut found) {
             // The folder may be absent, the repository may not: a file system that was unmounted is no empty one.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.size("config")?.is_some() => Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.size("config")?.is_some() => {
+                Ok(Vec::new())
+            }
             Err(error) => Err(error),
             Ok(()) => Ok(found),
         }
@@ -50,28 +64,43 @@ impl Objects for Directory {
     fn size(&self, path: &str) -> io::Result<Option<u64>> {
         match fs::metadata(self.0.join(path)) {
             Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
-    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.0.join(path))
+    fn read(&self, path: &str) -> io::Result<Bytes> {
+        Ok(fs::read(self.0.join(path))?.into())
     }
 
-    fn write(&self, path: &str, content: &[u8]) -> io::Result<()> {
+    fn read_range(&self, path: &str, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut content = vec![0; length];
+        File::open(self.0.join(path))?.read_exact_at(&mut content, offset)?;
+        Ok(content.into())
+    }
+
+    fn write(&self, path: &str, content: Vec<Bytes>) -> io::Result<()> {
         let path = self.0.join(path);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        // The repository itself is never made anew here: it may be on a file system that was unmounted.
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
         // restic ignores names that are not ids, so an unfinished file is never taken for a lock.
         let mut unfinished = path.clone().into_os_string();
         unfinished.push("-tmp-");
         let written = File::create(&unfinished).and_then(|mut file| {
-            file.write_all(content)?;
+            content.iter().try_for_each(|part| file.write_all(part))?;
             file.sync_all()
         });
-        let done = written.and_then(|()| fs::rename(&unfinished, &path));
+        let done = written.and_then(|()| {
+            fs::rename(&unfinished, &path)?;
+            // The name must be on the disk too, before anything refers to it.
+            File::open(folder)?.sync_all()
+        });
         if done.is_err() {
             let _ = fs::remove_file(&unfinished);
         }

@@ -39,7 +39,8 @@ fn point(name: &str, number: u64, at: &str, outcome: Option<CheckOutcome>) -> Li
 
 fn kept(points: &[ListedPoint], policy: &Policy) -> Vec<String> {
     let decision = decide(points, policy, &TimeZone::UTC);
-    let at = |id: &RunId| points.iter().find(|listed| listed.point.id == *id).unwrap().point.cut_at.to_string();
+    let at =
+        |id: &RunId| points.iter().find(|listed| listed.point.id == *id).unwrap().point.cut_at.to_string();
     decision.keep.iter().map(|(id, _)| at(id)).collect()
 }
 

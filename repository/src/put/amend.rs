@@ -21,7 +21,8 @@ use serde_json::json;
 use standstill_core::{Error, Result};
 
 use crate::{
-    fault,
+    fault::{self, Attempt},
+    gate::path,
     seal::digest,
     store::{Indexed, Store},
 };
@@ -82,7 +83,8 @@ struct NewTrees<'a> {
 
 impl NewTrees<'_> {
     fn apply(&mut self, id: TreeId, fixes: Fixes) -> Result<TreeId> {
-        let mut tree = self.indexed.get_tree(&id).map_err(|error| fault::reading(&error, "a directory just stored"))?;
+        let mut tree =
+            self.indexed.get_tree(&id).map_err(|error| fault::reading(&error, "a directory just stored"))?;
         for (name, below) in fixes.below {
             let node = find(&mut tree, &name)?;
             let subtree = node.subtree.ok_or_else(|| lost(&name))?;
@@ -143,7 +145,7 @@ fn write_trees(store: &Store, trees: &[(TreeId, Vec<u8>)]) -> Result<()> {
     u32::try_from(pack.len()).map_err(too_large)?;
     let id = digest(&pack);
     let message = "the corrected directories cannot be written to the repository";
-    crate::fault::Attempt::attempt(store.storage.write_bytes(FileType::Pack, &id, true, pack.into()), message)?;
+    store.objects.write(&path(FileType::Pack, &id), vec![pack.into()]).attempt(message)?;
     let index = json!({"packs": [{"id": id.to_hex().as_str(), "time": Timestamp::now(), "blobs": blobs}]});
     store.write_sealed(FileType::Index, index.to_string().as_bytes())?;
     Ok(())

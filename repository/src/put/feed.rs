@@ -65,10 +65,9 @@ impl Feed {
         cancel: CancellationToken,
     ) -> Result<(Self, Outcome)> {
         let (sender, pieces) = sync_channel(WAITING);
-        std::thread::Builder::new()
-            .name("stream".to_owned())
-            .spawn(move || pump(source, &sender))
-            .map_err(|cause| Error::temporary("no thread can be started to read the stream").because(cause))?;
+        std::thread::Builder::new().name("stream".to_owned()).spawn(move || pump(source, &sender)).map_err(
+            |cause| Error::temporary("no thread can be started to read the stream").because(cause),
+        )?;
         let outcome = Arc::new(Mutex::new(None));
         let current = io::Cursor::default();
         let feed = Self { pieces, current, outcome: Arc::clone(&outcome), progress, cancel, ended: false };

@@ -11,7 +11,10 @@ mod walk;
 
 use std::path::PathBuf;
 
-use rustic_core::{BackupOptions, ParentOptions, ReadSource, repofile::{SnapshotFile, SnapshotId}};
+use rustic_core::{
+    BackupOptions, ParentOptions, ReadSource,
+    repofile::{SnapshotFile, SnapshotId},
+};
 use standstill_core::Result;
 
 use crate::{fault::Attempt, store::Indexed};

@@ -45,8 +45,10 @@ impl ReadSource for OneFile {
 
     fn entries(&self) -> Self::Iter {
         let feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        feed.map(|feed| Ok(ReadSourceEntry { path: self.path.clone(), node: self.node.clone(), open: Some(feed) }))
-            .into_iter()
+        feed.map(|feed| {
+            Ok(ReadSourceEntry { path: self.path.clone(), node: self.node.clone(), open: Some(feed) })
+        })
+        .into_iter()
     }
 }
 

@@ -94,13 +94,19 @@ fn plan(
 }
 
 /// Archives all but the last files; the snapshot that is returned is not in the repository yet.
-fn archive_tree(store: &Store, request: &PutTree, plan: &Arc<Plan>, directory: bool) -> Result<(SnapshotFile, u64)> {
+fn archive_tree(
+    store: &Store,
+    request: &PutTree,
+    plan: &Arc<Plan>,
+    directory: bool,
+) -> Result<(SnapshotFile, u64)> {
     let parent = parent(store, request, &plan.original)?;
     let more = [("application", request.application.as_str()), ("artifact", request.artifact.as_str())];
     let snapshot = tags::snapshot(Kind::from(request.kind), &request.run, &more);
     let source = TreeSource { plan: Arc::clone(plan), only: None };
     let archived = archive(&*store.indexed()?, &source, snapshot, plan.original.clone(), parent);
-    let above = plan.original.components().filter(|part| matches!(part, Component::Normal(_))).count() as u64 - 1;
+    let above =
+        plan.original.components().filter(|part| matches!(part, Component::Normal(_))).count() as u64 - 1;
     // The directories above, and the snapshot's root; the tree's own root is counted by the walk.
     let snapshot = plan.tally.confirm(archived, above + 1)?;
     if !directory {
@@ -162,4 +168,3 @@ fn path_in_snapshot(original: &Path) -> Result<PathBuf> {
             .remedy("Give an absolute path of UTF-8 characters other than `/`."))
     }
 }
-

@@ -72,7 +72,9 @@ impl Plan {
         let path = self.real(relative);
         let remedy = match cause.kind() {
             io::ErrorKind::PermissionDenied => "Run as a user who may read all of it.",
-            io::ErrorKind::NotFound => "Capture it with a snapshot, or under a hold that tolerates changing files.",
+            io::ErrorKind::NotFound => {
+                "Capture it with a snapshot, or under a hold that tolerates changing files."
+            }
             _ => "Check the disk and the system's log.",
         };
         Some(Error::failed(format!("{} cannot be read", path.display())).remedy(remedy).because(cause))
@@ -230,7 +232,13 @@ impl Walk {
         Ok(Entry { path: stored, node, open: Some(open) })
     }
 
-    fn node(&mut self, relative: &Path, kind: NodeType, path: &Path, metadata: &fs::Metadata) -> io::Result<Node> {
+    fn node(
+        &mut self,
+        relative: &Path,
+        kind: NodeType,
+        path: &Path,
+        metadata: &fs::Metadata,
+    ) -> io::Result<Node> {
         let device = *self.device.get_or_insert_with(|| metadata.dev());
         let extended = metadata::extended_attributes(path)?;
         let stored = self.plan.stored(relative);
@@ -295,7 +303,10 @@ impl Reading {
         self.ended = true;
         if !self.plan.tolerant {
             let now = self.file.metadata()?;
-            if self.done != self.size || now.len() != self.size || (now.mtime(), now.mtime_nsec()) != self.modified {
+            if self.done != self.size
+                || now.len() != self.size
+                || (now.mtime(), now.mtime_nsec()) != self.modified
+            {
                 return Err(io::Error::other("it changed while it was being read"));
             }
         } else if self.done != self.size {
