@@ -98,12 +98,15 @@ impl DataDirectory {
         let path = self.join(name);
         let made = (|| {
             match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => return Ok(()),
-                Ok(_) => fs::remove_file(&path)?,
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                // One that a restore made may belong to whoever restored.
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => {
+                    fs::remove_file(&path)?;
+                    fs::create_dir(&path)?;
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => fs::create_dir(&path)?,
                 Err(cause) => return Err(cause),
             }
-            fs::create_dir(&path)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
             chown(&path, Some(self.uid), Some(self.gid))
         })();

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     connect::{LOOKUP, Session, column},
-    facts::{self, Counts, Table},
+    facts::{self, Counts, Sequences, Table},
     server::Server,
     settings::Target,
     wal::Lsn,
@@ -28,15 +28,17 @@ pub(super) struct Exact {
     pub froze: Duration,
     reader: Session,
     tables: Vec<Table>,
+    sequences: Sequences,
 }
 
 impl Exact {
     /// Counts inside the snapshot. A count that fails costs facts, not the backup.
     pub async fn count(self, within: Duration) -> Vec<Fact> {
         let counted = Counts::listed(&self.reader, &self.tables, within, true).await;
-        self.reader.close().await;
+        let Self { reader, sequences, .. } = self;
+        reader.close().await;
         match counted {
-            Ok(counts) => counts.exact(),
+            Ok(counts) => counts.exact(&sequences),
             Err(error) => {
                 tracing::warn!(
                     error = error.chain(),
@@ -61,6 +63,8 @@ pub(super) async fn take(target: &Target, server: &Server, tables: u32) -> Resul
     let tables = facts::list(&locker, tables).await?;
     let patience = patience(&locker).await?;
     let (mut froze, mut attempt) = (Duration::ZERO, 1);
+    // Before the restore point: whatever comes after it only counts up.
+    let sequences = facts::sequences(&reader).await?;
     let (name, end) = loop {
         let name = format!("standstill {} {attempt}", target.run);
         let began = Instant::now();
@@ -79,7 +83,7 @@ pub(super) async fn take(target: &Target, server: &Server, tables: u32) -> Resul
         attempt += 1;
     };
     locker.close().await;
-    Ok(Exact { name, end, froze, reader, tables })
+    Ok(Exact { name, end, froze, reader, tables, sequences })
 }
 
 /// Less than the time after which the server looks for deadlocks: a writer that already holds one of the tables

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::{
     connect::{LOOKUP, Purpose, Session, column},
     errors,
-    facts::{self, Counts},
+    facts::{self, Counts, Sequences},
     lease::Limits,
     server::Server,
     settings::Target,
@@ -67,6 +67,8 @@ struct Snapshot {
     target: Target,
     /// What the transaction itself says about its identity; another transaction says something else.
     transaction: (i32, String, String),
+    /// The sequences when the snapshot was taken.
+    sequences: Sequences,
 }
 
 /// Acquires the hold. The transactions begin one after the other: the snapshots are not one moment.
@@ -132,7 +134,8 @@ async fn open(target: &Target, server: &Server, limits: &Limits, database: Strin
     let sql = "SELECT pg_export_snapshot()";
     let id = column(&session.one(limits.answer(), "export a snapshot", sql, &[]).await?, 0)?;
     let transaction = identity(&session, limits.answer()).await?;
-    Ok(Snapshot { database, id, session, target: target.clone(), transaction })
+    let sequences = facts::sequences(&session).await?;
+    Ok(Snapshot { database, id, session, target: target.clone(), transaction, sequences })
 }
 
 async fn identity(session: &Session, within: Duration) -> Result<(i32, String, String)> {
@@ -263,7 +266,7 @@ impl Drop for Exported {
 }
 
 /// Sessions that imported the snapshots. One that cannot be had costs facts, not the backup.
-async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<Session> {
+async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<(Session, Sequences)> {
     let mut readers = Vec::new();
     for snapshot in snapshots {
         let import = async {
@@ -276,7 +279,7 @@ async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<Session> {
             Ok::<_, Error>(session)
         };
         match import.await {
-            Ok(session) => readers.push(session),
+            Ok(session) => readers.push((session, snapshot.sequences.clone())),
             Err(error) => {
                 tracing::warn!(error = error.chain(), database = snapshot.database, "rows are not counted")
             }
@@ -285,15 +288,15 @@ async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<Session> {
     readers
 }
 
-async fn count(readers: Vec<Session>, tables: u32, within: Duration) -> Vec<Fact> {
+async fn count(readers: Vec<(Session, Sequences)>, tables: u32, within: Duration) -> Vec<Fact> {
     let mut facts = Vec::new();
-    for session in readers {
+    for (session, sequences) in readers {
         let counting = async {
             let list = facts::list(&session, tables).await?;
             Counts::listed(&session, &list, within, true).await
         };
         match counting.await {
-            Ok(counts) => facts.extend(counts.exact()),
+            Ok(counts) => facts.extend(counts.exact(&sequences)),
             Err(error) => tracing::warn!(error = error.chain(), "rows are not counted"),
         }
         session.close().await;

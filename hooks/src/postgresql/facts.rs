@@ -53,6 +53,9 @@ struct Activity {
     deleted: i64,
 }
 
+/// Last values of sequences.
+pub(super) type Sequences = BTreeMap<String, i64>;
+
 /// A table's rows, and its activity when the counting began and when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rows {
@@ -66,7 +69,7 @@ struct Rows {
 pub(super) struct Counts {
     database: String,
     tables: BTreeMap<String, Rows>,
-    sequences: BTreeMap<String, i64>,
+    sequences: Sequences,
     left_out: BTreeMap<String, String>,
 }
 
@@ -87,7 +90,9 @@ impl Counts {
     /// A table that cannot be counted, or not in time, is left out with the reason.
     pub async fn of(session: &Session, tables: u32, within: Duration) -> Result<Self> {
         let list = list(session, tables).await?;
-        Self::listed(session, &list, within, false).await
+        let mut counts = Self::listed(session, &list, within, false).await?;
+        counts.sequences = sequences(session).await?;
+        Ok(counts)
     }
 
     /// Counts given tables. In a transaction, a table that cannot be counted must not take the snapshot with it.
@@ -122,15 +127,15 @@ impl Counts {
         for (name, rows) in &mut counts.tables {
             rows.ended = ended.get(name).copied().unwrap_or(rows.began);
         }
-        counts.sequences = sequences(session).await?;
         Ok(counts)
     }
 
-    /// Facts as of the moment of the counting.
-    pub fn exact(self) -> Vec<Fact> {
+    /// Facts as of the snapshot that was counted in. Sequences know no snapshot: their values were read when the
+    /// snapshot was taken, and no later.
+    pub fn exact(self, sequences: &Sequences) -> Vec<Fact> {
         let rows = self.tables.iter().map(|(name, rows)| fact(ROWS, name, rows.count, Bound::Exact));
         let mut facts: Vec<_> = rows.collect();
-        facts.extend(self.sequences.iter().map(|(name, value)| fact(SEQUENCE, name, *value, Bound::AtLeast)));
+        facts.extend(sequences.iter().map(|(name, value)| fact(SEQUENCE, name, *value, Bound::AtLeast)));
         facts.extend(left_out(&self.database, &self.left_out));
         facts
     }
@@ -198,7 +203,7 @@ async fn database(session: &Session) -> Result<String> {
 }
 
 /// Last values of permanent sequences, where the role may read them.
-async fn sequences(session: &Session) -> Result<BTreeMap<String, i64>> {
+pub(super) async fn sequences(session: &Session) -> Result<Sequences> {
     let sql = "SELECT quote_ident(current_database()) || '.' || quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename), \
             s.last_value \
         FROM pg_sequences s JOIN pg_namespace n ON n.nspname = s.schemaname \
