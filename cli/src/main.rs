@@ -1,2 +1,23 @@
-//! Placeholder.
-fn main() {}
+//! Application-consistent database backups that are proven, and let go.
+
+use std::process::ExitCode;
+
+mod agent;
+mod arguments;
+mod blueprint;
+mod commands;
+mod demo;
+#[cfg(feature = "failpoints")]
+mod failpoints;
+mod output;
+mod progress;
+mod repository;
+mod signals;
+mod values;
+mod wiring;
+
+fn main() -> ExitCode {
+    // Two providers may be in one program; rustls must be told which one is meant. A second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    commands::main(arguments::parse())
+}

@@ -1,0 +1,17 @@
+//! `standstill agent …`: helper processes, started by a run beside the database.
+
+use std::process::ExitCode;
+
+/// Runs the helper that the arguments name, to its end.
+pub fn main(arguments: &[String]) -> ExitCode {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["guard", ..] => standstill_local::guard_main(std::env::args_os()),
+        ["keep", ..] => standstill_local::keep_main(std::env::args_os()),
+        ["hold", "sqlite", ..] => standstill_hooks::sqlite::holder_main(&arguments[2..]),
+        _ => {
+            eprintln!("there is no such helper; `standstill agent` is started by a run, not by people");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Finding a blueprint: built in, or a file.
+
+use std::path::Path;
+
+use standstill_core::{
+    Error, Result,
+    hook::Hooks,
+    language::{Blueprint, Diagnostic, Source, read},
+};
+
+/// The blueprints that ship, by name.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("postgresql", include_str!("../../blueprints/postgresql/blueprint.yaml")),
+    ("postgresql-basebackup", include_str!("../../blueprints/postgresql-basebackup/blueprint.yaml")),
+    ("postgresql-dump", include_str!("../../blueprints/postgresql-dump/blueprint.yaml")),
+    ("sqlite", include_str!("../../blueprints/sqlite/blueprint.yaml")),
+    ("sqlite-online", include_str!("../../blueprints/sqlite-online/blueprint.yaml")),
+];
+
+/// The text of a blueprint, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// For messages: a path, or `built-in:NAME`.
+    pub origin: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Finds a blueprint by a built-in's name, or by a path (a file, or a folder with a `blueprint.yaml`).
+pub fn find(name: &str) -> Result<Text> {
+    if let Some((name, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+        return Ok(Text { origin: format!("built-in:{name}"), text: (*text).to_owned() });
+    }
+    let path = Path::new(name);
+    let path = if path.is_dir() { path.join("blueprint.yaml") } else { path.to_owned() };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Text { origin: path.display().to_string(), text }),
+        Err(cause) => Err(Error::input(format!("`{name}` is neither a built-in blueprint nor a file that can be read"))
+            .remedy("`standstill blueprints` lists the built-in ones; anything else is taken as a path.")
+            .because(cause)),
+    }
+}
+
+/// Checks a blueprint; its warnings go to the log.
+pub fn load(text: &Text, _hooks: &dyn Hooks) -> Result<Blueprint> {
+    read(&text.origin, &text.text)
+}
+
+/// Every mistake in a blueprint, with the rendered text of each.
+pub fn mistakes(text: &Text, _hooks: &dyn Hooks) -> Vec<(Diagnostic, String)> {
+    let render = |diagnostic: Diagnostic| {
+        let rendered = diagnostic.render_in(&text.origin, &text.text);
+        (diagnostic, rendered)
+    };
+    let diagnostics = match Source::parse(&text.origin, &text.text) {
+        Ok(_) => Vec::new(),
+        Err(diagnostics) => diagnostics,
+    };
+    diagnostics.into_iter().map(render).collect()
+}

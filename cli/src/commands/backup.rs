@@ -1,0 +1,155 @@
+//! `standstill backup`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use standstill_core::{
+    Error, Result,
+    language::Blueprint,
+    plan::{Given, Plan, bind},
+    point::RunId,
+    repository::Repository as _,
+    runner::{BackupReport, Observer, RunReport, run},
+    units::{show_bytes, show_duration},
+};
+use standstill_repository::{Location, Repository};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{make, request};
+use crate::{
+    arguments::{self, Format, Global},
+    blueprint::{Text, find, load},
+    output, progress,
+    repository::{is_inside, location, password},
+    signals,
+    values::given,
+    wiring,
+};
+
+/// What a backup is of.
+pub struct Asked {
+    /// The blueprint.
+    pub text: Text,
+    /// The values that were given.
+    pub given: BTreeMap<String, Given>,
+    /// The application's name; the blueprint's by default.
+    pub name: Option<String>,
+}
+
+/// Backs up, and prints the report also when it failed.
+pub async fn backup(global: &Global, arguments: &arguments::Backup) -> Result<u8> {
+    let id = RunId::generate();
+    let cancel = signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
+    let name = arguments.name.clone().unwrap_or_else(|| arguments.blueprint.clone());
+    let report = match prepare_and_run(global, arguments, id.clone(), cancel).await {
+        Ok(report) => report,
+        Err(error) if global.output == Format::Json => {
+            output::json(&BackupReport::refused(id, &arguments.blueprint, &name, &error))?;
+            return Ok(error.kind().exit_status());
+        }
+        Err(error) => return Err(error),
+    };
+    print(global, &report)
+}
+
+async fn prepare_and_run(
+    global: &Global,
+    arguments: &arguments::Backup,
+    id: RunId,
+    cancel: CancellationToken,
+) -> Result<RunReport> {
+    let asked = Asked {
+        text: find(&arguments.blueprint)?,
+        given: given(&arguments.values)?,
+        name: arguments.name.clone(),
+    };
+    let location = location(&arguments.repository)?;
+    let plan = plan(&asked, &location)?;
+    let repository = Repository::open(&location, &password(&arguments.repository.password)?).await?;
+    back_up(plan, repository, id, cancel, progress::observer(global.quiet)).await
+}
+
+/// The plan of a backup.
+pub fn plan(asked: &Asked, location: &Location) -> Result<Plan> {
+    let hooks = wiring::hooks();
+    let blueprint: Blueprint = load(&asked.text, hooks.as_ref())?;
+    let values = bind(&blueprint, &asked.given)?;
+    let name = asked.name.clone().unwrap_or_else(|| blueprint.metadata.name.clone());
+    let mut request = request(&asked.text, "backup", &name, values);
+    request.repository = Some(location.to_string());
+    let plan = make(blueprint, request, None, hooks.as_ref())?;
+    not_inside_itself(&plan, location)?;
+    Ok(plan)
+}
+
+/// A repository inside the volume that is backed up would grow by itself, and vanish with it.
+fn not_inside_itself(plan: &Plan, location: &Location) -> Result<()> {
+    let scope = plan.static_scope();
+    for (name, volume) in &plan.blueprint.spec.volumes {
+        let Ok(path) = standstill_core::language::render_text(&volume.path, &scope) else { continue };
+        if is_inside(std::path::Path::new(&path), location) {
+            return Err(Error::input(format!("the repository {location} lies inside the volume `{name}` ({path})"))
+                .remedy("Choose a repository on another disk: a backup beside its original is lost with it."));
+        }
+    }
+    Ok(())
+}
+
+/// Runs a backup.
+pub async fn back_up(
+    plan: Plan,
+    repository: Repository,
+    id: RunId,
+    cancel: CancellationToken,
+    observer: Arc<dyn Observer>,
+) -> Result<RunReport> {
+    // What other runs left half-done more than a day ago; best effort, and never in the way of a backup.
+    match repository.discard_strays(None).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("removed {count} artifacts that older runs left unfinished"),
+        Err(error) => tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain()),
+    }
+    let host = wiring::host(Some(Arc::new(repository)), observer, plan.limits.lease)?;
+    run(host, plan, id, cancel).await
+}
+
+/// Prints the report of a backup.
+fn print(global: &Global, report: &RunReport) -> Result<u8> {
+    let status = output::status(report.failure);
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    output::result(global, &report.backup, || match &report.backup.error {
+        Some(_) => String::new(),
+        None => render(&report.backup),
+    })?;
+    if let (Some(error), Format::Text) = (&report.backup.error, global.output) {
+        output::print_error(&format!("{} ({}): {}", error.phase, error.step, error.message), error.remedy.as_deref());
+    }
+    Ok(status)
+}
+
+fn render(report: &BackupReport) -> String {
+    let read: u64 = report.artifacts.iter().map(|artifact| artifact.bytes).sum();
+    let stored: u64 = report.artifacts.iter().map(|artifact| artifact.stored_bytes).sum();
+    let consistency = report.consistency.map_or_else(|| "unknown".to_owned(), |known| known.to_string());
+    let took: u64 = report.phases.iter().map(|phase| phase.milliseconds).sum();
+    let duration = |milliseconds| show_duration(std::time::Duration::from_millis(milliseconds));
+    let mut text = format!(
+        "recovery point {} of {}\n  consistency  {consistency}\n  freeze       {}\n  took         {}\n  read         {}\n  stored       {}\n",
+        report.recovery_point.as_ref().map_or("", RunId::as_str),
+        report.name,
+        if report.holds.iter().any(|hold| hold.blocks_writes) || report.freeze.milliseconds > 0 {
+            duration(report.freeze.milliseconds)
+        } else {
+            "none".to_owned()
+        },
+        duration(took),
+        show_bytes(read),
+        show_bytes(stored),
+    );
+    if !report.facts.is_empty() {
+        text.push_str(&format!("  facts        {}\n", report.facts.len()));
+    }
+    text.push_str("Prove it: `standstill verify`.");
+    text
+}

@@ -1,0 +1,91 @@
+//! The commands: one file each, or one for a few that belong together.
+
+mod backup;
+mod blueprints;
+mod forget;
+mod init;
+mod lint;
+mod listing;
+mod plan;
+mod restore;
+mod runs;
+mod schema;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use standstill_core::{Error, Result};
+
+pub use backup::{Asked, back_up};
+pub use restore::{Wanted, run_on_point};
+
+use crate::{
+    agent,
+    arguments::{Arguments, Command, Global},
+    demo, output,
+};
+
+/// Runs a command and says how it ended.
+pub fn main(arguments: Arguments) -> ExitCode {
+    let Arguments { global, command } = arguments;
+    if let Command::Agent { arguments } = &command {
+        return agent::main(arguments);
+    }
+    output::start_log(&global);
+    let status = match quick(&global, &command) {
+        Some(outcome) => outcome,
+        None => in_runtime(&global, command),
+    };
+    ExitCode::from(status.unwrap_or_else(|error| output::error(&error)))
+}
+
+/// Commands that need no runtime; they answer at once.
+fn quick(global: &Global, command: &Command) -> Option<Result<u8>> {
+    match command {
+        Command::Blueprints => Some(blueprints::list(global)),
+        Command::Lint { files } => Some(lint::lint(global, files)),
+        Command::Schema { of } => Some(schema::print(*of)),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "standstill", &mut std::io::stdout());
+            Some(Ok(output::DONE))
+        }
+        _ => None,
+    }
+}
+
+fn in_runtime(global: &Global, command: Command) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| Error::failed("the program cannot start its threads").because(cause))?;
+    let status = runtime.block_on(perform(global, command));
+    // What is still blocked in a system call must not keep a finished command alive.
+    runtime.shutdown_background();
+    status
+}
+
+async fn perform(global: &Global, command: Command) -> Result<u8> {
+    match command {
+        Command::Demo(demo) => demo::demo(global, demo).await,
+        Command::Plan(plan) => plan::plan(global, &plan),
+        Command::Init { repository } => init::init(global, &repository).await,
+        Command::Backup(backup) => backup::backup(global, &backup).await,
+        Command::Restore(restore) => restore::restore(global, &restore).await,
+        Command::Verify(verify) => restore::verify(global, &verify).await,
+        Command::List { repository, name } => listing::list(global, &repository, name.as_deref()).await,
+        Command::Show { point, repository, name } => {
+            listing::show(global, &repository, &point, name.as_deref()).await
+        }
+        Command::Status { repository } => listing::status(global, &repository).await,
+        Command::Forget(forget) => forget::forget(global, &forget).await,
+        Command::Check { repository, read_data } => forget::check(global, &repository, read_data).await,
+        Command::Recover { run, repository } => runs::recover(global, run.as_deref(), &repository).await,
+        Command::Runs => runs::list(global).await,
+        Command::Logs { run } => runs::logs(global, &run).await,
+        Command::Blueprints
+        | Command::Lint { .. }
+        | Command::Schema { .. }
+        | Command::Completions { .. }
+        | Command::Agent { .. } => Ok(output::DONE),
+    }
+}

@@ -1,0 +1,89 @@
+//! `standstill plan`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use standstill_core::{
+    Result,
+    hook::{HoldKind, Hooks},
+    journal::RunRequest,
+    language::Blueprint,
+    plan::{Plan, ShownPlan, Values, bind},
+    point::RecoveryPoint,
+    units::show_duration,
+};
+
+use crate::{
+    arguments::{self, Global},
+    blueprint::{Text, find, load},
+    output,
+    values::given,
+    wiring,
+};
+
+/// What an action is asked to do.
+pub fn request(text: &Text, action: &str, application: &str, values: Values) -> RunRequest {
+    RunRequest {
+        blueprint_text: text.text.clone(),
+        blueprint_origin: text.origin.clone(),
+        action: action.to_owned(),
+        application: application.to_owned(),
+        parameters: values.parameters,
+        secrets: values.secrets,
+        repository: None,
+        point: None,
+    }
+}
+
+/// Makes a plan of a loaded blueprint.
+pub fn make(
+    blueprint: Blueprint,
+    request: RunRequest,
+    point: Option<RecoveryPoint>,
+    hooks: &dyn Hooks,
+) -> Result<Plan> {
+    Plan::make(Arc::new(blueprint), request, point.map(Arc::new), hooks)
+}
+
+/// Shows what would run. Nothing is touched.
+pub fn plan(global: &Global, arguments: &arguments::Plan) -> Result<u8> {
+    let hooks = wiring::hooks();
+    let text = find(&arguments.blueprint)?;
+    let blueprint = load(&text, hooks.as_ref())?;
+    let given: BTreeMap<_, _> = given(&arguments.values)?;
+    let values = bind(&blueprint, &given)?;
+    let name = blueprint.metadata.name.clone();
+    let request = request(&text, &arguments.action, &name, values);
+    let shown = make(blueprint, request, None, hooks.as_ref())?.show("local")?;
+    output::result(global, &shown, || render(&shown))?;
+    Ok(output::DONE)
+}
+
+fn render(plan: &ShownPlan) -> String {
+    let duration = |milliseconds| show_duration(std::time::Duration::from_millis(milliseconds));
+    let mut text = format!(
+        "{} of {}, on this machine\nceilings: writes wait at most {}, other holds last at most {}; lease {}\n",
+        plan.action,
+        plan.blueprint,
+        duration(plan.max_freeze_milliseconds),
+        duration(plan.max_hold_milliseconds),
+        duration(plan.lease_milliseconds),
+    );
+    let mut phase = None;
+    for step in &plan.steps {
+        if phase != Some(step.phase) {
+            phase = Some(step.phase);
+            text.push_str(&format!("\n{}\n", step.phase.name()));
+        }
+        let hold = step.hold.map_or_else(String::new, |hold| {
+            let kind = match hold.kind {
+                HoldKind::Session => "session",
+                HoldKind::Lease => "lease",
+                HoldKind::Moment => "moment",
+            };
+            let writes = if hold.blocks_writes { "writes wait" } else { "writes go on" };
+            format!("   [hold: {kind}, {writes}]")
+        });
+        text.push_str(&format!("  {:24} {} {}{hold}\n", step.id, step.kind, step.does));
+    }
+    text
+}

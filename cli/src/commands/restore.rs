@@ -1,0 +1,162 @@
+//! `standstill restore` and `standstill verify`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use standstill_core::{
+    Error, Result,
+    plan::{Given, Plan, bind},
+    point::{CheckOutcome, RunId},
+    repository::ListedPoint,
+    runner::{Observer, RunReport, VerifyReport, run},
+    units::show_duration,
+};
+use standstill_repository::Repository;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{make, request};
+use crate::{
+    arguments::{self, Format, Global},
+    blueprint::{Text, find, load},
+    output, progress,
+    repository::{open, point},
+    signals,
+    values::given,
+    wiring,
+};
+
+/// What is done with a recovery point.
+pub struct Wanted {
+    /// `restore` or `verify`.
+    pub action: &'static str,
+    /// The recovery point.
+    pub listed: ListedPoint,
+    /// Values over those that the recovery point embeds.
+    pub given: BTreeMap<String, Given>,
+    /// A blueprint other than the one that it embeds.
+    pub blueprint: Option<Text>,
+}
+
+/// Restores, and reports.
+pub async fn restore(global: &Global, arguments: &arguments::Restore) -> Result<u8> {
+    let report = prepare_and_run(global, arguments, "restore", RunId::generate()).await?;
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    let backup = &report.backup;
+    let document = serde_json::json!({
+        "run": backup.run, "recoveryPoint": backup.recovery_point, "name": backup.name,
+        "phases": backup.phases, "error": backup.error,
+    });
+    let took: u64 = backup.phases.iter().map(|phase| phase.milliseconds).sum();
+    output::result(global, &document, || match &backup.error {
+        Some(_) => String::new(),
+        None => format!(
+            "restored recovery point {} of {} in {}",
+            backup.recovery_point.as_ref().map_or("", RunId::as_str),
+            backup.name,
+            show_duration(std::time::Duration::from_millis(took)),
+        ),
+    })?;
+    if let (Some(error), Format::Text) = (&backup.error, global.output) {
+        output::print_error(&format!("{}: {}", error.step, error.message), error.remedy.as_deref());
+    }
+    Ok(output::status(report.failure))
+}
+
+/// Verifies, and prints the report also when it failed.
+pub async fn verify(global: &Global, arguments: &arguments::Restore) -> Result<u8> {
+    let id = RunId::generate();
+    let report = match prepare_and_run(global, arguments, "verify", id.clone()).await {
+        Ok(report) => report,
+        Err(error) if global.output == Format::Json => {
+            output::json(&VerifyReport::refused(id, &error))?;
+            return Ok(error.kind().exit_status());
+        }
+        Err(error) => return Err(error),
+    };
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(verified) = &report.verify {
+        output::result(global, verified, || render(verified))?;
+        if let (Some(error), Format::Text) = (&verified.error, global.output) {
+            output::print_error(&format!("{}: {}", error.step, error.message), error.remedy.as_deref());
+        }
+    }
+    Ok(output::status(report.failure))
+}
+
+async fn prepare_and_run(
+    global: &Global,
+    arguments: &arguments::Restore,
+    action: &'static str,
+    id: RunId,
+) -> Result<RunReport> {
+    let cancel = signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
+    let repository = open(&arguments.repository).await?;
+    let listed = point(&repository, &arguments.point, arguments.name.as_deref()).await?;
+    let wanted = Wanted {
+        action,
+        listed,
+        given: given(&arguments.values)?,
+        blueprint: arguments.blueprint.as_deref().map(find).transpose()?,
+    };
+    run_on_point(wanted, repository, id, cancel, progress::observer(global.quiet)).await
+}
+
+/// Runs an action on a recovery point.
+pub async fn run_on_point(
+    wanted: Wanted,
+    repository: Repository,
+    id: RunId,
+    cancel: CancellationToken,
+    observer: Arc<dyn Observer>,
+) -> Result<RunReport> {
+    let plan = plan(wanted)?;
+    let host = wiring::host(Some(Arc::new(repository)), observer, plan.limits.lease)?;
+    run(host, plan, id, cancel).await
+}
+
+/// The plan: the blueprint and the values that the recovery point embeds, unless others are given.
+fn plan(wanted: Wanted) -> Result<Plan> {
+    let hooks = wiring::hooks();
+    let point = wanted.listed.point;
+    let text = wanted.blueprint.unwrap_or_else(|| Text {
+        origin: format!("recovery-point:{}", point.id),
+        text: point.blueprint_text.clone(),
+    });
+    let blueprint = load(&text, hooks.as_ref())?;
+    let mut given: BTreeMap<String, Given> = point
+        .parameters
+        .iter()
+        .filter(|(name, _)| blueprint.spec.parameters.contains_key(*name))
+        .map(|(name, value)| (name.clone(), Given::Value(value.clone())))
+        .collect();
+    given.extend(wanted.given);
+    let values = bind(&blueprint, &given)?;
+    let mut request = request(&text, wanted.action, &point.name, values);
+    request.point = Some(point.id.clone());
+    make(blueprint, request, Some(point), hooks.as_ref())
+}
+
+fn render(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let mark = match check.outcome {
+            CheckOutcome::Passed => "passed ",
+            CheckOutcome::Failed => "FAILED ",
+            CheckOutcome::Skipped => "skipped",
+        };
+        text.push_str(&format!("  {mark}  {:32} {}\n", check.name, check.detail));
+    }
+    let outcome = if report.outcome == CheckOutcome::Passed { "passed" } else { "FAILED" };
+    let point = report.recovery_point.as_ref().map_or("", RunId::as_str);
+    text.push_str(&format!("verification of {point} {outcome}"));
+    if let Some(rto) = report.rto_milliseconds {
+        text.push_str(&format!("; serving after {}", show_duration(std::time::Duration::from_millis(rto))));
+    }
+    if let Some(age) = report.data_age_seconds {
+        text.push_str(&format!("; data is {} old", show_duration(std::time::Duration::from_secs(age))));
+    }
+    text
+}

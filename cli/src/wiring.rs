@@ -1,0 +1,53 @@
+//! Wires the crates together.
+
+use std::{sync::Arc, time::Duration};
+
+use standstill_core::{
+    Error, Result,
+    hook::Hooks,
+    language::{Scope, holds},
+    repository::Repository,
+    runner::{Host, Observer},
+    secret::ProcessSecrets,
+};
+use standstill_hooks::Registry;
+use standstill_local::{LocalJournals, LocalLocks, LocalRuntime, StateDir};
+
+/// All hooks.
+pub fn hooks() -> Arc<dyn Hooks> {
+    Arc::new(Registry::new())
+}
+
+/// The journals of this user on this machine.
+pub fn journals() -> Result<Arc<dyn standstill_core::journal::JournalStore>> {
+    let journals = LocalJournals::new(&StateDir::of_user()?);
+    #[cfg(feature = "failpoints")]
+    return Ok(Arc::new(crate::failpoints::FailingJournals::new(journals)?));
+    #[cfg(not(feature = "failpoints"))]
+    Ok(Arc::new(journals))
+}
+
+/// The seams on this machine. `lease` is how long children may outlive this process.
+pub fn host(
+    repository: Option<Arc<dyn Repository>>,
+    observer: Arc<dyn Observer>,
+    lease: Duration,
+) -> Result<Host> {
+    let state = StateDir::of_user()?;
+    let agent = std::env::current_exe()
+        .map_err(|cause| Error::failed("this program's own file cannot be found").because(cause))?;
+    let expectation = Arc::new(|expression: &str, result: &serde_json::Value| {
+        let mut scope = Scope::default();
+        scope.insert("result", result.clone());
+        holds(expression, &scope)
+    });
+    Ok(Host {
+        hooks: hooks(),
+        runtime: Arc::new(LocalRuntime::new(&agent, None, &state, lease, expectation)?),
+        repository,
+        journals: journals()?,
+        locks: Arc::new(LocalLocks::new(&state)),
+        secrets: Arc::new(ProcessSecrets),
+        observer,
+    })
+}
