@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             run_hold(&PathBuf::from(volume), file, lease)
         }
         _ => {
-            eprintln!("usage: agent agent hold sqlite TASK | agent run-hold VOLUME FILE LEASE");
+            eprintln!("usage: hooks_agent agent hold sqlite TASK | hooks_agent run-hold VOLUME FILE LEASE");
             ExitCode::from(2)
         }
     }

@@ -60,6 +60,18 @@ async fn a_ready_database_is_described_and_not_touched() {
 }
 
 #[tokio::test]
+async fn an_application_that_shares_with_nobody_is_found_before_anything_is_held() {
+    let volume = made("wal");
+    // Said before the first access, so that the log's index is in this process' memory and not in a file.
+    let application = rusqlite::Connection::open(volume.path().join("app.db")).unwrap();
+    application.execute_batch("PRAGMA locking_mode = EXCLUSIVE; INSERT INTO orders VALUES (1, 'x')").unwrap();
+    let error = call("ready", &volume, json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Input);
+    assert!(error.to_string().starts_with(&format!("process {} keeps ", std::process::id())), "{error}");
+    application.execute("INSERT INTO orders VALUES (2, 'y')", ()).unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_a_database_is_refused_with_a_remedy() {
     let volume = tempdir().unwrap();
     let error = call("ready", &volume, json!({})).await.unwrap_err();

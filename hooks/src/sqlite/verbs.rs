@@ -208,12 +208,12 @@ async fn check(context: &HookContext, arguments: arguments::File) -> Result<Call
 async fn compare_facts(context: &HookContext, arguments: arguments::CompareFacts) -> Result<Called> {
     let arguments::CompareFacts { file, facts } = arguments;
     let tables = facts::tables(&file, &facts);
-    let found: Vec<Count> = if tables.is_empty() {
-        Vec::new()
-    } else {
-        let copy = copy(context, file.clone())?;
-        ask(context, &Task::Count(CountTask { copy, tables }), WORK).await?
-    };
+    let mut found: Vec<Count> = Vec::new();
+    // The names travel on a command line, whose length has a limit.
+    for tables in tables.chunks(200) {
+        let task = Task::Count(CountTask { copy: copy(context, file.clone())?, tables: tables.to_vec() });
+        found.extend(ask::<Vec<Count>>(context, &task, WORK).await?);
+    }
     Ok(Called { checks: facts::compare(&file, &facts, &found), ..Called::default() })
 }
 

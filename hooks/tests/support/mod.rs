@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A runtime for tests: helpers are processes of the example program `agent`, in the caller's own process group, so
+/// A runtime for tests: helpers are processes of the example program `hooks_agent`, in the caller's own process group, so
 /// that only what they do themselves takes them out of it.
 pub struct TestRuntime {
     agent: PathBuf,
@@ -44,7 +44,7 @@ impl TestRuntime {
             directory.pop();
             directory.push("examples");
         }
-        let agent = directory.join("agent");
+        let agent = directory.join("hooks_agent");
         assert!(agent.exists(), "{} is missing: build the examples of this package first", agent.display());
         Self { agent }
     }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::ErrorKind,
     time::{Duration, Instant},
 };
 
@@ -68,11 +67,8 @@ fn candidates() -> Result<Vec<Pid>> {
 
 /// Whether a process is a holder or a witness of that owner: its last argument is a task that says so.
 fn belongs_to(pid: Pid, owner: &Owner) -> bool {
-    let command = match fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) {
-        Ok(command) => command,
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return false,
-        Err(_) => return false,
-    };
+    // A process that is gone has no command line any more.
+    let Ok(command) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) else { return false };
     let arguments: Vec<&[u8]> =
         command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0).collect();
     let [.., agent, hold, sqlite, task] = arguments.as_slice() else { return false };

@@ -11,7 +11,7 @@ use standstill_core::{Error, Result};
 use super::{
     super::task::{Checkpointed, Database, IdentifyTask, Identity, InspectTask, Inspected, JournalMode},
     files::{self, Header},
-    open,
+    locks, open,
 };
 
 /// File systems of other machines (statfs(2)): locks and shared memory there do not bind their other clients.
@@ -82,6 +82,10 @@ pub(super) fn inspect(task: &InspectTask) -> Result<Inspected> {
     let wal_bytes = files::size(&files::beside(&path, "-wal"))?;
     // With no index of the log nobody has the database open, and a usual reader would make one.
     let unused = header.journal_mode == JournalMode::Wal && !files::beside(&path, "-shm").exists();
+    if unused && let Some(process) = locks::user(&path)? {
+        return Err(Error::input(format!("process {process} keeps {} locked exclusively", path.display()))
+            .remedy("Let the application leave `PRAGMA locking_mode = EXCLUSIVE`: nobody else can read the database."));
+    }
     let connection = if unused { open::alone(&path)? } else { open::reader(&path)? };
     let page_count = open::page_count(&connection, &path).map_err(explain)?;
     connection
