@@ -47,6 +47,9 @@ pub struct Diagnostic {
     pub path: String,
     /// Where in the text.
     pub position: Option<Position>,
+    /// As `path`.
+    #[serde(skip)]
+    pub(super) at: Path,
 }
 
 impl Diagnostic {
@@ -58,8 +61,8 @@ impl Diagnostic {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let (message, remedy, path) = (message.into(), remedy.into(), path.to_string());
-        Self { severity: Severity::Error, code, message, remedy, path, position }
+        let (message, remedy, at) = (message.into(), remedy.into(), path.clone());
+        Self { severity: Severity::Error, code, message, remedy, path: path.to_string(), position, at }
     }
 
     /// The mistake for a terminal: `file:line:column: error[code]: message`, the line with what is wrong underlined,

@@ -6,6 +6,7 @@
 //! ```
 
 mod diagnostic;
+mod lint;
 mod model;
 mod read;
 mod schema;
@@ -17,6 +18,7 @@ mod suggest;
 mod template;
 
 pub use diagnostic::{Diagnostic, Position, Severity, as_error};
+pub use lint::{check, lint};
 pub use model::*;
 pub use read::{digest, read};
 pub use schema::schema;

@@ -35,7 +35,7 @@ pub fn read(origin: &str, text: &str) -> Result<Blueprint> {
 
 /// Checks a document's shape and makes the model of it.
 pub(super) fn typed(source: &Source) -> Result<Blueprint, Vec<Diagnostic>> {
-    let faults = shape::check(source, &Path::root(), schema::of_blueprint(), &InTheModel);
+    let faults = shape::check(source, &Path::root(), source.root(), schema::of_blueprint(), &InTheModel);
     if faults.is_empty() { model(source, source.to_value()) } else { Err(faults) }
 }
 

@@ -237,6 +237,12 @@ pub struct ExecStep {
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: Environment,
+    /// Who the command runs as; `volumeOwner` needs `volume`. In a service it is always the service's own user.
+    #[serde(default, rename = "as")]
+    pub run_as: As,
+    /// The volume whose owner `volumeOwner` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     /// An expression over `result` (`exitCode`, `stdout`, `stderr`) that must hold; by default the exit status must be 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,

@@ -4,7 +4,7 @@
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
     let wanted = plain(wrong);
-    let limit = (wanted.chars().count() / 3).max(1);
+    let limit = wanted.chars().count() / 3;
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wanted, &plain(name)), name))

@@ -8,7 +8,7 @@ mod types;
 
 use serde_json::Value;
 
-use self::types::Type;
+pub(super) use self::types::Type;
 use super::{
     diagnostic::Diagnostic,
     source::{Node, NodeValue, Path, Source},
@@ -38,17 +38,21 @@ impl Templates for InTheModel {
     }
 }
 
-/// Checks the value at a path of the source against a schema.
+/// Whether a schema is of a secret, which is written `{parameter: NAME}` and has no shape of its own.
+pub(super) fn is_secret(schema: &Value) -> bool {
+    schema.get("x-secret").and_then(Value::as_bool).unwrap_or_default()
+}
+
+/// Checks a value of the source against a schema.
 pub(super) fn check(
     source: &Source,
     path: &Path,
+    node: &Node,
     schema: &Value,
     templates: &dyn Templates,
 ) -> Vec<Diagnostic> {
     let mut shape = Shape { source, schema, templates, faults: Vec::new() };
-    if let Some(node) = source.node(path) {
-        shape.check(node, schema, path);
-    }
+    shape.check(node, schema, path);
     shape.faults
 }
 
@@ -63,6 +67,9 @@ struct Shape<'a> {
 impl<'a> Shape<'a> {
     fn check(&mut self, node: &Node, schema: &'a Value, path: &Path) {
         let schema = self.resolve(schema);
+        if is_secret(schema) {
+            return;
+        }
         if let Some(text) = node.as_text().filter(|text| is_template(text))
             && !self.check_template(text, schema, path)
         {
@@ -83,7 +90,10 @@ impl<'a> Shape<'a> {
         match &node.value {
             NodeValue::Map(entries) => self.check_object(entries, schema, path),
             NodeValue::List(items) => self.check_list(items, schema, path),
-            NodeValue::Number(number) => self.check_number(number.as_f64().unwrap_or_default(), schema, path),
+            NodeValue::Number(number) => {
+                self.check_spelling(node, &number.to_string(), &expected, path);
+                self.check_number(number.as_f64().unwrap_or_default(), schema, path);
+            }
             NodeValue::Text(_) | NodeValue::Null | NodeValue::Boolean(_) => {}
         }
     }
@@ -142,6 +152,20 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// Where text may stand too, a number must be spelt as it will be shown: `1.10` would become `1.1`.
+    fn check_spelling(&mut self, node: &Node, shown: &str, expected: &[Type], path: &Path) {
+        let written = self.source.text().get(node.span.clone()).unwrap_or_default();
+        if expected.contains(&Type::Text) && written != shown {
+            let message = format!("`{written}` is read as the number {shown}");
+            self.fault(
+                "ambiguous-number",
+                path,
+                message,
+                "Put it in quotes if it is text, or write it plainly.",
+            );
+        }
+    }
+
     fn wrong_type(&mut self, node: &Node, expected: &[Type], path: &Path) {
         let needed = types::names(expected);
         let (message, remedy) = if matches!(node.value, NodeValue::Null) {
@@ -150,7 +174,10 @@ impl<'a> Shape<'a> {
                 "Give a value, or remove the key.".to_owned(),
             )
         } else {
-            (format!("this is {}, and {needed} is needed", node.kind()), format!("Write {needed}."))
+            let scalar = matches!(node.value, NodeValue::Number(_) | NodeValue::Boolean(_));
+            let quote = scalar && expected.contains(&Type::Text);
+            let remedy = if quote { "Put it in quotes.".to_owned() } else { format!("Write {needed}.") };
+            (format!("this is {}, and {needed} is needed", node.kind()), remedy)
         };
         self.fault("wrong-type", path, message, remedy);
     }

@@ -42,7 +42,12 @@ impl<'a> Shape<'a> {
         for name in
             schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
         {
-            if !entries.iter().any(|(key, _)| key.text == name) {
+            // A misspelt key is told once, where it is.
+            let misspelt = |(key, _): &(Key, Node)| {
+                let known = properties.is_some_and(|properties| properties.contains_key(&key.text));
+                !known && suggest::nearest(&key.text, [name]).is_some()
+            };
+            if !entries.iter().any(|entry| entry.0.text == name || misspelt(entry)) {
                 let about = properties.and_then(|properties| self.describe(properties.get(name)?));
                 let remedy = match about {
                     Some(about) => format!("Add `{name}`: {about}"),

@@ -4,7 +4,7 @@ use super::*;
 
 fn faults(schema: &Value, text: &str) -> String {
     let source = Source::parse("b.yaml", text).unwrap();
-    let faults = check(&source, &Path::root(), schema, &InTheModel);
+    let faults = check(&source, &Path::root(), source.root(), schema, &InTheModel);
     faults
         .iter()
         .map(|fault| format!("{}: {} | {}", fault.path, fault.message, fault.remedy))

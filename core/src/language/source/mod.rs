@@ -56,6 +56,11 @@ impl Source {
         &self.root
     }
 
+    /// The same text with another tree, of which every part comes from this one.
+    pub(super) fn with_root(&self, root: Node) -> Self {
+        Self { root, ..self.clone() }
+    }
+
     /// The document without places.
     pub fn to_value(&self) -> Value {
         self.root.to_value()

@@ -70,6 +70,17 @@ impl Node {
         }
     }
 
+    /// What a step leads to, to change it.
+    pub(in crate::language) fn follow_mut(&mut self, segment: &Segment) -> Option<&mut Self> {
+        match (segment, &mut self.value) {
+            (Segment::Key(key), NodeValue::Map(entries)) => {
+                entries.iter_mut().find(|(name, _)| name.text == *key).map(|(_, value)| value)
+            }
+            (Segment::Index(index), NodeValue::List(list)) => list.get_mut(*index),
+            _ => None,
+        }
+    }
+
     /// The value without places.
     pub fn to_value(&self) -> Value {
         match &self.value {

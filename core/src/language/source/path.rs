@@ -38,6 +38,11 @@ impl Path {
         self.0.split_last().map(|(_, parents)| Self(parents.to_vec()))
     }
 
+    /// Whether this is the other path or inside it.
+    pub fn starts_with(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
     /// The steps from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0

@@ -20,6 +20,8 @@ pub struct Analysis {
     pub faults: Vec<Fault>,
     /// What it gives.
     pub gives: Gives,
+    /// What it writes into its text, each with the bytes of the text where that is written. None where it is sole.
+    pub writes: Vec<(Gives, Range<usize>)>,
     /// Whether it is exactly one `{{ … }}` (or an expression), so that it keeps the type of its value.
     pub sole: bool,
 }
@@ -72,7 +74,13 @@ pub enum Gives {
 /// Analyses a text that may have templates in it.
 pub fn analyse_template(text: &str) -> Analysis {
     if !is_template(text) {
-        return Analysis { references: vec![], faults: vec![], gives: Gives::Text, sole: false };
+        return Analysis {
+            references: vec![],
+            faults: vec![],
+            gives: Gives::Text,
+            writes: vec![],
+            sole: false,
+        };
     }
     let template = match parse_template(text) {
         Ok(template) => template,
@@ -85,7 +93,8 @@ pub fn analyse_template(text: &str) -> Analysis {
         Some(minijinja::machinery::ast::Stmt::EmitExpr(emit)) if sole => infer(&emit.expr),
         _ => Gives::Text,
     };
-    Analysis { references: walk.references, faults: walk.faults, gives, sole }
+    let writes = if sole { Vec::new() } else { walk.writes };
+    Analysis { references: walk.references, faults: walk.faults, gives, writes, sole }
 }
 
 /// Analyses an expression.
@@ -95,7 +104,7 @@ pub fn analyse_expression(text: &str) -> Analysis {
             let mut walk = Walk::default();
             walk.expression(&expression);
             let gives = infer(&expression);
-            Analysis { references: walk.references, faults: walk.faults, gives, sole: true }
+            Analysis { references: walk.references, faults: walk.faults, gives, writes: vec![], sole: true }
         }
         Err(fault) => {
             let remedy = "Expressions are written without braces, such as `result.exitCode == 0`.";
@@ -138,5 +147,5 @@ fn add(analysis: Analysis, paths: &mut Vec<Vec<String>>) {
 fn broken(code: &'static str, remedy: &str, fault: SyntaxFault) -> Analysis {
     let SyntaxFault { message, span } = fault;
     let fault = Fault { code, message, remedy: remedy.to_owned(), span };
-    Analysis { references: vec![], faults: vec![fault], gives: Gives::Unknown, sole: false }
+    Analysis { references: vec![], faults: vec![fault], gives: Gives::Unknown, writes: vec![], sole: false }
 }

@@ -1,6 +1,6 @@
 //! The walk over a template's syntax tree that finds what it uses and what is wrong with it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use minijinja::machinery::{
     Span,
@@ -8,10 +8,10 @@ use minijinja::machinery::{
 };
 
 use super::{
-    analysis::{Fault, Reference},
+    analysis::{Fault, Gives, Reference},
     environment::{FILTERS, FUNCTIONS, TESTS},
     guard::guards,
-    infer::path_of,
+    infer::{infer, path_of},
     parse::range,
 };
 use crate::language::suggest;
@@ -21,6 +21,7 @@ use crate::language::suggest;
 pub(super) struct Walk<'a> {
     pub references: Vec<Reference>,
     pub faults: Vec<Fault>,
+    pub writes: Vec<(Gives, Range<usize>)>,
     /// Variables of the template's own, by block.
     locals: Vec<HashSet<&'a str>>,
     /// Paths that are known to be there, because an `if` has asked.
@@ -37,7 +38,10 @@ impl<'a> Walk<'a> {
     fn statement(&mut self, statement: &Stmt<'a>) {
         match statement {
             Stmt::Template(template) => self.statements(&template.children),
-            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
+            Stmt::EmitExpr(emit) => {
+                self.expression(&emit.expr);
+                self.writes.push((self.given_by(&emit.expr), range(emit.expr.span())));
+            }
             Stmt::EmitRaw(_) => {}
             Stmt::ForLoop(each) => self.for_loop(each),
             Stmt::IfCond(choice) => {
@@ -120,17 +124,27 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// What an expression gives; nothing is known of what a variable of the template's own gives.
+    fn given_by(&self, expression: &Expr<'a>) -> Gives {
+        match infer(expression) {
+            Gives::Path(path) if self.is_local(&path) => Gives::Unknown,
+            gives => gives,
+        }
+    }
+
+    fn is_local(&self, path: &[String]) -> bool {
+        path.first().is_some_and(|first| self.locals.iter().any(|block| block.contains(first.as_str())))
+    }
+
     /// A variable, or attributes of something.
     fn path(&mut self, expression: &Expr<'a>, guarded: bool) {
-        let mut base = expression;
-        while let Expr::GetAttr(attribute) = base {
-            base = &attribute.expr;
-        }
-        let Expr::Var(variable) = base else { return self.expression(base) };
-        if self.locals.iter().any(|block| block.contains(variable.id)) {
+        let Some(path) = path_of(expression) else {
+            if let Expr::GetAttr(attribute) = expression {
+                self.expression(&attribute.expr);
+            }
             return;
-        }
-        if let Some(path) = path_of(expression) {
+        };
+        if !self.is_local(&path) {
             let guarded = guarded || self.guarded.iter().any(|known| path.starts_with(known));
             self.references.push(Reference { path, span: range(expression.span()), guarded });
         }
