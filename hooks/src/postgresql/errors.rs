@@ -115,9 +115,13 @@ pub(super) fn lapse(error: Error, what: &str) -> Error {
     if error.kind() == ErrorKind::HoldLapsed {
         return error;
     }
-    Error::lapsed(format!("{what} lapsed"))
+    lapsed(format!("{what} lapsed")).because(error)
+}
+
+/// A hold is no more.
+pub(super) fn lapsed(what: impl Into<String>) -> Error {
+    Error::lapsed(what)
         .remedy("Run the backup again; nothing is held any more. If it repeats, look into the server's log.")
-        .because(error)
 }
 
 fn with_cause(failure: Error, error: tokio_postgres::Error) -> Error {

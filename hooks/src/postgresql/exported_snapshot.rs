@@ -191,7 +191,7 @@ impl Exported {
     async fn prove(&mut self) -> Result<()> {
         match &self.state {
             State::Done(_) => return Ok(()),
-            State::Lapsed(chain) => return Err(Error::lapsed(chain.as_str())),
+            State::Lapsed(chain) => return Err(errors::lapsed(chain.as_str())),
             State::On => {}
         }
         let within = self.limits.answer();
@@ -229,7 +229,7 @@ impl Hold for Exported {
 
     async fn confirm(&mut self) -> Result<Evidence> {
         if matches!(self.state, State::Done(_)) {
-            return Err(Error::lapsed("the exported snapshot was already let go"));
+            return Err(errors::lapsed("the exported snapshot was already let go"));
         }
         self.prove().await?;
         Ok(self.evidence())

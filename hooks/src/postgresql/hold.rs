@@ -83,9 +83,7 @@ impl Live {
         let standby: bool = column(&row, 4)?;
         let started: String = column(&row, 5)?;
         let timeline: i64 = column(&row, 6)?;
-        let lost = |why: String| {
-            Err(Error::lapsed(why).remedy("Run the backup again; if it repeats, look into the server's log."))
-        };
+        let lost = |why: String| Err(errors::lapsed(why));
         if backend != self.server.backend || started != self.server.started {
             return lost(format!("{WHAT} was lost: the session is another one now"));
         }
@@ -145,10 +143,6 @@ impl BackupMode {
         self.state = State::Lapsed(error.chain());
         error
     }
-
-    fn lapsed(chain: &str) -> Error {
-        Error::lapsed(chain).remedy("Run the backup again; nothing is held any more.")
-    }
 }
 
 #[async_trait]
@@ -160,7 +154,7 @@ impl Hold for BackupMode {
                 Err(error) => Err(self.lapse(error)),
             },
             State::Releasing(_) | State::Done(_) => Ok(()),
-            State::Lapsed(chain) => Err(Self::lapsed(chain)),
+            State::Lapsed(chain) => Err(errors::lapsed(chain.as_str())),
         }
     }
 
@@ -173,8 +167,8 @@ impl Hold for BackupMode {
                 }
                 Err(error) => Err(self.lapse(error)),
             },
-            State::Releasing(_) | State::Done(_) => Err(Self::lapsed("backup mode was already let go")),
-            State::Lapsed(chain) => Err(Self::lapsed(chain)),
+            State::Releasing(_) | State::Done(_) => Err(errors::lapsed("backup mode was already let go")),
+            State::Lapsed(chain) => Err(errors::lapsed(chain.as_str())),
         }
     }
 
@@ -182,7 +176,7 @@ impl Hold for BackupMode {
         loop {
             match &mut self.state {
                 State::Done(receipt) => return Ok((**receipt).clone()),
-                State::Lapsed(chain) => return Err(Self::lapsed(chain)),
+                State::Lapsed(chain) => return Err(errors::lapsed(chain.as_str())),
                 State::Releasing(task) => match task.await {
                     Ok(Finished::Done(receipt)) => self.state = State::Done(receipt),
                     Ok(Finished::Again(live, error)) => {

