@@ -19,7 +19,7 @@ use crate::{
     journal::{Event, Undo},
     language::{Blueprint, Phase, Scope, references, render_text, render_value},
     lock::LockGuard,
-    plan::{Capturing, Plan, choose},
+    plan::{Capturing, Plan, PlannedStep, choose},
     runtime::{CaptureMode, SnapshotIntent, Volume},
     secret::Secret,
 };
@@ -113,7 +113,7 @@ impl Target {
 }
 
 /// Whether a value is exactly one template of an optional parameter that has no value: its key is then left out.
-fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
+pub(super) fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
     let Some(text) = value.as_str().map(str::trim) else { return false };
     if !(text.starts_with("{{") && text.ends_with("}}") && text.matches("{{").count() == 1) {
         return false;
@@ -219,8 +219,10 @@ fn parameters(value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The blueprint's volumes. Only a backup needs them to be there.
+/// The blueprint's volumes. Only a backup needs them to be there, and only those that its steps name: others are
+/// what places of other actions are like.
 async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Result<()> {
+    let needed = |name: &str| world.plan.commits() && world.plan.steps.iter().any(|step| names_volume(step, name));
     for (name, spec) in &world.plan.blueprint.spec.volumes {
         let found = match render_text(&spec.path, scope) {
             Ok(path) => world.host.runtime.volume(name, Path::new(&path)).await,
@@ -230,11 +232,29 @@ async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Resu
             Ok(volume) => {
                 target.volumes.insert(name.clone(), volume);
             }
-            Err(error) if world.plan.commits() => return Err(error),
+            Err(error) if needed(name) => return Err(error),
             Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// Whether a step names a volume: as its own, as one that its verb is told of, or in a template.
+fn names_volume(step: &PlannedStep, name: &str) -> bool {
+    let written = serde_json::to_value(&step.step).unwrap_or_default();
+    let by_template =
+        |path: &Vec<String>| matches!(path.as_slice(), [place, volume, ..] if place == "volumes" && volume == name);
+    is_or_holds(&written, name) || references(&written).iter().any(by_template)
+}
+
+/// Whether a value is this text, or has it as a value somewhere below.
+fn is_or_holds(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(found) => found == text,
+        Value::Array(items) => items.iter().any(|item| is_or_holds(item, text)),
+        Value::Object(map) => map.values().any(|value| is_or_holds(value, text)),
+        _ => false,
+    }
 }
 
 /// The places that this action restores into: made here, and undone if the run does not finish.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     Error, Result,
     language::{As, Environment, Scope, Template, render_text},
-    runner::world::StepContext,
+    runner::{target::is_left_out, world::StepContext},
     runtime::{Command, RunAs},
 };
 
@@ -35,6 +35,7 @@ pub(super) fn command(
                     command.secret_env.insert(name.clone(), secret.clone());
                 }
             }
+            None if is_left_out(&value.0, &context.world.plan.blueprint, scope) => {}
             None => {
                 command.env.insert(name.clone(), render_text(&Template(value.0.clone()), scope)?);
             }

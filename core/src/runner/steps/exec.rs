@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Performed, command::command, judge};
+use super::{
+    Performed,
+    command::{command, run_as},
+    judge,
+};
 use crate::{
     Result,
     language::{ExecStep, Scope, holds},
@@ -32,7 +36,10 @@ pub(super) async fn exec(context: &StepContext, step: &ExecStep) -> Result<Perfo
 
 /// Runs the command.
 pub(super) async fn output(context: &StepContext, step: &ExecStep) -> Result<Output> {
-    let command = command(context, &context.scope, &step.command, &step.env, step.place.as_deref())?;
+    let mut command = command(context, &context.scope, &step.command, &step.env, step.place.as_deref())?;
+    if !step.place.as_deref().is_some_and(|place| place.starts_with("services.")) {
+        command.run_as = run_as(context, step.run_as, step.volume.as_deref())?;
+    }
     context.world.host.runtime.exec(&command, context.step.timeout, &context.cancel).await
 }
 
