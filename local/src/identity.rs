@@ -86,7 +86,7 @@ fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// What is needed of `/proc/PID/stat` (proc_pid_stat(5)).
+/// What is needed of `/proc/PID/stat` (`proc_pid_stat(5)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// Field 3: `Z` for a process that has ended and was not waited for.

@@ -111,7 +111,7 @@ async fn release(
             Ok(()) => return Ok(()),
             Err(error) if attempt >= ATTEMPTS || error.kind() == ErrorKind::Input => return Err(error),
             Err(error) => {
-                tracing::warn!(step = record.name, error = error.chain(), "letting go is tried again")
+                tracing::warn!(step = record.name, error = error.chain(), "letting go is tried again");
             }
         }
         attempt += 1;

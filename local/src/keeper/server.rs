@@ -30,7 +30,7 @@ use crate::{identity::ProcessIdentity, process::launcher::Launcher};
 const CLIENT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long letting go is tried again, once the lease is over.
-const LET_GO_LIMIT: Duration = Duration::from_secs(60 * 60);
+const LET_GO_LIMIT: Duration = Duration::from_hours(1);
 
 /// How long the end of the process may be held up by notes about it.
 const LAST_NOTES: Duration = Duration::from_secs(5);
@@ -107,7 +107,7 @@ fn begin(start: Start, files: &KeeperFiles) -> Result<Holder> {
     let timeout = Duration::from_millis(start.timeout_milliseconds);
     let launcher = Launcher::new(agent, lease);
     let work = match start.program {
-        Program::Pair(program) => Work::Pair(Pair { program, launcher, timeout }),
+        Program::Pair(program) => Work::Pair(Box::new(Pair { program, launcher, timeout })),
         Program::Session(program) => {
             Work::Session(Box::new(Client::new(program, launcher, files.clone(), timeout)?))
         }
@@ -188,7 +188,7 @@ struct Holder {
 }
 
 enum Work {
-    Pair(Pair),
+    Pair(Box<Pair>),
     Session(Box<Client>),
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn exec(
         }
     };
     let (stdout, ended) = finished;
-    let stderr = tail_of(&tail).await;
+    let stderr = tail.read_to_end().await;
     let Some(stdout) = stdout? else {
         return Err(Error::failed(format!("{program} wrote more than 1 MiB to its standard output"))
             .remedy("Store large output by a `stream` step."));
@@ -105,12 +105,4 @@ async fn kill(guarded: &Guarded, tail: &Tail) -> String {
         tracing::warn!(pid = guarded.child().pid, "a killed command is not gone yet");
     }
     last_lines(&tail.text())
-}
-
-async fn tail_of(tail: &Tail) -> String {
-    let waited = tail.clone();
-    match tokio::task::spawn_blocking(move || waited.text_at_end()).await {
-        Ok(text) => text,
-        Err(_) => tail.text(),
-    }
 }

@@ -40,10 +40,9 @@ impl Lines {
             loop {
                 let mut line = Vec::new();
                 match io::Read::take(&mut reader, LONGEST).read_until(b'\n', &mut line) {
-                    Ok(0) => break,
+                    Ok(count) if count > 0 => {}
                     Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => break,
-                    Ok(_) => {}
+                    Ok(_) | Err(_) => break,
                 }
                 let text = String::from_utf8_lossy(&line);
                 let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -95,11 +95,11 @@ impl Session for LocalSession {
             Ok(line) => Ok(line),
             Err(NoLine::EndOfFile) => {
                 // Its last words and its exit status come just after the end of its output.
-                let how = match self.guarded.wait_at_most(Duration::from_secs(1)).await {
-                    Some(ended) => format!("ended with {}", ended.exit),
-                    None => "closed its output".to_owned(),
+                let (how, said) = match self.guarded.wait_at_most(Duration::from_secs(1)).await {
+                    Some(ended) => (format!("ended with {}", ended.exit), self.tail.read_to_end().await),
+                    None => ("closed its output".to_owned(), self.tail.text()),
                 };
-                Err(Error::failed(format!("{} {how}{}", self.program, self.said())))
+                Err(Error::failed(format!("{} {how}{}", self.program, last_lines(&said))))
             }
             Err(NoLine::TooLate) => Err(Error::failed(format!(
                 "{} did not answer within {}{}",

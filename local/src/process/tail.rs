@@ -62,6 +62,15 @@ impl Tail {
         text(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
+    /// As [`Tail::text_at_end`], for a task.
+    pub(crate) async fn read_to_end(&self) -> String {
+        let waited = self.clone();
+        match tokio::task::spawn_blocking(move || waited.text_at_end()).await {
+            Ok(text) => text,
+            Err(_) => self.text(),
+        }
+    }
+
     /// All that is kept by now.
     pub(crate) fn text(&self) -> String {
         text(&self.0.state.lock().unwrap_or_else(PoisonError::into_inner))

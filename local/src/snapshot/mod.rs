@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How long a command of the file system may take.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
+const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Captures volumes of this machine.
 #[derive(Debug, Clone, Copy, Default)]

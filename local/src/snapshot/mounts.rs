@@ -1,4 +1,4 @@
-//! What is mounted where (`/proc/self/mountinfo`, proc_pid_mountinfo(5)).
+//! What is mounted where (`/proc/self/mountinfo`, `proc_pid_mountinfo(5)`).
 
 use std::{
     ffi::OsString,
@@ -73,15 +73,12 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
-        match (first, tail.get(..3).and_then(octal)) {
-            (b'\\', Some(byte)) => {
-                plain.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                plain.push(*first);
-                rest = tail;
-            }
+        if let (b'\\', Some(byte)) = (first, tail.get(..3).and_then(octal)) {
+            plain.push(byte);
+            rest = tail.get(3..).unwrap_or_default();
+        } else {
+            plain.push(*first);
+            rest = tail;
         }
     }
     plain
