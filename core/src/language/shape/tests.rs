@@ -44,19 +44,17 @@ fn every_mistake_of_shape_is_told_in_one_go() {
     nmae: there is no key `nmae` here | Did you mean `name`?
     port: this is text, and a whole number is needed | Write a whole number.
     mode: `fats` is not possible here | Did you mean `fast`?
-    tags[0]: this is a number, and text is needed | Write text.
+    tags[0]: this is a number, and text is needed | Put it in quotes.
     tags[1]: this is a map, and text is needed | Write text.
     value: this is a list, and text or a map is needed | Write text or a map.
-    level: `3` is not possible here | Did you mean `1`?
-    : the key `name` is missing | Add `name`: the name.
+    level: `3` is not possible here | Use one of: 1, 2.
     ");
     insta::assert_snapshot!(faults(&schema, "{name: , port: 70000, value: {paramter: p}, tags: [], maybe: 1}"), @r"
     name: there is nothing here, and text is needed | Give a value, or remove the key.
     port: 70000 is too large | Use 65535 or less.
     value.paramter: there is no key `paramter` here | Did you mean `parameter`?
-    value: the key `parameter` is missing | Add `parameter`.
     tags: there are too few items here | Give at least 1.
-    maybe: this is a number, and text is needed | Write text.
+    maybe: this is a number, and text is needed | Put it in quotes.
     ");
     insta::assert_snapshot!(faults(&schema, "[]"), @": this is a list, and a map is needed | Write a map.");
 }
