@@ -32,9 +32,24 @@ pub(crate) fn from_go_mode(mode: u32) -> u32 {
     (mode & 0o777) | special
 }
 
-/// The later of a file's two change times.
-pub(crate) fn last_change(metadata: &fs::Metadata) -> Option<Timestamp> {
-    modified(metadata).max(changed(metadata))
+/// Which files may change again without their times showing it: those that were changed at or after `from`, by the
+/// grain of a file system's clock.
+///
+/// Such a file is stored with the time of the upload as its time of change. The next backup finds another one, and
+/// so reads it again, whatever else its metadata says (git does the like with its index).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Racy {
+    /// A second before the cut, or before the upload started if that was earlier.
+    pub(crate) from: Timestamp,
+    /// When the upload started.
+    pub(crate) now: Timestamp,
+}
+
+impl Racy {
+    fn change_time(self, metadata: &fs::Metadata) -> Option<Timestamp> {
+        let (modified, changed) = (modified(metadata), changed(metadata));
+        if modified.max(changed).is_none_or(|last| last >= self.from) { Some(self.now) } else { changed }
+    }
 }
 
 fn modified(metadata: &fs::Metadata) -> Option<Timestamp> {
@@ -52,22 +67,20 @@ fn timestamp(seconds: i64, nanoseconds: i64) -> Option<Timestamp> {
 /// What makes two trees of the same volume compare equal: no times of access, no names of users (numbers count),
 /// and no device numbers, which differ between snapshots, except below a mount.
 ///
-/// `racy_from`: a file changed at or after this moment may change again without its times showing it. It is stored
-/// with a change time that no file has, so that the next backup reads it again (as git does with its index).
+/// A file that is `racy` is stored with a change time that it does not have (see [`Racy`]).
 pub(crate) fn to_node(
     metadata: &fs::Metadata,
     root_device: u64,
-    racy_from: Timestamp,
+    racy: Racy,
     extended: Vec<(String, Vec<u8>)>,
 ) -> Metadata {
     let modified = modified(metadata);
-    let racy = last_change(metadata).is_none_or(|change| change >= racy_from);
     let directory = metadata.is_dir();
     let mut node = Metadata {
         mode: Some(to_go_mode(metadata.mode())),
         mtime: modified,
         atime: modified,
-        ctime: if racy { Some(Timestamp::UNIX_EPOCH) } else { changed(metadata) },
+        ctime: if metadata.is_file() { racy.change_time(metadata) } else { changed(metadata) },
         uid: Some(metadata.uid()),
         gid: Some(metadata.gid()),
         inode: metadata.ino(),

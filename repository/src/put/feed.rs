@@ -116,20 +116,19 @@ fn pump(mut source: Box<dyn StreamSource>, sender: &SyncSender<Piece>) {
     let mut hasher = blake3::Hasher::new();
     let mut bytes: u64 = 0;
     loop {
-        match fill(&mut *source) {
-            Ok(piece) if piece.is_empty() => break,
-            Ok(piece) => {
-                hasher.update(&piece);
-                bytes += piece.len() as u64;
-                if sender.send(Piece::Bytes(piece)).is_err() {
-                    return;
-                }
-            }
-            Err(cause) => {
-                let error = Error::failed(format!("the stream broke off after {bytes} bytes")).because(cause);
-                let _ = sender.send(Piece::End(Err(error)));
-                return;
-            }
+        let (piece, read) = fill(&mut *source);
+        bytes += piece.len() as u64;
+        if let Err(cause) = read {
+            let error = Error::failed(format!("the stream broke off after {bytes} bytes")).because(cause);
+            let _ = sender.send(Piece::End(Err(error)));
+            return;
+        }
+        if piece.is_empty() {
+            break;
+        }
+        hasher.update(&piece);
+        if sender.send(Piece::Bytes(piece)).is_err() {
+            return;
         }
     }
     let end = source.finish().and_then(|sent| {
@@ -143,10 +142,10 @@ fn pump(mut source: Box<dyn StreamSource>, sender: &SyncSender<Piece>) {
     let _ = sender.send(Piece::End(end));
 }
 
-/// The next piece, full unless the stream ends in it.
-fn fill(source: &mut dyn StreamSource) -> io::Result<Vec<u8>> {
+/// The next piece, full unless the stream ends or breaks off in it.
+fn fill(source: &mut dyn StreamSource) -> (Vec<u8>, io::Result<usize>) {
     let mut piece = Vec::with_capacity(PIECE);
     // `take` retries interrupted reads and stops at the end of the piece or of the stream.
-    source.take(PIECE as u64).read_to_end(&mut piece)?;
-    Ok(piece)
+    let read = source.take(PIECE as u64).read_to_end(&mut piece);
+    (piece, read)
 }

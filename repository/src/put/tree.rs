@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     fault,
+    metadata::Racy,
     store::Store,
     tags::{self, Kind},
 };
@@ -86,7 +87,7 @@ fn plan(
         filter: Filter::new(&request.selection.exclude)?,
         tolerant: request.selection.tolerate_changes,
         later: request.selection.last.clone(),
-        racy_from: cut.saturating_sub(TIME_GRAIN).unwrap_or(Timestamp::MIN),
+        racy: Racy { from: cut.saturating_sub(TIME_GRAIN).unwrap_or(Timestamp::MIN), now },
         tally: Arc::default(),
         progress,
         cancel,

@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use rustic_core::{
     ReadSource, ReadSourceEntry, ReadSourceOpen, RusticResult,
     repofile::{Metadata, Node, NodeType},
@@ -20,7 +19,7 @@ use standstill_core::{Error, Result, repository::Progress};
 use tokio_util::sync::CancellationToken;
 
 use super::{filter::Filter, tally::Tally};
-use crate::metadata;
+use crate::metadata::{self, Racy};
 
 /// What a walk needs to know.
 pub(crate) struct Plan {
@@ -33,8 +32,8 @@ pub(crate) struct Plan {
     pub(crate) tolerant: bool,
     /// Paths relative to the root that are left for later.
     pub(crate) later: Vec<PathBuf>,
-    /// Files changed at or after this moment are read again by the next backup.
-    pub(crate) racy_from: Timestamp,
+    /// Which files the next backup must read again.
+    pub(crate) racy: Racy,
     pub(crate) tally: Arc<Tally>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) cancel: CancellationToken,
@@ -49,7 +48,7 @@ impl Plan {
             filter: self.filter.clone(),
             tolerant: self.tolerant,
             later: Vec::new(),
-            racy_from: self.racy_from,
+            racy: self.racy,
             tally,
             progress: Arc::clone(&self.progress),
             cancel: self.cancel.clone(),
@@ -243,7 +242,7 @@ impl Walk {
         let extended = metadata::extended_attributes(path)?;
         let stored = self.plan.stored(relative);
         let name = stored.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
-        let metadata: Metadata = metadata::to_node(metadata, device, self.plan.racy_from, extended);
+        let metadata: Metadata = metadata::to_node(metadata, device, self.plan.racy, extended);
         Ok(Node::new_node(name, kind, metadata))
     }
 }

@@ -1,7 +1,7 @@
 //! restic's locks, seen from restic's side.
 
 use std::{
-    io,
+    io::{self, Write},
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -53,7 +53,7 @@ async fn no_prune_runs_while_something_is_written() {
         let source = Box::new(Endless(reader, 0));
         writing.put_stream(request, source, Arc::new(NoProgress), CancellationToken::new()).await
     });
-    until("our lock", || !fixture.files("locks").is_empty()).await;
+    until("our lock", || locks(&fixture) == 1).await;
     let locks = fixture.restic(&["list", "locks", "--no-lock"]);
     assert_eq!(locks.lines().count(), 1);
     let prune = fixture.try_restic(&["prune"]);
@@ -70,20 +70,27 @@ async fn no_prune_runs_while_something_is_written() {
 
 /// A restic that holds its shared lock for as long as its standard input is open.
 fn restic_backup(fixture: &Fixture) -> Child {
-    Command::new("restic")
+    let mut restic = Command::new("restic")
         .args(["backup", "--stdin", "--no-cache", "--quiet", "--repo"])
         .arg(fixture.place())
         .env("RESTIC_PASSWORD", PASSWORD)
         .stdin(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    restic.stdin.as_mut().unwrap().write_all(b"content").unwrap();
+    restic
+}
+
+/// How many locks there are; unfinished files are none.
+fn locks(fixture: &Fixture) -> usize {
+    fixture.files("locks").iter().filter(|path| path.file_name().unwrap().len() == 64).count()
 }
 
 #[tokio::test]
 async fn we_write_beside_restic_but_do_not_prune_beside_it() {
     let fixture = Fixture::new().await;
     let mut restic = restic_backup(&fixture);
-    until("restic's lock", || !fixture.files("locks").is_empty()).await;
+    until("restic's lock", || locks(&fixture) == 1).await;
     fixture.put("dump", Source::of(b"content")).await.unwrap();
     let error = fixture.repository.forget(&[], true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
@@ -97,7 +104,7 @@ async fn we_write_beside_restic_but_do_not_prune_beside_it() {
 async fn the_lock_of_a_process_that_is_gone_is_not_obeyed_for_long() {
     let fixture = Fixture::new().await;
     let mut restic = restic_backup(&fixture);
-    until("restic's lock", || !fixture.files("locks").is_empty()).await;
+    until("restic's lock", || locks(&fixture) == 1).await;
     restic.kill().unwrap();
     restic.wait().unwrap();
     // It was shared, so it is in nobody's way but a prune's; for that its age counts, or `restic unlock`.
