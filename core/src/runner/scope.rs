@@ -67,7 +67,7 @@ pub(super) fn take(scope: &mut Scope, plan: &Plan, event: &Event) {
 }
 
 fn add(scope: &mut Scope, place: &str, name: &str, outputs: &Outputs) {
-    if outputs.is_empty() {
+    if scope.at(&[place, name]).is_none() {
         scope.set_path(&[place, name], json!({}));
     }
     for (key, value) in outputs {

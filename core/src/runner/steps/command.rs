@@ -44,7 +44,6 @@ pub(super) fn command(
     if let Some(service) = place.filter(|place| place.starts_with("services.")) {
         command.run_as = context.service(service)?.run_as;
     }
-    command.directory = Some(context.world.scratch()?);
     Ok(command)
 }
 
