@@ -19,7 +19,7 @@ use standstill_core::{
 use standstill_local::{LocalJournals, LocalLocks, LocalRuntime, StateDir};
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [agent, state, lease, scenario, rest @ ..] = arguments.as_slice() else {
@@ -36,7 +36,10 @@ async fn main() -> Result<()> {
         "producer" => {
             let _producer = runtime.producer(&here(rest)?, &CancellationToken::new()).await?;
             ready("");
-            std::future::pending().await
+            // The executor is kept busy for ever: renewals must not need it.
+            loop {
+                std::thread::park();
+            }
         }
         "session" => {
             let _session = runtime.session(&here(rest)?).await?;

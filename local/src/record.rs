@@ -8,6 +8,9 @@ use standstill_core::{Error, Result, point::RunId};
 
 use crate::{destination::Destination, keeper::record::KeeperRecord};
 
+/// The longest name that is used as it is.
+const LONGEST_NAME: usize = 64;
+
 /// A temporary thing. It is told apart by its name, which holds the run's id, so nothing else is ever removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -62,13 +65,19 @@ impl Record {
 }
 
 /// The name of a run's temporary thing: hidden beside a volume, plain in a directory for temporary files.
-pub(crate) fn temporary_name(run: &RunId, name: &str, hidden: bool) -> Result<String> {
-    let harmless = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
-    if name.is_empty() || !name.chars().all(harmless) {
-        return Err(Error::input(format!("`{name}` cannot name a volume"))
-            .remedy("Use letters, digits and underscores."));
+pub(crate) fn temporary_name(run: &RunId, name: &str, hidden: bool) -> String {
+    format!("{}standstill-{run}-{}", if hidden { "." } else { "" }, file_name(name))
+}
+
+/// A file name for something that an author has named: the name itself where that is harmless and short.
+pub(crate) fn file_name(name: &str) -> String {
+    let harmless = |character: &char| character.is_ascii_alphanumeric() || "_-".contains(*character);
+    if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(|character| harmless(&character)) {
+        return name.to_owned();
     }
-    Ok(format!("{}standstill-{run}-{name}", if hidden { "." } else { "" }))
+    let start: String = name.chars().filter(harmless).take(LONGEST_NAME / 2).collect();
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    format!("{start}-{}", digest.get(..16).unwrap_or_default())
 }
 
 /// Whether a path has the name of a temporary thing of that run.
@@ -93,12 +102,20 @@ mod tests {
     fn only_what_bears_the_name_of_the_run_is_its_own() {
         let run = RunId::generate();
         let own = |text: String| is_temporary_of(&run, Path::new(&text));
-        assert!(own(format!("/srv/{}", temporary_name(&run, "data", true).unwrap())));
+        assert!(own(format!("/srv/{}", temporary_name(&run, "data", true))));
         assert!(own(format!("/tmp/standstill-{run}")));
         assert!(!own(format!("/tmp/standstill-{run}x")));
         assert!(!own(format!("/tmp/standstill-{}-data", RunId::generate())));
         assert!(!own(format!("/tmp/standstill-{run}/..")));
         assert!(!own("/srv/data".to_owned()));
-        assert!(temporary_name(&run, "../data", true).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_no_good_file_name_becomes_one_that_no_other_name_has() {
+        assert_eq!(file_name("data_1"), "data_1");
+        let names = ["", "..", "../data", "/data", "verify.steps[2]", "verify.steps[3]", &"x".repeat(300)];
+        let made: std::collections::BTreeSet<String> = names.iter().map(|name| file_name(name)).collect();
+        assert_eq!(made.len(), names.len());
+        assert!(made.iter().all(|name| name.len() <= LONGEST_NAME && !name.contains(['/', '.'])), "{made:?}");
     }
 }

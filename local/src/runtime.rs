@@ -32,7 +32,7 @@ use crate::{
         session::LocalSession,
         stream::{LocalConsumer, LocalProducer},
     },
-    record::Record,
+    record::{Record, file_name},
     scratch,
     snapshot::{self, LocalSnapshotter},
     state::StateDir,
@@ -140,11 +140,7 @@ impl Runtime for LocalRuntime {
     }
 
     fn keeper_record(&self, spec: &KeeperSpec, run: &RunId) -> Result<Value> {
-        if !spec.name.chars().all(|character| character.is_ascii_alphanumeric() || "_-".contains(character)) {
-            return Err(Error::input(format!("`{}` cannot name a step", spec.name))
-                .remedy("Use letters, digits and underscores."));
-        }
-        let directory = self.state.run(run).join("keepers").join(&spec.name);
+        let directory = self.state.run(run).join("keepers").join(file_name(&spec.name));
         Record::Keeper(KeeperRecord::new(spec, run, directory)?).to_value()
     }
 

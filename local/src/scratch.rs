@@ -25,7 +25,7 @@ use standstill_core::{
 };
 
 use crate::{
-    record::{Record, is_temporary_of, temporary_name},
+    record::{Record, file_name, is_temporary_of, temporary_name},
     snapshot::{mounts::Mounts, tree},
 };
 
@@ -74,7 +74,7 @@ pub(crate) fn volume_intent(name: &str, like: Option<&Path>, run: &RunId) -> Res
         ))
         .remedy("Free space, or set TMPDIR to a directory on a file system with room."));
     };
-    let path = place.join(temporary_name(run, name, hidden)?);
+    let path = place.join(temporary_name(run, name, hidden));
     let record = Record::Scratch { run: run.clone(), path: path.clone() }.to_value()?;
     Ok(ScratchIntent { path, record })
 }
@@ -149,7 +149,7 @@ fn free_port() -> io::Result<u16> {
 fn socket_directory(base: &Path, name: &str) -> Result<PathBuf> {
     let digest = blake3::hash(name.as_bytes()).to_hex();
     let short = digest.get(..8).unwrap_or_default();
-    [name, short]
+    [file_name(name).as_str(), short]
         .iter()
         .map(|last| base.join(last))
         .find(|path| path.as_os_str().as_bytes().len() + 1 + SOCKET_NAME <= LONGEST_SOCKET_PATH)

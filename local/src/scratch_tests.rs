@@ -4,7 +4,7 @@ use super::*;
 
 fn made(place: &Path) -> (RunId, PathBuf) {
     let run = RunId::generate();
-    let path = place.join(temporary_name(&run, "data", true).unwrap());
+    let path = place.join(temporary_name(&run, "data", true));
     fs::create_dir(&path).unwrap();
     (run, path)
 }

@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, fs, os::unix::fs::chown, time::Duration};
 use common::{Machine, is_alive, number, parent, signal, until};
 use standstill_core::{
     ErrorKind,
+    hook::Undone,
+    point::RunId,
     runtime::{Command, Exit, RunAs, Runtime},
     secret::Secret,
 };
@@ -211,4 +213,33 @@ async fn a_command_runs_as_the_owner_of_a_file() {
     command.run_as = RunAs::OwnerOf(data);
     let output = machine.runtime.exec(&command, LONG, &CancellationToken::new()).await.unwrap();
     assert_eq!(output.stdout, "1234\n4321\n4321\n/\n", "root's supplementary groups are gone too");
+}
+
+#[tokio::test]
+async fn a_service_of_another_user_reaches_its_sockets_but_not_the_files_of_the_run() {
+    let machine = Machine::new(LONG);
+    let data = machine.path("data");
+    fs::create_dir(&data).unwrap();
+    if chown(&data, Some(1234), Some(4321)).is_err() {
+        println!("skipped: only root can run commands as somebody else");
+        return;
+    }
+    let run = RunId::generate();
+    let intent = machine.runtime.scratch_intent(&run).await.unwrap();
+    machine.runtime.make_scratch(&intent, None).await.unwrap();
+    fs::write(intent.path.join("precious"), "x").unwrap();
+    let run_as = RunAs::OwnerOf(data);
+    let endpoint = machine.runtime.endpoint("pg", &intent.path, &run_as, None).await.unwrap();
+    let sockets = endpoint.socket_dir.unwrap();
+    let mut command =
+        Command::new(["sh", "-c", "touch \"$1/socket\" && ! cat \"$2/precious\" && ! ls \"$2/..\"", "sh"]);
+    command.argv.extend([&sockets, &intent.path].map(|path| path.to_str().unwrap().to_owned()));
+    command.run_as = run_as;
+    let output = machine.runtime.exec(&command, LONG, &CancellationToken::new()).await.unwrap();
+    assert!(output.exit.is_success(), "{output:?}");
+    assert!(sockets.join("socket").exists());
+    let none = BTreeMap::new();
+    assert_eq!(machine.runtime.dispose(&intent.record, &none).await.unwrap(), Undone::LetGo);
+    assert!(!sockets.exists() && !intent.path.exists());
+    assert_eq!(machine.runtime.dispose(&intent.record, &none).await.unwrap(), Undone::AlreadyGone);
 }

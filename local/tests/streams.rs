@@ -12,7 +12,7 @@ use std::{
 use common::{Machine, is_alive, number, until};
 use standstill_core::{
     ErrorKind, Result,
-    runtime::{Producer, Runtime, ServiceSpec},
+    runtime::{Producer, RunAs, Runtime, ServiceSpec},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -152,7 +152,7 @@ async fn a_service_is_asked_to_end_and_killed_when_it_does_not() {
         ("trap 'echo stopping; exit 0' INT; echo up; while :; do sleep 0.05; done", "exit status 0"),
         ("trap '' INT; echo up; while :; do sleep 0.05; done", "signal 9"),
     ] {
-        let endpoint = machine.runtime.endpoint("server", &scratch, &Default::default(), None).await.unwrap();
+        let endpoint = machine.runtime.endpoint("server", &scratch, &RunAs::default(), None).await.unwrap();
         let spec = ServiceSpec {
             name: "server".to_owned(),
             command: machine.script(script),

@@ -148,12 +148,12 @@ fn intend(volume: Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotInte
                 return Err(refused(reason));
             }
             let place = btrfs::place(&volume.path, &mounts).map_err(refused)?;
-            let path = place.directory.join(temporary_name(run, &volume.name, true)?);
+            let path = place.directory.join(temporary_name(run, &volume.name, true));
             Record::BtrfsSnapshot { run: run.clone(), subvolume: place.subvolume, path, below: place.below }
         }
         CaptureMode::Copy => {
             let place = copy_place(&volume, &Mounts::read().map_err(unreadable)?)?.map_err(refused)?;
-            let path = place.directory.join(temporary_name(run, &volume.name, place.hidden)?);
+            let path = place.directory.join(temporary_name(run, &volume.name, place.hidden));
             Record::Copy { run: run.clone(), path }
         }
         CaptureMode::Auto => return Err(refused("the mode is not chosen yet".to_owned())),

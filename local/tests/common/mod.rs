@@ -70,6 +70,25 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    /// Waits for keepers that are just letting go: they write into the directory that is removed next.
+    fn drop(&mut self) {
+        for run in fs::read_dir(self.state.path().join("runs")).into_iter().flatten().flatten() {
+            for keeper in fs::read_dir(run.path().join("keepers")).into_iter().flatten().flatten() {
+                let known = fs::read_to_string(keeper.path().join("keeper.json")).ok();
+                let known = known.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+                let Some(pid) = known.and_then(|keeper| u32::try_from(keeper["pid"].as_u64()?).ok()) else {
+                    continue;
+                };
+                let deadline = Instant::now() + Duration::from_secs(5);
+                while is_alive(pid) && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+}
+
 /// A runner process; killed at the latest when the test ends.
 pub struct Runner {
     pub child: Child,
