@@ -1,0 +1,117 @@
+//! The whole way: backup, list, show, verify, restore, forget, check.
+
+use crate::support::{
+    Subject,
+    postgresql::Version,
+    subject::Kind,
+    writer::assert_whole,
+};
+
+/// Goes the whole way with one blueprint, under a writer.
+#[track_caller]
+fn goes_the_whole_way(kind: &Kind) {
+    let Some(subject) = Subject::new(kind) else { return };
+    let place = &subject.place;
+    let writer = subject.database().writer();
+    let before = writer.acknowledged();
+    let first = subject.backup_ok();
+    let after = writer.acknowledged() + 1;
+    writer.goes_on(std::time::Duration::from_secs(10));
+
+    assert_eq!(place.points(), [first.as_str()]);
+    let shown = place.ok(["show", "latest", "--output=json"]).json();
+    assert_eq!(shown["point"]["id"], first, "{shown}");
+    assert_eq!(shown["point"]["consistency"], "application", "{shown}");
+    assert_eq!(shown["point"]["blueprint"], kind.blueprint(), "{shown}");
+
+    subject.verify_ok(&first);
+    let restored = subject.restore(&first, "restored");
+    assert_whole(&subject.read(&restored), before, after);
+    drop(restored);
+
+    let second = subject.backup_ok();
+    assert_eq!(place.points(), [first.clone(), second.clone()]);
+    drop(writer);
+
+    // The first one is the newest that is verified, so no rule removes it.
+    place.ok(["forget", "--keep-last=1", "--prune"]);
+    assert_eq!(place.points(), [first.clone(), second.clone()], "the newest verified one is kept");
+    place.ok(["check", "--read-data"]);
+    place.ok(["forget", &second, "--prune"]);
+    assert_eq!(place.points(), [first.clone()]);
+    subject.verify_ok(&first);
+    subject.assert_clean();
+}
+
+#[test]
+fn sqlite_goes_the_whole_way_from_a_copy() {
+    goes_the_whole_way(&Kind::Sqlite);
+}
+
+#[test]
+fn sqlite_goes_the_whole_way_from_a_snapshot() {
+    goes_the_whole_way(&Kind::SqliteOnBtrfs);
+}
+
+#[test]
+fn sqlite_online_goes_the_whole_way() {
+    goes_the_whole_way(&Kind::SqliteOnline);
+}
+
+#[test]
+fn postgresql_goes_the_whole_way_from_its_live_files() {
+    Version::all().into_iter().for_each(|version| goes_the_whole_way(&Kind::Postgresql(version)));
+}
+
+#[test]
+fn postgresql_goes_the_whole_way_from_a_snapshot() {
+    Version::all().into_iter().for_each(|version| goes_the_whole_way(&Kind::PostgresqlOnBtrfs(version)));
+}
+
+#[test]
+fn postgresql_goes_the_whole_way_from_a_copy() {
+    Version::first().into_iter().for_each(|version| goes_the_whole_way(&Kind::PostgresqlCopied(version)));
+}
+
+#[test]
+fn postgresql_goes_the_whole_way_by_pg_basebackup() {
+    Version::all().into_iter().for_each(|version| goes_the_whole_way(&Kind::Basebackup(version)));
+}
+
+#[test]
+fn postgresql_goes_the_whole_way_by_pg_dump() {
+    Version::all().into_iter().for_each(|version| goes_the_whole_way(&Kind::Dump(version)));
+}
+
+#[test]
+fn an_application_of_ones_own_goes_the_whole_way_by_a_pair_of_commands() {
+    goes_the_whole_way(&Kind::Pair);
+}
+
+#[test]
+fn an_application_of_ones_own_goes_the_whole_way_by_a_session() {
+    goes_the_whole_way(&Kind::Session);
+}
+
+#[test]
+fn every_blueprint_that_ships_is_free_of_mistakes() {
+    let place = crate::support::Place::new();
+    let blueprints = place.ok(["blueprints", "--output=json"]).json();
+    let names: Vec<&str> =
+        blueprints.as_array().unwrap().iter().map(|blueprint| blueprint["name"].as_str().unwrap()).collect();
+    for expected in ["postgresql", "postgresql-basebackup", "postgresql-dump", "sqlite"] {
+        assert!(names.contains(&expected), "{names:?}");
+    }
+    place.ok(["lint"].iter().chain(&names));
+}
+
+#[test]
+fn a_plan_touches_nothing() {
+    let Some(subject) = Subject::new(&Kind::Sqlite) else { return };
+    let mut arguments = subject.backup_arguments();
+    arguments[0] = "plan".to_owned();
+    let plan = subject.place.ok(arguments).json();
+    assert!(plan["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["phase"] == "quiesce")), "{plan}");
+    assert_eq!(subject.place.run_ids(), Vec::<String>::new());
+    subject.assert_clean();
+}

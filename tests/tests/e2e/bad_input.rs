@@ -1,0 +1,423 @@
+//! Bad input and a hostile world: one clear sentence, a remedy, the right exit status, and the database as it was.
+
+use std::{
+    fs,
+    io::{Read, Seek, SeekFrom, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Outcome, Place, Subject, eventually,
+    filesystem::{self, Mounted},
+    place::plain,
+    postgresql::{ROLE, Server, Version, free_port},
+    subject::Kind,
+};
+
+/// Asserts how a command ended, what it said, and that it left nothing and harmed nothing.
+#[track_caller]
+fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
+    outcome.fails(status, says);
+    subject.assert_clean();
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+}
+
+/// `backup` for people, with these values over the right ones.
+fn backup(subject: &Subject, more: &[&str]) -> Outcome {
+    let mut arguments: Vec<String> =
+        subject.backup_arguments().into_iter().filter(|argument| argument != "--output=json").collect();
+    arguments.extend(more.iter().map(|value| format!("--set={value}")));
+    subject.place.run(arguments)
+}
+
+fn postgresql() -> Option<Subject> {
+    Subject::new(&Kind::Postgresql(Version::first()?))
+}
+
+fn sqlite() -> Subject {
+    Subject::new(&Kind::Sqlite).unwrap()
+}
+
+#[test]
+fn a_wrong_password_is_told() {
+    let Some(subject) = postgresql() else { return };
+    let wrong = subject.place.file("wrong", "not it");
+    let outcome = backup(&subject, &["host=127.0.0.1", &format!("user={ROLE}"), &format!("password=@{}", wrong.display())]);
+    let port = subject.server().port;
+    refused(&subject, &outcome, 2, &[
+        &format!("the password for role {ROLE} is wrong at 127.0.0.1:{port}"),
+        "Correct the connection's `password`.",
+    ]);
+}
+
+#[test]
+fn a_missing_password_is_told() {
+    let Some(subject) = postgresql() else { return };
+    let outcome = backup(&subject, &["host=127.0.0.1", &format!("user={ROLE}")]);
+    refused(&subject, &outcome, 2, &["wants a password for role keeper, and none was given", "Give the connection a `password`."]);
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_told() {
+    let Some(subject) = postgresql() else { return };
+    let port = free_port();
+    let outcome = backup(&subject, &["host=127.0.0.1", &format!("port={port}")]);
+    refused(&subject, &outcome, 2, &[
+        &format!("nobody listens at 127.0.0.1:{port}"),
+        "Start PostgreSQL, or correct `host` and `port` of the connection.",
+    ]);
+}
+
+#[test]
+fn a_standby_where_a_primary_was_asked_for_is_refused() {
+    let Some(subject) = postgresql() else { return };
+    let primary = subject.server();
+    let data = subject.place.join("standby");
+    let copied = primary
+        .version
+        .command("pg_basebackup")
+        .args(["-D", data.to_str().unwrap(), "-R", "-c", "fast", "-U", "postgres", "-p", &primary.port.to_string()])
+        .args(["-h", primary.sockets.to_str().unwrap()]);
+    // Its parent directory belongs to root.
+    fs::create_dir(&data).unwrap();
+    crate::support::postgresql::give(&data);
+    let made = copied.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut standby = Server::at(&primary.version, &data, &subject.place.join("pg2"));
+    standby.start();
+    let (host, port, directory) = (standby.sockets.display(), standby.port, data.display());
+    let outcome = backup(&subject, &[
+        &format!("host={host}"), &format!("port={port}"), &format!("dataDir={directory}"), "role=primary",
+    ]);
+    drop(standby);
+    refused(&subject, &outcome, 2, &["is a standby, and a primary was asked for", "Connect to the primary, or ask for role `any`."]);
+}
+
+#[test]
+fn a_directory_that_is_not_the_servers_data_directory_is_refused() {
+    let Some(subject) = postgresql() else { return };
+    let other = subject.place.join("other");
+    fs::create_dir(&other).unwrap();
+    let outcome = backup(&subject, &[&format!("dataDir={}", other.display())]);
+    refused(&subject, &outcome, 2, &[
+        &format!("the data directory of PostgreSQL at"),
+        &format!("is {}, which is not in", subject.data().display()),
+        "Correct the path of the volume, or the address of the server.",
+    ]);
+    // Another cluster's directory, which looks right.
+    let outcome = backup(&subject, &[&format!("dataDir={}", subject.place.join("nowhere").display())]);
+    refused(&subject, &outcome, 2, &["nowhere"]);
+}
+
+#[test]
+fn an_unknown_parameter_is_told_with_those_that_there_are() {
+    let subject = sqlite();
+    let outcome = backup(&subject, &["fiel=app.db"]);
+    refused(&subject, &outcome, 2, &["the blueprint sqlite has no parameter `fiel`", "file"]);
+}
+
+#[test]
+fn a_missing_parameter_is_told() {
+    let subject = sqlite();
+    let outcome = subject.place.run(["backup", "sqlite", "--set", "file=app.db"]);
+    refused(&subject, &outcome, 2, &["the blueprint sqlite needs the parameter `directory`", "Add `--set directory=…`."]);
+}
+
+#[test]
+fn a_parameter_of_another_type_is_told() {
+    let Some(subject) = postgresql() else { return };
+    let outcome = backup(&subject, &["port=http"]);
+    refused(&subject, &outcome, 2, &["the parameter `port` is a whole number, not `http`"]);
+}
+
+#[test]
+fn a_broken_blueprint_is_told_with_file_line_and_column() {
+    let subject = sqlite();
+    let text = "apiVersion: standstill.dev/v1alpha1\nkind: Blueprint\nmetadata: {name: broken\nspec:\n  summary: x\n";
+    let path = subject.place.file("broken.yaml", text);
+    let outcome = subject.place.run(["backup", path.to_str().unwrap()]);
+    refused(&subject, &outcome, 2, &["broken.yaml:"]);
+    let outcome = subject.place.run(["lint", path.to_str().unwrap()]);
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    assert!(plain(&format!("{}{}", outcome.stdout, outcome.stderr)).contains("broken.yaml:"), "{outcome}");
+    let outcome = subject.place.run(["backup", "no-such-blueprint"]);
+    refused(&subject, &outcome, 2, &["`no-such-blueprint` is neither a built-in blueprint nor a file that can be read", "`standstill blueprints` lists the built-in ones"]);
+}
+
+#[test]
+fn all_mistakes_of_a_blueprint_are_told_in_one_go() {
+    let place = Place::new();
+    let text = "apiVersion: standstill.dev/v1alpha1
+kind: Blueprint
+metadata: {name: wrong}
+spec:
+  summary: Three mistakes
+  parameters:
+    file: {type: path}
+  volumes:
+    data: {path: \"{{ params.flie }}\"}
+  actions:
+    backup:
+      quiesce:
+        - exec: {command: [freeze, it]}
+      capture:
+        - snapshot: {volume: dta}
+";
+    let path = place.file("wrong.yaml", text);
+    let outcome = place.run(["lint", path.to_str().unwrap()]);
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    let told = plain(&format!("{}{}", outcome.stdout, outcome.stderr));
+    for at in ["wrong.yaml:9:", "wrong.yaml:13:", "wrong.yaml:15:"] {
+        assert!(told.contains(at), "`{at}` is not told: {outcome}");
+    }
+    for suggestion in ["file", "data"] {
+        assert!(told.contains(&format!("`{suggestion}`")), "`{suggestion}` is not suggested: {outcome}");
+    }
+}
+
+#[test]
+fn a_repository_with_another_password_is_told() {
+    let subject = sqlite();
+    let other = subject.place.file("other-password", "another one");
+    let outcome = subject.place.run(["backup", "sqlite", "--password-file", other.to_str().unwrap()].map(String::from).into_iter().chain(subject.values().iter().map(|value| format!("--set={value}"))));
+    let repository = subject.place.repository();
+    refused(&subject, &outcome, 2, &[
+        &format!("the password does not open the repository at {}", repository.display()),
+        "Give the password that the repository was made with.",
+    ]);
+}
+
+#[test]
+fn a_mistyped_repository_makes_no_new_one() {
+    let subject = sqlite();
+    let typo = subject.place.join("repositroy");
+    let arguments = subject.backup_arguments();
+    let outcome = subject.place.run(arguments.iter().map(String::as_str).filter(|argument| *argument != "--output=json").chain(["--repository", typo.to_str().unwrap()]));
+    refused(&subject, &outcome, 2, &[&format!("there is no repository at {}", typo.display()), "make a repository there with `standstill init`"]);
+    assert!(!typo.exists());
+}
+
+#[test]
+fn a_repository_is_only_made_in_an_empty_place() {
+    let place = Place::new();
+    fs::create_dir(place.repository()).unwrap();
+    fs::write(place.repository().join("thesis.tex"), "x").unwrap();
+    place.run(["init"]).fails(2, &["is not empty, so no repository is made there", "Give a place that is empty"]);
+    assert_eq!(fs::read_dir(place.repository()).unwrap().count(), 1);
+    fs::remove_file(place.repository().join("thesis.tex")).unwrap();
+    place.init();
+    place.run(["init"]).fails(2, &["there is a repository at"]);
+}
+
+#[test]
+fn a_recovery_point_that_is_not_there_is_told() {
+    let subject = sqlite();
+    subject.place.run(["restore", "latest"]).fails(2, &["recovery point"]);
+    subject.place.run(["show", "0123abc"]).fails(2, &["0123abc"]);
+    subject.place.run(["verify", "0123abc"]).fails(2, &["0123abc"]);
+    subject.assert_clean();
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let subject = sqlite();
+    fs::write(subject.data().join("notes.txt"), "not a database, but long enough to look at: ".repeat(100)).unwrap();
+    let outcome = backup(&subject, &["file=notes.txt"]);
+    refused(&subject, &outcome, 2, &["notes.txt"]);
+    let outcome = backup(&subject, &["file=missing.db"]);
+    refused(&subject, &outcome, 2, &["missing.db"]);
+    assert!(!subject.data().join("missing.db").exists(), "looking must not make a database");
+}
+
+#[test]
+fn a_place_that_is_not_empty_is_not_restored_into() {
+    let subject = sqlite();
+    let point = subject.backup_ok();
+    let full = subject.place.join("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("precious"), "yes").unwrap();
+    let arguments = ["restore".to_owned(), point, format!("--set=directory={}", full.display())];
+    subject.place.run(arguments).fails(2, &[&format!("{}", full.display()), "empty"]);
+    assert_eq!(fs::read_to_string(full.join("precious")).unwrap(), "yes");
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
+    subject.assert_clean();
+}
+
+#[test]
+fn a_full_disk_under_the_repository_fails_the_backup_and_frees_the_database() {
+    let subject = sqlite();
+    let Some(small) = Mounted::new(filesystem::Kind::Ext4, &subject.place.join("small"), 12) else { return };
+    incompressible(&subject, 40);
+    let repository = small.path().join("repository");
+    subject.place.ok(["init", "--repository", repository.to_str().unwrap()]);
+    let writer = crate::support::database::Database::writer(&*sqlite_of(&subject));
+    let arguments = subject.backup_arguments();
+    let outcome = subject.place.run(arguments.iter().map(String::as_str).filter(|argument| *argument != "--output=json").chain(["--repository", repository.to_str().unwrap()]));
+    writer.goes_on(Duration::from_secs(5));
+    outcome.fails(1, &["No space left on device", "Free space"]);
+    drop(writer);
+    let listed = subject.place.ok(["list", "--output=json", "--repository", repository.to_str().unwrap()]);
+    assert_eq!(listed.json().as_array().map(Vec::len), Some(0), "{listed}");
+    subject.assert_clean();
+}
+
+#[test]
+fn a_full_disk_under_the_journal_refuses_the_backup_before_anything_is_held() {
+    let mut subject = sqlite();
+    let Some(small) = Mounted::new(filesystem::Kind::Ext4, &subject.place.join("small"), 12) else { return };
+    let state = small.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fill(&small.path().join("ballast"));
+    subject.place.env.push(("XDG_STATE_HOME".into(), state.into()));
+    let outcome = backup(&subject, &[]);
+    assert!(matches!(outcome.code(), Some(1 | 2)), "{outcome}");
+    let told = plain(&outcome.stderr);
+    assert!(told.contains("No space left on device") && told.contains("XDG_STATE_HOME"), "{outcome}");
+    assert_eq!(crate::support::database::Database::held(&*sqlite_of(&subject)), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_under_the_copy_fails_the_backup_and_frees_the_database() {
+    let mut subject = sqlite();
+    incompressible(&subject, 40);
+    let Some(small) = Mounted::new(filesystem::Kind::Ext4, &subject.place.join("small"), 12) else { return };
+    // Neither beside the volume nor among the temporary files is there room for a copy.
+    let data = small.path().join("data");
+    crate::support::sqlite::Sqlite::make(&data);
+    fill(&small.path().join("ballast"));
+    subject.place.env.push(("TMPDIR".into(), small.path().into()));
+    let outcome = backup(&subject, &[&format!("directory={}", data.display())]);
+    assert!(matches!(outcome.code(), Some(1 | 2)), "{outcome}");
+    let told = plain(&outcome.stderr);
+    assert!(told.contains("room") || told.contains("No space left on device"), "{outcome}");
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+}
+
+#[test]
+fn a_repository_that_vanishes_half_way_fails_the_backup() {
+    let place = Place::new();
+    let began = place.join("began");
+    let script = place.file("slow", &format!("#!/bin/sh\nhead -c 3000000 /dev/urandom\ntouch '{}'\nsleep 2\nhead -c 30000000 /dev/urandom\n", began.display()));
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let blueprint = place.file(
+        "slow.yaml",
+        &format!("apiVersion: standstill.dev/v1alpha1\nkind: Blueprint\nmetadata: {{name: slow}}\nspec:\n  summary: Slow\n  actions:\n    backup:\n      capture:\n        - name: data\n          stream: {{artifact: data, command: [\"{}\"], consistent: true}}\n", script.display()),
+    );
+    place.init();
+    let runner = place.start(["backup", blueprint.to_str().unwrap()]);
+    eventually(Duration::from_secs(60), "the stream begins", || began.exists());
+    let away = place.join("away");
+    fs::rename(place.repository(), &away).unwrap();
+    let outcome = runner.wait();
+    outcome.fails(1, &["repository"]);
+    assert!(outcome.took < Duration::from_secs(60), "{outcome}");
+    // Nothing was made where it had been; back in its place it is whole, and the next backup succeeds.
+    assert!(!place.repository().exists(), "a new repository was made: {outcome}");
+    fs::rename(&away, place.repository()).unwrap();
+    assert_eq!(place.points(), Vec::<String>::new());
+    place.ok(["recover"]);
+    place.ok(["check", "--read-data"]);
+    place.ok(["backup", blueprint.to_str().unwrap()]);
+    assert_eq!(place.points().len(), 1);
+}
+
+#[test]
+fn a_byte_that_flipped_in_the_repository_is_found() {
+    let subject = sqlite();
+    let point = subject.backup_ok();
+    let pack = largest_pack(&subject.place);
+    flip(&pack, 1000);
+    let outcome = subject.place.run(["check", "--read-data"]);
+    assert_eq!(outcome.code(), Some(4), "{outcome}");
+    assert!(outcome.stdout.contains("DAMAGED"), "{outcome}");
+    let verified = subject.verify(&point);
+    assert_eq!(verified.code(), Some(4), "{verified}");
+    assert_eq!(verified.json()["outcome"], "failed", "{verified}");
+    // A restore tells too, and leaves nothing half-done.
+    let copy = subject.place.join("copy");
+    let restored = subject.place.run(["restore".to_owned(), point.clone(), format!("--set=directory={}", copy.display())]);
+    assert!(matches!(restored.code(), Some(1 | 4)), "{restored}");
+    assert!(plain(&restored.stderr).contains("damaged in the repository"), "{restored}");
+    assert!(!copy.exists() || fs::read_dir(&copy).unwrap().count() == 0, "a half restored copy is left: {restored}");
+    flip(&pack, 1000);
+    subject.place.ok(["check", "--read-data"]);
+    subject.verify_ok(&point);
+    subject.assert_clean();
+}
+
+#[test]
+fn a_usage_error_has_status_2() {
+    let place = Place::new();
+    for arguments in [&["backup"][..], &["bakcup"], &["list", "--output", "xml"], &["recover", "--run", "nonsense"]] {
+        let outcome = place.run(arguments);
+        assert_eq!(outcome.code(), Some(2), "{outcome}");
+        assert!(!outcome.stderr.is_empty(), "{outcome}");
+    }
+}
+
+#[test]
+fn a_runner_that_is_ended_while_it_waits_for_the_write_lock_lets_it_be() {
+    let subject = sqlite();
+    let connection = sqlite_of(&subject).open();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let runner = subject.place.start(subject.backup_arguments().into_iter().chain(["--set=waitFor=30s".to_owned()]));
+    eventually(Duration::from_secs(30), "the lock is asked for", || {
+        subject.place.run_ids().last().is_some_and(|run| {
+            subject.place.journal(run).iter().any(|(event, held)| event == "intent" && held["undo"].get("hold").is_some())
+        })
+    });
+    runner.signal(Signal::INT);
+    let outcome = runner.wait();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    connection.execute_batch("COMMIT").unwrap();
+    subject.assert_clean();
+}
+
+fn sqlite_of(subject: &Subject) -> &crate::support::sqlite::Sqlite {
+    match &subject.application {
+        crate::support::Application::Sqlite(sqlite) => sqlite,
+        _ => panic!("not SQLite"),
+    }
+}
+
+/// Puts a file beside the database that nothing makes smaller.
+fn incompressible(subject: &Subject, megabytes: u64) {
+    let mut random = fs::File::open("/dev/urandom").unwrap().take(megabytes << 20);
+    let mut file = fs::File::create(subject.data().join("noise")).unwrap();
+    std::io::copy(&mut random, &mut file).unwrap();
+}
+
+/// Fills a file system to the last byte.
+fn fill(path: &std::path::Path) {
+    let mut file = fs::File::create(path).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        let chunk = vec![1_u8; size];
+        while file.write_all(&chunk).is_ok() {}
+    }
+}
+
+fn largest_pack(place: &Place) -> PathBuf {
+    let mut packs = Vec::new();
+    for folder in fs::read_dir(place.repository().join("data")).unwrap() {
+        for pack in fs::read_dir(folder.unwrap().path()).unwrap() {
+            packs.push(pack.unwrap().path());
+        }
+    }
+    packs.into_iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap()
+}
+
+fn flip(path: &std::path::Path, at: u64) {
+    let mut permissions = fs::metadata(path).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    fs::set_permissions(path, permissions).unwrap();
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 0xff]).unwrap();
+}

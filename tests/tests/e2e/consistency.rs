@@ -1,0 +1,98 @@
+//! Consistent means consistent: rounds of backups under a writer at full rate.
+
+use std::fs;
+
+use crate::support::{
+    Subject,
+    postgresql::Version,
+    sample::full,
+    subject::Kind,
+    writer::assert_whole,
+};
+
+/// Backs up, restores and reads, again and again; beside it the control, a plain copy of the live files.
+#[track_caller]
+fn stays_consistent(kind: &Kind) {
+    let Some(subject) = Subject::new(kind) else { return };
+    let rounds = if full() { 20 } else { 2 };
+    let mut control = Vec::new();
+    let writer = subject.database().writer();
+    for round in 0..rounds {
+        let copy = subject.place.join(&format!("careless-{round}"));
+        if kind.is_physical() {
+            let before = writer.acknowledged();
+            let copied = subject.database().plain_copy(&copy);
+            control.push(judge(&subject, &copy, before, writer.acknowledged() + 1, copied));
+            fs::remove_dir_all(&copy).unwrap();
+        }
+        let before = writer.acknowledged();
+        let point = subject.backup_ok();
+        let after = writer.acknowledged() + 1;
+        let restored = subject.restore(&point, &format!("copy-{round}"));
+        assert_whole(&subject.read(&restored), before, after);
+        let copy = restored.copy.clone();
+        drop(restored);
+        fs::remove_dir_all(copy).unwrap();
+    }
+    writer.stop();
+    println!("{kind}: {rounds} of {rounds} backups are whole; plain copies without a quiesce, as a control:");
+    for outcome in control {
+        println!("  {outcome}");
+    }
+    subject.assert_clean();
+}
+
+/// What a careless copy turned out to be.
+fn judge(subject: &Subject, copy: &std::path::Path, before: i64, after: i64, copied: bool) -> String {
+    if !copied {
+        return "wrong: it could not even be copied".to_owned();
+    }
+    match subject.database().read_careless_copy(copy) {
+        Err(cause) => format!("wrong: {}", cause.lines().next().unwrap_or_default()),
+        Ok(numbers) => {
+            let judged = std::panic::catch_unwind(|| assert_whole(&numbers, before, after));
+            if judged.is_ok() { "right, by luck".to_owned() } else { "wrong: rows are missing".to_owned() }
+        }
+    }
+}
+
+#[test]
+fn every_copy_of_sqlite_is_whole() {
+    stays_consistent(&Kind::Sqlite);
+}
+
+#[test]
+fn every_snapshot_of_sqlite_is_whole() {
+    stays_consistent(&Kind::SqliteOnBtrfs);
+}
+
+#[test]
+fn every_online_backup_of_sqlite_is_whole() {
+    stays_consistent(&Kind::SqliteOnline);
+}
+
+#[test]
+fn every_live_backup_of_postgresql_is_whole() {
+    Version::first().into_iter().for_each(|version| stays_consistent(&Kind::Postgresql(version)));
+}
+
+#[test]
+fn every_snapshot_of_postgresql_is_whole() {
+    Version::first().into_iter().for_each(|version| stays_consistent(&Kind::PostgresqlOnBtrfs(version)));
+}
+
+#[test]
+fn every_base_backup_of_postgresql_is_whole() {
+    Version::first().into_iter().for_each(|version| stays_consistent(&Kind::Basebackup(version)));
+}
+
+#[test]
+fn every_dump_of_postgresql_is_whole() {
+    Version::first().into_iter().for_each(|version| stays_consistent(&Kind::Dump(version)));
+}
+
+#[test]
+fn every_copy_of_an_application_of_ones_own_is_whole() {
+    stays_consistent(&Kind::Pair);
+    stays_consistent(&Kind::Session);
+}

@@ -1,0 +1,300 @@
+//! Nothing stays frozen: the runner is killed or stopped before and after each line of its journal.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Outcome, Subject, Writer, eventually,
+    postgresql::Version,
+    sample::{Random, full},
+    subject::{Kind, LEASE},
+};
+
+/// Room for a busy machine, on top of the second that is promised.
+const ROOM: Duration = Duration::from_secs(2);
+
+/// How long writes may wait after the runner is gone.
+const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1);
+
+/// A point of the journal, and whether the line is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Point {
+    line: usize,
+    after: bool,
+}
+
+impl Point {
+    fn failpoint(self, signal: &str) -> String {
+        format!("{}:{}:{signal}", self.line, if self.after { "after" } else { "before" })
+    }
+}
+
+/// The subject, with its writer, and all points of a clean run.
+struct Matrix {
+    subject: Subject,
+    writer: Writer,
+    points: Vec<Point>,
+    random: Random,
+}
+
+impl Matrix {
+    fn of(kind: &Kind, test: &str) -> Option<Self> {
+        let subject = Subject::new(kind)?.with_short_lease();
+        let writer = subject.database().writer();
+        let clean = subject.backup_ok();
+        let lines = subject.place.journal(&clean).len();
+        assert!(lines > 8, "the journal of a clean run has only {lines} lines");
+        let points =
+            (0..lines).flat_map(|line| [false, true].map(|after| Point { line, after })).collect();
+        Some(Self { subject, writer, points, random: Random::of(&format!("{test} {kind}")) })
+    }
+
+    /// The points to try: all, or a sample in which those around the hold are well represented.
+    fn chosen(&mut self, count: usize) -> Vec<Point> {
+        let points = self.points.clone();
+        self.random.sample(points, count)
+    }
+
+    fn start(&self, point: Point, signal: &str) -> crate::support::place::Started {
+        let mut command = self.subject.place.command(self.subject.backup_arguments());
+        command.env("STANDSTILL_FAILPOINT", point.failpoint(signal));
+        self.subject.place.spawn(command)
+    }
+
+    /// Whether something may be held at the end of a journal: it was intended, and its release is not noted.
+    fn may_be_held(&self, run: &str) -> bool {
+        let journal = self.subject.place.journal(run);
+        let holds = journal.iter().filter(|(event, held)| event == "intent" && held["undo"].get("hold").is_some()
+            || event == "intent" && held["undo"]["runtime"]["record"].get("keeper").is_some());
+        let released = journal.iter().filter(|(event, _)| event == "released");
+        holds.count() > released.count()
+    }
+
+    /// After the runner is gone or stopped: the writer goes on within what is promised, and nothing is held then.
+    fn writes_go_on(&self, since: Instant, held: bool) {
+        if held {
+            std::thread::sleep(PROMISED.saturating_sub(since.elapsed()));
+        }
+        self.writer.goes_on(PROMISED + ROOM);
+        let stalled = self.writer.longest_stall(since);
+        assert!(stalled <= PROMISED + ROOM, "writes waited {stalled:?} after the runner was gone");
+        if held {
+            // Not the freeze alone: a session's slot and lock go with it.
+            eventually(ROOM, &format!("the hold has ended: {:?}", self.holds_in_the_database()), || {
+                self.holds_in_the_database().is_empty()
+            });
+        }
+    }
+
+    /// What is held, without the lock on the target and plain sessions, which a stopped runner keeps.
+    fn holds_in_the_database(&self) -> Vec<String> {
+        let held = self.subject.database().held();
+        let is_hold = |what: &String| {
+            !what.starts_with("advisory lock") && (!what.starts_with("session") || what.contains(" hold "))
+        };
+        held.into_iter().filter(is_hold).collect()
+    }
+
+    /// The recovery point of a run is there if and only if its commit was reached; then it is whole.
+    fn listed_if_committed(&self, run: &str, point: Point) {
+        let journal = self.subject.place.journal(run);
+        let at = |name: &str| journal.iter().position(|(event, _)| event == name);
+        let reached = match (at("committing"), at("committed")) {
+            (_, Some(_)) => true,
+            // The commit is between the two lines: only a kill before the second one has seen it done.
+            (Some(committing), None) => point.line == committing + 1,
+            (None, None) => false,
+        };
+        let listed = self.subject.place.points().contains(&run.to_owned());
+        assert_eq!(listed, reached, "listed, reached ({point:?})");
+        if reached {
+            self.subject.verify_ok(run);
+        }
+    }
+
+    /// Recovers, by the command or by the next backup; then nothing is left, and the next backup succeeds.
+    fn recovers(&mut self, run: &str) {
+        if self.random.coin() {
+            let recovered = self.subject.place.ok(["recover", "--output=json"]);
+            assert!(!recovered.stdout.contains("panicked"), "{recovered}");
+            self.subject.assert_clean();
+        }
+        self.subject.backup_ok();
+        self.writer.goes_on(Duration::from_secs(10));
+        self.subject.assert_clean();
+        let last = self.subject.place.journal(run).pop();
+        assert!(last.is_some_and(|(event, _)| event == "finished"), "run {run} was finished by others");
+    }
+}
+
+/// Kills the runner at each point.
+#[track_caller]
+fn survives_kills(kind: &Kind) {
+    let Some(mut matrix) = Matrix::of(kind, "kill") else { return };
+    let chosen = matrix.chosen(4);
+    println!("{kind}: {} of {} points", chosen.len(), matrix.points.len());
+    for point in chosen {
+        println!("{kind}: killed {}", point.failpoint("kill"));
+        let runs = matrix.subject.place.run_ids().len();
+        let ended = matrix.start(point, "kill").wait();
+        let gone = Instant::now();
+        if !ended.was_killed() {
+            // Notes of things that happen at the same time may be fewer than in the clean run.
+            assert_eq!(ended.code(), Some(0), "neither killed nor done: {ended}");
+            println!("  the run had fewer lines");
+            continue;
+        }
+        assert_eq!(matrix.subject.place.run_ids().len(), runs + 1);
+        let run = matrix.subject.place.newest_run();
+        let held = matrix.may_be_held(&run);
+        matrix.writes_go_on(gone, held);
+        matrix.listed_if_committed(&run, point);
+        matrix.recovers(&run);
+    }
+}
+
+/// Stops the runner, alone or with its whole process group, for longer than the lease, and lets it go on.
+#[track_caller]
+fn survives_stops(kind: &Kind) {
+    let Some(mut matrix) = Matrix::of(kind, "stop") else { return };
+    let chosen = matrix.chosen(3);
+    println!("{kind}: {} of {} points", chosen.len(), matrix.points.len());
+    for point in chosen {
+        let group = matrix.random.coin();
+        println!("{kind}: stopped {}{}", point.failpoint("stop"), if group { ", with its group" } else { "" });
+        let mut runner = matrix.start(point, "stop");
+        eventually(Duration::from_secs(60), "the runner stops", || runner.is_stopped() || runner.has_ended());
+        let stopped = Instant::now();
+        if runner.has_ended() {
+            println!("  the run had fewer lines");
+            continue;
+        }
+        if group {
+            runner.signal_group(Signal::STOP);
+        }
+        let run = matrix.subject.place.newest_run();
+        let held = matrix.may_be_held(&run);
+        matrix.writes_go_on(stopped, held);
+        std::thread::sleep((PROMISED + ROOM).saturating_sub(stopped.elapsed()));
+        if group {
+            runner.signal_group(Signal::CONT);
+        }
+        runner.signal(Signal::CONT);
+        let ended = runner.wait();
+        says_no_more_than_was_proven(&matrix, &ended, stopped.elapsed());
+        matrix.writer.goes_on(Duration::from_secs(10));
+        matrix.subject.assert_clean();
+        if matrix.subject.place.points().contains(&run) {
+            matrix.subject.verify_ok(&run);
+        }
+        matrix.subject.backup_ok();
+    }
+}
+
+/// A run that was stopped with a hold on must not have succeeded.
+fn says_no_more_than_was_proven(matrix: &Matrix, ended: &Outcome, stopped_for: Duration) {
+    let report = ended.json();
+    if ended.code() == Some(0) {
+        // It was stopped where nothing was held: then no hold was on for as long as it was stopped.
+        // (The hold of an online backup is a moment: nothing stays held that could lapse.)
+        for hold in report["holds"].as_array().unwrap().iter().filter(|hold| hold["kind"] != "moment") {
+            let instant = |key: &str| seconds(hold[key].as_str().unwrap_or_else(|| panic!("{key}: {ended}")));
+            let on = instant("releasedAt") - instant("acquiredAt");
+            assert!(on < stopped_for.as_secs_f64().min(PROMISED.as_secs_f64()), "a hold of {on} s was called proven: {ended}");
+        }
+    } else {
+        assert_eq!(ended.code(), Some(1), "{ended}");
+        assert!(report["recoveryPoint"].is_null(), "{ended}");
+        let run = report["run"].as_str().unwrap().to_owned();
+        assert!(!matrix.subject.place.points().contains(&run), "a failed run is listed: {ended}");
+    }
+}
+
+/// The seconds of the day of a timestamp such as `2026-01-31T12:34:56.789Z`.
+fn seconds(timestamp: &str) -> f64 {
+    let time = timestamp.split_once('T').unwrap().1.trim_end_matches('Z');
+    let mut parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
+    let mut next = || parts.next().unwrap();
+    next() * 3600.0 + next() * 60.0 + next()
+}
+
+#[test]
+fn killed_anywhere_a_backup_of_sqlite_leaves_it_writable() {
+    survives_kills(&Kind::Sqlite);
+}
+
+#[test]
+fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable() {
+    survives_kills(&Kind::SqliteOnBtrfs);
+}
+
+#[test]
+fn killed_anywhere_an_online_backup_of_sqlite_leaves_it_writable() {
+    survives_kills(&Kind::SqliteOnline);
+}
+
+#[test]
+fn killed_anywhere_a_live_backup_of_postgresql_leaves_no_slot() {
+    Version::first().into_iter().for_each(|version| survives_kills(&Kind::Postgresql(version)));
+}
+
+#[test]
+fn killed_anywhere_a_snapshot_of_postgresql_leaves_no_slot() {
+    Version::first().into_iter().for_each(|version| survives_kills(&Kind::PostgresqlOnBtrfs(version)));
+}
+
+#[test]
+fn killed_anywhere_a_copy_of_postgresql_leaves_no_slot() {
+    Version::first().into_iter().for_each(|version| survives_kills(&Kind::PostgresqlCopied(version)));
+}
+
+#[test]
+fn killed_anywhere_a_base_backup_of_postgresql_leaves_nothing() {
+    Version::first().into_iter().for_each(|version| survives_kills(&Kind::Basebackup(version)));
+}
+
+#[test]
+fn killed_anywhere_a_dump_of_postgresql_leaves_nothing() {
+    Version::first().into_iter().for_each(|version| survives_kills(&Kind::Dump(version)));
+}
+
+#[test]
+fn killed_anywhere_a_pair_of_commands_is_let_go() {
+    survives_kills(&Kind::Pair);
+}
+
+#[test]
+fn killed_anywhere_a_session_is_let_go() {
+    survives_kills(&Kind::Session);
+}
+
+#[test]
+fn stopped_anywhere_a_backup_of_sqlite_lets_go_and_claims_nothing() {
+    survives_stops(&Kind::Sqlite);
+    survives_stops(&Kind::SqliteOnBtrfs);
+}
+
+#[test]
+fn stopped_anywhere_a_physical_backup_of_postgresql_lets_go_and_claims_nothing() {
+    for version in Version::first() {
+        survives_stops(&Kind::Postgresql(version.clone()));
+        survives_stops(&Kind::PostgresqlOnBtrfs(version));
+    }
+}
+
+#[test]
+fn stopped_anywhere_a_dump_of_postgresql_lets_go_and_claims_nothing() {
+    for version in Version::first() {
+        survives_stops(&Kind::Dump(version.clone()));
+        if full() {
+            survives_stops(&Kind::Basebackup(version));
+        }
+    }
+}
+
+#[test]
+fn stopped_anywhere_an_application_of_ones_own_is_let_go_and_nothing_is_claimed() {
+    survives_stops(&Kind::Pair);
+    survives_stops(&Kind::Session);
+}

@@ -1,0 +1,58 @@
+//! Applications that no hook knows: what `pair` and `session` promise.
+
+use std::{fs, time::Duration};
+
+use crate::support::{Application, Subject, subject::Kind};
+
+#[test]
+fn an_application_that_somebody_resumes_meanwhile_is_never_called_consistent() {
+    for kind in [Kind::Pair, Kind::Session] {
+        let subject = Subject::new(&kind).unwrap();
+        let Application::Kv(kv) = &subject.application else { panic!("not kv") };
+        // Between the acquire and the proof, somebody else lets go.
+        let resume = subject.place.file("resume", &format!("#!/bin/sh\n{} {} RESUME\n", crate::support::kv::PROGRAM, kv.directory.display()));
+        fs::set_permissions(&resume, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let text = fs::read_to_string(&subject.blueprint).unwrap();
+        let capture = "      capture:\n";
+        let text = text.replace(capture, &format!("{capture}        - exec: {{command: [\"{}\"]}}\n", resume.display()));
+        fs::write(&subject.blueprint, text).unwrap();
+        let outcome = subject.backup();
+        assert_eq!(outcome.code(), Some(1), "{outcome}");
+        assert!(outcome.json()["recoveryPoint"].is_null(), "{outcome}");
+        assert_eq!(subject.place.points(), Vec::<String>::new());
+        subject.assert_clean();
+    }
+}
+
+#[test]
+fn an_application_that_does_not_pause_is_not_captured() {
+    let subject = Subject::new(&Kind::Pair).unwrap();
+    let text = fs::read_to_string(&subject.blueprint).unwrap().replace("PAUSE]", "PAWS, NOW]");
+    // `kv` answers WHAT and exits 0; so have it fail instead.
+    let text = text.replace("acquire: [\"{{ params.kv }}\", \"{{ params.directory }}\"", "acquire: [\"{{ params.kv }}\", /nonexistent");
+    fs::write(&subject.blueprint, text).unwrap();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let error = &outcome.json()["error"];
+    assert_eq!(error["step"], "pause", "{outcome}");
+    assert!(error["message"].as_str().unwrap().contains("No such file or directory"), "{outcome}");
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+    subject.assert_clean();
+}
+
+#[test]
+fn an_application_that_dies_while_it_is_paused_fails_the_backup_in_time() {
+    let mut subject = Subject::new(&Kind::Session).unwrap().with_short_lease();
+    let kill = subject.place.file("kill", "#!/bin/sh\nkill -9 \"$1\"\n");
+    fs::set_permissions(&kill, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let Application::Kv(kv) = &mut subject.application else { panic!("not kv") };
+    let text = fs::read_to_string(&subject.blueprint).unwrap();
+    let capture = "      capture:\n";
+    let step = format!("{capture}        - exec: {{command: [\"{}\", \"{}\"]}}\n", kill.display(), kv.pid());
+    fs::write(&subject.blueprint, text.replace(capture, &step)).unwrap();
+    let started = std::time::Instant::now();
+    let outcome = subject.backup();
+    assert!(matches!(outcome.code(), Some(1 | 3)), "{outcome}");
+    assert!(started.elapsed() < Duration::from_secs(150), "{outcome}");
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+}

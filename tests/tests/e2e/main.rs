@@ -1,0 +1,20 @@
+//! The binary `standstill`, end to end, on real databases and with real kills.
+//!
+//! A normal run takes a sample that differs each time (its seed is printed; `STANDSTILL_SEED` repeats one);
+//! `STANDSTILL_FULL=1` takes everything. What a machine lacks (root for file systems, PostgreSQL, restic) is said
+//! and left out.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+mod backup;
+mod bad_input;
+mod consistency;
+mod crash_matrix;
+mod demo;
+mod interrupt;
+mod keeper;
+mod restic;
+mod secrets;
+mod truncation;

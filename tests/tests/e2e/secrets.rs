@@ -1,0 +1,167 @@
+//! A password is nowhere but where it is needed.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crate::support::{
+    Subject,
+    place::PASSWORD,
+    postgresql::{ROLE, ROLE_PASSWORD, Version},
+    subject::Kind,
+};
+
+/// Looks at every command line and every environment under `/proc`, again and again.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+    found: JoinHandle<Vec<String>>,
+}
+
+impl Watch {
+    fn start(secrets: &'static [&'static str], may_have_environment: &'static [&'static str]) -> Self {
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopping, count) = (Arc::clone(&stop), Arc::clone(&rounds));
+        let found = std::thread::spawn(move || {
+            let mut found = Vec::new();
+            while !stopping.load(Ordering::Relaxed) {
+                look(secrets, may_have_environment, &mut found);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            found
+        });
+        Self { stop, rounds, found }
+    }
+
+    #[track_caller]
+    fn found_nothing(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let found = self.found.join().unwrap();
+        assert!(self.rounds.load(Ordering::Relaxed) > 5, "too few looks to prove anything");
+        assert_eq!(found, Vec::<String>::new());
+    }
+}
+
+fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>) {
+    let own = std::process::id().to_string();
+    for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+        let name = entry.file_name().into_string().unwrap();
+        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == own {
+            continue;
+        }
+        let read = |file: &str| String::from_utf8_lossy(&fs::read(entry.path().join(file)).unwrap_or_default()).into_owned();
+        let command = read("cmdline").replace('\0', " ");
+        let program = command.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        for secret in secrets {
+            if command.contains(secret) {
+                found.push(format!("the command line of {name}: {command}"));
+            }
+            // Helpers of ours need no environment; a client gets its own password there.
+            if !may_have_environment.contains(&program.as_str()) && read("environ").contains(secret) {
+                found.push(format!("the environment of {name}: {command}"));
+            }
+        }
+    }
+}
+
+/// Every file below a directory that holds one of the secrets, whatever else it holds.
+fn files_with(directory: &Path, secrets: &[&str], except: &[&Path], found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap().filter_map(Result::ok) {
+        let path = entry.path();
+        let kind = entry.file_type().unwrap();
+        if except.contains(&path.as_path()) {
+            continue;
+        }
+        if kind.is_dir() {
+            files_with(&path, secrets, except, found);
+        } else if kind.is_file() {
+            let content = fs::read(&path).unwrap_or_default();
+            let holds = |secret: &&&str| content.windows(secret.len()).any(|window| window == secret.as_bytes());
+            found.extend(secrets.iter().filter(holds).map(|secret| format!("`{secret}` is in {}", path.display())));
+        }
+    }
+}
+
+const SECRETS: &[&str] = &[ROLE_PASSWORD, PASSWORD];
+
+#[track_caller]
+fn keeps_secrets(kind: &Kind, by_environment: bool) {
+    let Some(mut subject) = Subject::new(kind) else { return };
+    let password = subject.place.file("role-password", &format!("{ROLE_PASSWORD}\n"));
+    let given = if by_environment {
+        subject.place.env.push(("SST_ROLE".into(), ROLE_PASSWORD.into()));
+        "env:SST_ROLE".to_owned()
+    } else {
+        format!("@{}", password.display())
+    };
+    let subject = subject
+        .with("host=127.0.0.1")
+        .with(&format!("user={ROLE}"))
+        .with(&format!("password={given}"));
+    // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
+    let watch = Watch::start(SECRETS, if by_environment {
+        &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup"]
+    } else {
+        &["pg_dump", "pg_dumpall", "pg_basebackup"]
+    });
+    let mut said = String::new();
+    let mut arguments = subject.backup_arguments();
+    arguments.extend(["-vvv".to_owned()]);
+    let backup = subject.place.run(&arguments);
+    assert_eq!(backup.code(), Some(0), "{backup}");
+    let point = backup.json()["recoveryPoint"].as_str().unwrap().to_owned();
+    arguments[0] = "plan".to_owned();
+    let mut more = vec![backup, subject.place.ok(&arguments)];
+    more.push(subject.place.ok(["show", &point, "--output=json", "-vvv"]));
+    more.push(subject.place.ok(["show", &point]));
+    more.push(subject.place.ok(["list", "--output=json"]));
+    more.push(subject.place.ok(["logs", &point]));
+    more.push(subject.place.ok(["runs", "--output=json"]));
+    more.push(subject.verify(&point));
+    assert_eq!(more.last().unwrap().code(), Some(0), "{}", more.last().unwrap());
+    watch.found_nothing();
+    for outcome in &more {
+        said.push_str(&outcome.to_string());
+    }
+    for secret in SECRETS {
+        let line = said.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "`{secret}` was printed");
+    }
+    let mut found = Vec::new();
+    let given = [password.as_path(), &subject.place.join("password"), &subject.data()].map(Path::to_owned);
+    let except: Vec<&Path> = given.iter().map(std::path::PathBuf::as_path).collect();
+    files_with(subject.place.root(), SECRETS, &except, &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn the_passwords_of_a_physical_backup_are_nowhere() {
+    Version::first().into_iter().for_each(|version| keeps_secrets(&Kind::Postgresql(version), false));
+}
+
+#[test]
+fn the_passwords_of_a_dump_are_nowhere() {
+    Version::first().into_iter().for_each(|version| keeps_secrets(&Kind::Dump(version), true));
+}
+
+#[test]
+fn the_passwords_of_a_base_backup_are_nowhere() {
+    Version::first().into_iter().for_each(|version| keeps_secrets(&Kind::Basebackup(version), false));
+}
+
+#[test]
+fn a_secret_in_plain_text_is_refused_and_not_repeated() {
+    let Some(version) = Version::first() else { return };
+    let Some(subject) = Subject::new(&Kind::Dump(version)) else { return };
+    let subject = subject.with(&format!("password={ROLE_PASSWORD}"));
+    let outcome = subject.place.run(subject.backup_arguments());
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    assert!(!outcome.stdout.contains(ROLE_PASSWORD) && !outcome.stderr.contains(ROLE_PASSWORD), "{outcome}");
+    assert!(outcome.stdout.contains("is a secret and is never given in plain text"), "{outcome}");
+}

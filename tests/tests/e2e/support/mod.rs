@@ -1,0 +1,37 @@
+//! What the tests stand on.
+//!
+//! - [`place`]: a directory of a test's own, and the binary run in it
+//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`kv`], each with a [`writer`]
+//! - [`subject`]: a database, a blueprint and the values that bind them
+//! - [`filesystem`]: loop-mounted file systems
+//! - [`leftovers`]: what a run may not leave behind
+//! - [`sample`]: what a normal run leaves out of the full one
+
+pub mod database;
+pub mod filesystem;
+pub mod kv;
+pub mod leftovers;
+pub mod place;
+pub mod postgresql;
+pub mod process;
+pub mod sample;
+pub mod sqlite;
+pub mod subject;
+pub mod writer;
+
+use std::time::{Duration, Instant};
+
+pub use place::{Outcome, Place};
+pub use subject::{Application, Subject};
+pub use writer::Writer;
+
+/// Waits until a condition of the outside world holds.
+#[track_caller]
+pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < within, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    started.elapsed()
+}

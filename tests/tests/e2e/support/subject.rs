@@ -1,0 +1,409 @@
+//! A database, the blueprint that protects it, and the values that bind the two.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    database::Database,
+    filesystem::{self, Mounted},
+    kv::{self, Kv},
+    leftovers,
+    place::{Outcome, Place},
+    postgresql::{self, Server, Version},
+    sqlite::{self, Sqlite},
+};
+
+/// The lease in tests: long enough for a busy machine to renew in time, short enough to be waited for.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// What is protected, how, and on which file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `sqlite` on the temporary directory's file system: a copy.
+    Sqlite,
+    /// `sqlite` on btrfs: a snapshot.
+    SqliteOnBtrfs,
+    /// `sqlite-online`.
+    SqliteOnline,
+    /// `postgresql`, straight from the live files.
+    Postgresql(Version),
+    /// `postgresql` on btrfs: a snapshot.
+    PostgresqlOnBtrfs(Version),
+    /// `postgresql`, with a copy asked for.
+    PostgresqlCopied(Version),
+    /// `postgresql-basebackup`.
+    Basebackup(Version),
+    /// `postgresql-dump`.
+    Dump(Version),
+    /// An application that no hook knows, by `pair`.
+    Pair,
+    /// The same, by `session`.
+    Session,
+}
+
+impl Kind {
+    /// All that this machine can do, with one version of PostgreSQL.
+    pub fn all() -> Vec<Self> {
+        let mut kinds = vec![Self::Sqlite, Self::SqliteOnBtrfs, Self::SqliteOnline];
+        for version in Version::first() {
+            kinds.extend(Self::of_postgresql(&version));
+        }
+        kinds.extend([Self::Pair, Self::Session]);
+        kinds
+    }
+
+    /// All ways to protect PostgreSQL.
+    pub fn of_postgresql(version: &Version) -> Vec<Self> {
+        let kinds = [Self::Postgresql, Self::PostgresqlOnBtrfs, Self::PostgresqlCopied, Self::Basebackup, Self::Dump];
+        kinds.map(|kind| kind(version.clone())).into()
+    }
+
+    pub const fn blueprint(&self) -> &'static str {
+        match self {
+            Self::Sqlite | Self::SqliteOnBtrfs => "sqlite",
+            Self::SqliteOnline => "sqlite-online",
+            Self::Postgresql(_) | Self::PostgresqlOnBtrfs(_) | Self::PostgresqlCopied(_) => "postgresql",
+            Self::Basebackup(_) => "postgresql-basebackup",
+            Self::Dump(_) => "postgresql-dump",
+            Self::Pair => "kv-pair",
+            Self::Session => "kv-session",
+        }
+    }
+
+    const fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Postgresql(version)
+            | Self::PostgresqlOnBtrfs(version)
+            | Self::PostgresqlCopied(version)
+            | Self::Basebackup(version)
+            | Self::Dump(version) => Some(version),
+            Self::Sqlite | Self::SqliteOnBtrfs | Self::SqliteOnline | Self::Pair | Self::Session => None,
+        }
+    }
+
+    const fn on_btrfs(&self) -> bool {
+        matches!(self, Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_))
+    }
+
+    /// Whether something is held that outlives the runner for a lease.
+    const fn has_lease(&self) -> bool {
+        !matches!(self, Self::SqliteOnline | Self::Basebackup(_))
+    }
+
+    /// Whether the live files themselves can be copied, as a control.
+    pub const fn is_physical(&self) -> bool {
+        !matches!(self, Self::Dump(_))
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.blueprint())?;
+        match self {
+            Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) => formatter.write_str(" on btrfs")?,
+            Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
+            _ => {}
+        }
+        match self.version() {
+            Some(version) => write!(formatter, " {}", version.major),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The application, by what more than a [`Database`] it can be asked for.
+pub enum Application {
+    Sqlite(Sqlite),
+    Postgresql(Server),
+    Kv(Kv),
+}
+
+/// A database that is protected in a place of its own.
+pub struct Subject {
+    // In the order in which they must go: the server, the file system below it, the directory below that.
+    pub application: Application,
+    mounted: Option<Mounted>,
+    pub place: Place,
+    pub kind: Kind,
+    /// A built-in's name or a path.
+    pub blueprint: String,
+    /// Values more than those that bind it.
+    more: Vec<String>,
+    /// The processes that belong there.
+    known: Vec<u32>,
+}
+
+impl Subject {
+    /// Makes the database and the repository; `None` where this machine cannot.
+    pub fn new(kind: &Kind) -> Option<Self> {
+        let mut place = Place::new();
+        let mounted = match kind.on_btrfs() {
+            true => Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), 1024)?),
+            false => None,
+        };
+        let data = match &mounted {
+            Some(mounted) => mounted.subvolume("data"),
+            None => {
+                fs::create_dir(place.join("disk")).unwrap();
+                place.join("disk/data")
+            }
+        };
+        let disk = place.join("disk");
+        fs::set_permissions(&disk, fs::Permissions::from_mode(0o755)).unwrap();
+        let application = match kind.version() {
+            Some(version) => {
+                place.path = vec![version.bin.clone()];
+                let server = Server::make(version, &data, &place.join("pg"), "");
+                server.sql("CREATE DATABASE app");
+                server.sql(&format!(
+                    "CREATE ROLE {} LOGIN SUPERUSER REPLICATION PASSWORD '{}'",
+                    postgresql::ROLE,
+                    postgresql::ROLE_PASSWORD
+                ));
+                server.make_tables("app");
+                Application::Postgresql(server)
+            }
+            None if matches!(kind, Kind::Pair | Kind::Session) => Application::Kv(Kv::start(&data)),
+            None => Application::Sqlite(Sqlite::make(&data)),
+        };
+        let of_ones_own = match kind {
+            Kind::Pair | Kind::Session => Some(kv_blueprint(kind)),
+            Kind::PostgresqlCopied(_) => Some(shipped(kind.blueprint()).replace("mode: auto", "mode: copy")),
+            _ => None,
+        };
+        let blueprint = match of_ones_own {
+            Some(text) => place.file("blueprint.yaml", &text).to_str().unwrap().to_owned(),
+            None => kind.blueprint().to_owned(),
+        };
+        place.init();
+        let known = leftovers::residents(&place);
+        Some(Self { application, mounted, place, kind: kind.clone(), blueprint, more: Vec::new(), known })
+    }
+
+    /// From now on with the lease of the tests, where the blueprint holds something.
+    #[must_use]
+    pub fn with_short_lease(self) -> Self {
+        let lease = format!("lease={}s", LEASE.as_secs());
+        if self.kind.has_lease() { self.with(&lease) } else { self }
+    }
+
+    /// From now on with another value more.
+    #[must_use]
+    pub fn with(mut self, value: &str) -> Self {
+        self.more.push(value.to_owned());
+        self
+    }
+
+    pub fn database(&self) -> &dyn Database {
+        match &self.application {
+            Application::Sqlite(sqlite) => sqlite,
+            Application::Postgresql(server) => server,
+            Application::Kv(kv) => kv,
+        }
+    }
+
+    #[track_caller]
+    pub fn server(&self) -> &Server {
+        match &self.application {
+            Application::Postgresql(server) => server,
+            _ => panic!("{} has no server", self.kind),
+        }
+    }
+
+    /// The directory that is protected.
+    pub fn data(&self) -> PathBuf {
+        match &self.application {
+            Application::Sqlite(sqlite) => sqlite.directory.clone(),
+            Application::Postgresql(server) => server.data.clone(),
+            Application::Kv(kv) => kv.directory.clone(),
+        }
+    }
+
+    /// The values for a backup.
+    pub fn values(&self) -> Vec<String> {
+        let mut values = self.places(&self.data());
+        match &self.application {
+            // An application on a busy machine; how short the freeze is, others measure.
+            Application::Sqlite(_) if self.kind.has_lease() => values.push("maxFreeze=20s".to_owned()),
+            Application::Postgresql(server) => {
+                values.push(format!("host={}", server.sockets.display()));
+                values.push(format!("port={}", server.port));
+                values.push(format!("binDir={}", server.version.bin.display()));
+            }
+            Application::Sqlite(_) | Application::Kv(_) => {}
+        }
+        values.extend(self.more.clone());
+        values
+    }
+
+    /// The values that say where the database is.
+    fn places(&self, directory: &Path) -> Vec<String> {
+        let directory = directory.display();
+        match &self.application {
+            Application::Sqlite(_) => vec![format!("directory={directory}"), format!("file={}", sqlite::FILE)],
+            Application::Kv(_) => vec![format!("directory={directory}"), format!("kv={}", kv::PROGRAM)],
+            Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
+                vec![format!("scratchOwner={directory}")]
+            }
+            Application::Postgresql(_) => vec![format!("dataDir={directory}")],
+        }
+    }
+
+    /// `backup …` of it.
+    pub fn backup_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["backup".to_owned(), self.blueprint.clone(), "--output=json".to_owned()];
+        arguments.extend(self.values().iter().map(|value| format!("--set={value}")));
+        arguments
+    }
+
+    /// Backs it up.
+    #[track_caller]
+    pub fn backup(&self) -> Outcome {
+        self.place.run(self.backup_arguments())
+    }
+
+    /// Backs it up, which must succeed; the recovery point.
+    #[track_caller]
+    pub fn backup_ok(&self) -> String {
+        let outcome = self.backup();
+        assert_eq!(outcome.code(), Some(0), "{outcome}");
+        let report = outcome.json();
+        assert_eq!(report["consistency"], "application", "{outcome}");
+        report["recoveryPoint"].as_str().unwrap_or_else(|| panic!("no recovery point: {outcome}")).to_owned()
+    }
+
+    /// Verifies a recovery point.
+    #[track_caller]
+    pub fn verify(&self, point: &str) -> Outcome {
+        self.place.run(["verify", point, "--output=json"])
+    }
+
+    /// Verifies a recovery point, which must pass.
+    #[track_caller]
+    pub fn verify_ok(&self, point: &str) {
+        let outcome = self.verify(point);
+        assert_eq!(outcome.code(), Some(0), "{}: {outcome}", self.kind);
+        let report = outcome.json();
+        assert_eq!(report["outcome"], "passed", "{outcome}");
+        assert_ne!(report["checks"].as_array().map(Vec::len), Some(0), "{outcome}");
+    }
+
+    /// Restores a recovery point into a new place.
+    #[track_caller]
+    pub fn restore(&self, point: &str, name: &str) -> Restored {
+        let copy = self.place.join(name);
+        let mut arguments = vec!["restore".to_owned(), point.to_owned()];
+        let mut second = None;
+        match &self.application {
+            Application::Postgresql(server) if matches!(self.kind, Kind::Dump(_)) => {
+                let sockets = self.place.join(&format!("{name}.s"));
+                let other = Server::make(&server.version, &copy, &sockets, "");
+                arguments.push(format!("--set=host={}", sockets.display()));
+                arguments.push(format!("--set=port={}", other.port));
+                second = Some(other);
+            }
+            _ => arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}"))),
+        }
+        let outcome = self.place.run(arguments);
+        assert_eq!(outcome.code(), Some(0), "{}: {outcome}", self.kind);
+        Restored { copy, server: second }
+    }
+
+    /// Every number in a restored copy, after the engine's own check.
+    #[track_caller]
+    pub fn read(&self, restored: &Restored) -> Vec<i64> {
+        match &restored.server {
+            Some(server) => server.numbers("app").unwrap(),
+            None => self.database().read_copy(&restored.copy),
+        }
+    }
+
+    /// Asserts that nothing is held and nothing of any run is left.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        super::eventually(Duration::from_secs(5), &format!("nothing is held: {:?}", self.database().held()), || {
+            self.database().held().is_empty()
+        });
+        leftovers::assert_none(&self.place, &self.known, &[&self.data()]);
+    }
+
+    /// Whether the volume is on a snapshot-taking file system of its own.
+    pub const fn is_mounted(&self) -> bool {
+        self.mounted.is_some()
+    }
+}
+
+/// A restored copy: a directory, or a server that it was restored into.
+pub struct Restored {
+    pub copy: PathBuf,
+    server: Option<Server>,
+}
+
+/// The text of a blueprint that ships.
+pub fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../blueprints").join(name).join("blueprint.yaml");
+    fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()))
+}
+
+/// The blueprint of an application that no hook knows.
+fn kv_blueprint(kind: &Kind) -> String {
+    let hold = match kind {
+        Kind::Pair => {
+            r#"pair:
+            blocksWrites: true
+            acquire: ["{{ params.kv }}", "{{ params.directory }}", PAUSE]
+            confirm: {command: ["{{ params.kv }}", "{{ params.directory }}", STATE], expect: "'paused' in result.stdout"}
+            release: ["{{ params.kv }}", "{{ params.directory }}", RESUME]"#
+        }
+        _ => {
+            r#"session:
+            command: ["{{ params.kv }}", client, "{{ params.directory }}"]
+            send: [PAUSE]
+            until: "^OK"
+            keepAlive: PING
+            confirm: {send: STATE, until: "^paused"}
+            release: [RESUME]
+            survivesClient: true"#
+        }
+    };
+    format!(
+        r#"apiVersion: standstill.dev/v1alpha1
+kind: Blueprint
+metadata:
+  name: {name}
+spec:
+  summary: An application with a pause of its own
+  parameters:
+    directory: {{type: path, summary: its directory}}
+    kv: {{type: path, summary: its program}}
+    lease: {{type: duration, default: 10s, summary: how long its pause may outlive a runner that died}}
+  volumes:
+    data: {{path: "{{{{ params.directory }}}}"}}
+  actions:
+    backup:
+      lease: "{{{{ params.lease }}}}"
+      quiesce:
+        - name: pause
+          {hold}
+      capture:
+        - name: data
+          snapshot: {{volume: data}}
+      store:
+        - volume: {{from: captures.data, artifact: data, exclude: [socket]}}
+    restore:
+      volumes: {{new: {{like: data, path: "{{{{ params.directory }}}}", empty: true}}}}
+      steps:
+        - volume: {{artifact: data, to: new}}
+    verify:
+      volumes: {{scratch: {{like: data, scratch: true}}}}
+      steps:
+        - action: {{run: restore, volumes: {{new: scratch}}}}
+        - exec: {{command: [grep, -qv, "[^0-9;]", "{{{{ volumes.scratch.path }}}}/data"]}}
+"#,
+        name = kind.blueprint()
+    )
+}
