@@ -5,7 +5,7 @@ use std::path::Path;
 use standstill_core::{
     Error, Result,
     hook::Hooks,
-    language::{Blueprint, Diagnostic, Source, read},
+    language::{Blueprint, Diagnostic, Source, as_error, check},
 };
 
 /// The blueprints that ship, by name.
@@ -42,18 +42,26 @@ pub fn find(name: &str) -> Result<Text> {
 }
 
 /// Checks a blueprint; its warnings go to the log.
-pub fn load(text: &Text, _hooks: &dyn Hooks) -> Result<Blueprint> {
-    read(&text.origin, &text.text)
+pub fn load(text: &Text, hooks: &dyn Hooks) -> Result<Blueprint> {
+    match check(&text.origin, &text.text, hooks) {
+        Ok((blueprint, warnings)) => {
+            for warning in warnings {
+                tracing::warn!("{}: {}", text.origin, warning.message);
+            }
+            Ok(blueprint)
+        }
+        Err(diagnostics) => Err(as_error(&text.origin, &diagnostics)),
+    }
 }
 
 /// Every mistake in a blueprint, with the rendered text of each.
-pub fn mistakes(text: &Text, _hooks: &dyn Hooks) -> Vec<(Diagnostic, String)> {
+pub fn mistakes(text: &Text, hooks: &dyn Hooks) -> Vec<(Diagnostic, String)> {
     let render = |diagnostic: Diagnostic| {
         let rendered = diagnostic.render_in(&text.origin, &text.text);
         (diagnostic, rendered)
     };
     let diagnostics = match Source::parse(&text.origin, &text.text) {
-        Ok(_) => Vec::new(),
+        Ok(source) => standstill_core::language::lint(&source, hooks),
         Err(diagnostics) => diagnostics,
     };
     diagnostics.into_iter().map(render).collect()

@@ -1,6 +1,6 @@
 //! What is printed: results on standard output, everything else on standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use miette::Diagnostic;
 use serde::Serialize;
@@ -66,8 +66,15 @@ pub fn error(error: &Error) -> u8 {
     status
 }
 
-/// Prints an error for people.
+/// Prints an error for people; where nobody looks at a terminal, in plain lines that can be searched.
 pub fn print_error(message: &str, remedy: Option<&str>) {
+    if !std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr(), "error: {message}");
+        if let Some(remedy) = remedy {
+            let _ = writeln!(std::io::stderr(), "help: {remedy}");
+        }
+        return;
+    }
     let shown = Shown { message: message.to_owned(), remedy: remedy.map(str::to_owned) };
     let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(shown));
 }

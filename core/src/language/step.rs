@@ -225,6 +225,13 @@ pub enum As {
     VolumeOwner,
 }
 
+impl As {
+    /// Whether it is the default.
+    pub const fn is_runner(&self) -> bool {
+        matches!(self, Self::Runner)
+    }
+}
+
 /// A command in the target's place, or in a service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -238,13 +245,14 @@ pub struct ExecStep {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: Environment,
     /// Who the command runs as; `volumeOwner` needs `volume`. In a service it is always the service's own user.
-    #[serde(default, rename = "as")]
+    #[serde(default, rename = "as", skip_serializing_if = "As::is_runner")]
     pub run_as: As,
     /// The volume whose owner `volumeOwner` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
     /// An expression over `result` (`exitCode`, `stdout`, `stderr`) that must hold; by default the exit status must be 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-expression" = true))]
     pub expect: Option<String>,
 }
 
@@ -291,6 +299,7 @@ pub struct PairConfirm {
     /// The command.
     pub command: Vec<Template>,
     /// An expression over `result` (`exitCode`, `stdout`, `stderr`) that must hold.
+    #[schemars(extend("x-expression" = true))]
     pub expect: String,
 }
 
@@ -347,7 +356,7 @@ pub struct ServiceStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Template>,
     /// Who it runs as.
-    #[serde(default, rename = "as")]
+    #[serde(default, rename = "as", skip_serializing_if = "As::is_runner")]
     pub run_as: As,
     /// The volumes that it uses; the first one's owner is `volumeOwner`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -482,7 +491,7 @@ pub struct StreamStep {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: Environment,
     /// Who the command runs as; `volumeOwner` needs `volume`.
-    #[serde(default, rename = "as")]
+    #[serde(default, rename = "as", skip_serializing_if = "As::is_runner")]
     pub run_as: As,
     /// The volume whose owner `volumeOwner` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -513,6 +522,7 @@ pub struct QueryStep {
     pub with: Map<String, Value>,
     /// An expression over `result` (`rows`, `value`) that must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-expression" = true))]
     pub expect: Option<String>,
 }
 
@@ -521,6 +531,7 @@ pub struct QueryStep {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckStep {
     /// The expression.
+    #[schemars(extend("x-expression" = true))]
     pub that: String,
     /// What to say when it does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -532,6 +543,7 @@ pub struct CheckStep {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitStep {
     /// An expression over `result`.
+    #[schemars(extend("x-expression" = true))]
     pub until: String,
     /// Asks by a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -277,3 +277,48 @@ async fn record(world: &World, point: RunId, verified: &VerifyReport) -> Result<
     };
     world.repository()?.record_verification(&verification).await
 }
+
+impl BackupReport {
+    /// The report of a backup that was refused before its run began.
+    pub fn refused(run: RunId, blueprint: &str, name: &str, error: &crate::Error) -> Self {
+        Self {
+            run,
+            recovery_point: None,
+            blueprint: blueprint.to_owned(),
+            name: name.to_owned(),
+            consistency: None,
+            freeze: Freeze::default(),
+            phases: Vec::new(),
+            holds: Vec::new(),
+            artifacts: Vec::new(),
+            facts: Vec::new(),
+            error: Some(ReportedError::refused(error)),
+        }
+    }
+}
+
+impl VerifyReport {
+    /// The report of a verification that was refused before its run began.
+    pub fn refused(run: RunId, error: &crate::Error) -> Self {
+        Self {
+            run,
+            recovery_point: None,
+            outcome: CheckOutcome::Failed,
+            checks: Vec::new(),
+            rto_milliseconds: None,
+            data_age_seconds: None,
+            error: Some(ReportedError::refused(error)),
+        }
+    }
+}
+
+impl ReportedError {
+    fn refused(error: &crate::Error) -> Self {
+        Self {
+            phase: Phase::Preflight.name().to_owned(),
+            step: TARGET.to_owned(),
+            message: error.chain(),
+            remedy: error.remedy_text().map(str::to_owned),
+        }
+    }
+}

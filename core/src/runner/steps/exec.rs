@@ -16,14 +16,12 @@ use crate::{
 
 /// Runs the command and judges its result.
 pub(super) async fn exec(context: &StepContext, step: &ExecStep) -> Result<Performed> {
-    let output = output(context, step).await?;
+    let (program, output) = output(context, step).await?;
     let result = result(&output);
     let held = match &step.expect {
         Some(expression) => holds(expression, &with_result(&context.scope, result.clone()))?,
         None => output.exit.is_success(),
     };
-    let program = step.command.first().map(|program| program.0.to_string()).unwrap_or_default();
-    let program = program.trim_matches('"').to_owned();
     let mut performed = judge(context, held, &format!("{program} ended with {}", output.exit), {
         let expected = step.expect.as_ref().map_or_else(String::new, |expect| format!(", and not `{expect}`"));
         format!("{program} ended with {}{expected}: {}", output.exit, last_lines(&output))
@@ -34,13 +32,14 @@ pub(super) async fn exec(context: &StepContext, step: &ExecStep) -> Result<Perfo
     Ok(performed)
 }
 
-/// Runs the command.
-pub(super) async fn output(context: &StepContext, step: &ExecStep) -> Result<Output> {
+/// Runs the command; the program's name is for messages.
+pub(super) async fn output(context: &StepContext, step: &ExecStep) -> Result<(String, Output)> {
     let mut command = command(context, &context.scope, &step.command, &step.env, step.place.as_deref())?;
-    if !step.place.as_deref().is_some_and(|place| place.starts_with("services.")) {
+    if !step.run_as.is_runner() {
         command.run_as = run_as(context, step.run_as, step.volume.as_deref())?;
     }
-    context.world.host.runtime.exec(&command, context.step.timeout, &context.cancel).await
+    let output = context.world.host.runtime.exec(&command, context.step.timeout, &context.cancel).await?;
+    Ok((command.program().to_owned(), output))
 }
 
 /// What expressions see of a finished command.
