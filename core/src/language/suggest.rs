@@ -15,7 +15,13 @@ pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
 
 /// A remedy: the name that was most likely meant, or else all there are.
 pub fn remedy<'a>(wrong: &str, what: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.into_iter().collect();
+    let mut all: Vec<&str> = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    let names = all;
     match nearest(wrong, names.iter().copied()) {
         Some(name) => format!("Did you mean `{name}`?"),
         None if names.is_empty() => format!("There is no {what} here."),

@@ -38,7 +38,7 @@ impl Linter<'_> {
                 let view = View { at: step.at, ..view };
                 self.step(step, &view);
             }
-            if name == "backup" {
+            if name == "backup" && self.stored.by_backup {
                 self.backup(&seen);
             }
         }

@@ -11,7 +11,7 @@ use crate::language::{
 /// What `backup` leaves behind.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
-    /// Whether there is a `backup` at all. Where there is none, nothing is known.
+    /// Whether it is known. Where there is no `backup`, nothing is.
     pub by_backup: bool,
     /// Recorded outputs, by step.
     pub recorded: BTreeMap<String, Vec<String>>,
@@ -29,7 +29,9 @@ pub(super) enum Form {
 
 impl Stored {
     pub(super) fn of(blueprint: &Blueprint) -> Self {
-        let Some(backup) = blueprint.spec.actions.get("backup") else { return Self::default() };
+        // A backup with a phase that it does not have is told so; what it stores is not known then.
+        let known = blueprint.spec.actions.get("backup").filter(|backup| backup.steps.is_empty());
+        let Some(backup) = known else { return Self::default() };
         let mut stored = Self { by_backup: true, ..Self::default() };
         for step in Phase::BACKUP.into_iter().flat_map(|phase| backup.phase(phase)) {
             stored.artifacts.extend(artifact(step));

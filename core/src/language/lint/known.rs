@@ -68,10 +68,7 @@ pub(super) fn misfit(value: &Value, ty: ParameterType) -> Option<(&'static str, 
     let (fits, needed) = match ty {
         ParameterType::Integer => (value.is_i64() || value.is_u64(), "a whole number"),
         ParameterType::Boolean => (value.is_boolean(), "true or false"),
-        ParameterType::List => {
-            let texts = value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
-            (texts, "a list of texts")
-        }
+        ParameterType::List => (value.is_array(), "a list of texts"),
         ParameterType::Duration => (value.is_string(), "a duration such as 10s"),
         ParameterType::String | ParameterType::Path | ParameterType::Secret => (value.is_string(), "text"),
     };

@@ -83,7 +83,10 @@ impl Known {
         linter.parameters();
         linter.declared();
         linter.actions();
-        linter.unused();
+        // What is not used may be what a misspelt name was meant to use.
+        if linter.faults.iter().all(|fault| fault.severity == Severity::Warning) {
+            linter.unused();
+        }
         linter.faults
     }
 

@@ -48,6 +48,12 @@ impl Linter<'_> {
     }
 
     fn parameter_value(&mut self, value: &Value, ty: ParameterType, path: &Path) {
+        if let (ParameterType::List, Some(items)) = (ty, value.as_array()) {
+            for (index, item) in items.iter().enumerate() {
+                self.parameter_value(item, ParameterType::String, &path.index(index));
+            }
+            return;
+        }
         if let Some((is, needed)) = misfit(value, ty) {
             let quote = needed == "text" && (value.is_number() || value.is_boolean());
             let remedy = if quote { "Put it in quotes.".to_owned() } else { format!("Write {needed}.") };

@@ -7,6 +7,21 @@ use crate::language::{
     source::{Node, NodeValue, Path, Segment, Source},
 };
 
+/// Mistakes that may be there only because something else was cut away, whatever it was.
+const CONSEQUENCES: [&str; 12] = [
+    "capture-not-stored",
+    "freeze-without-capture",
+    "no-restore",
+    "nothing-stored",
+    "unknown-artifact",
+    "unknown-capture",
+    "unknown-output",
+    "unknown-service",
+    "unknown-step",
+    "unused",
+    "wrong-connection",
+];
+
 /// How often what was cut away may make something else wrong.
 const ROUNDS: usize = 8;
 
@@ -54,8 +69,9 @@ impl Partial {
             fault.code == "step-without-kind"
                 && self.cut.iter().any(|cut| cut.parent().as_ref() == Some(&fault.at))
         };
-        let refers =
-            |fault: &Diagnostic| self.lost && (fault.code.starts_with("unknown-") || fault.code == "unused");
+        let refers = |fault: &Diagnostic| {
+            CONSEQUENCES.contains(&fault.code) || (self.lost && fault.code.starts_with("unknown-"))
+        };
         found.into_iter().filter(|fault| !inside(fault) && !around(fault) && !refers(fault)).collect()
     }
 }

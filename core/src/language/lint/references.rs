@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Linter, known::Kind, resolve::Unseen, view::View};
 use crate::{
     language::{
-        diagnostic::Diagnostic,
+        diagnostic::{Diagnostic, Severity},
         model::{Phase, Template},
         shape::{Templates, Type},
         source::Path,
@@ -139,7 +139,9 @@ impl Linter<'_> {
         if depends && view.phase() == Some(Phase::Cleanup) && !reference.guarded {
             let message = format!("`cleanup` also runs when `{step}` was not done, and fails then");
             let remedy = format!("Put it inside `{{% if {root}.{step} is defined %}} … {{% endif %}}`.");
-            self.warning("unguarded-in-cleanup", path, message, remedy);
+            let position = self.source.position_inside(path, &reference.span);
+            let fault = Diagnostic::error("unguarded-in-cleanup", path, Some(position), message, remedy);
+            self.faults.push(Diagnostic { severity: Severity::Warning, ..fault });
         }
     }
 

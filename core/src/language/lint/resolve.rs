@@ -160,7 +160,13 @@ impl Linter<'_> {
         if connection.0.iter().any(|entry| open(&entry) && entry.0 == setting) {
             return Ok(seen(Kind::Any));
         }
-        let message = format!("the connection `{name}` has no setting `{setting}` that templates see");
+        if connection.0.get(*setting).is_some_and(|value| value.get("parameter").is_some()) {
+            let message =
+                format!("the setting `{setting}` of the connection `{name}` is a secret, and in no template");
+            let remedy = "Pass the parameter itself by `env: {NAME: {parameter: …}}`.";
+            return unseen("secret-in-template", message, remedy);
+        }
+        let message = format!("the connection `{name}` has no setting `{setting}`");
         let settings = connection.0.iter().filter(open).map(|(key, _)| key.as_str());
         unseen("unknown-setting", message, suggest::remedy(setting, "setting", settings))
     }
@@ -259,6 +265,7 @@ fn of_fields(what: &str, fields: &[(&str, Kind)], rest: &[&str]) -> Resolved {
     let [name, rest @ ..] = rest else { return Ok(seen(Kind::Is(Type::Map))) };
     let Some((_, kind)) = fields.iter().find(|(known, _)| known == name) else {
         let remedy = suggest::remedy(name, "value", fields.iter().map(|(name, _)| *name));
+        let what = if what.contains(' ') { what.to_owned() } else { format!("`{what}`") };
         return unseen("unknown-name", format!("{what} has no `{name}`"), remedy);
     };
     inside(what, name, *kind, rest)

@@ -43,6 +43,11 @@ pub(super) fn is_secret(schema: &Value) -> bool {
     schema.get("x-secret").and_then(Value::as_bool).unwrap_or_default()
 }
 
+/// Whether a schema is of an expression, which is linted as one.
+fn is_expression(schema: &Value) -> bool {
+    schema.get("x-expression").and_then(Value::as_bool).unwrap_or_default()
+}
+
 /// Checks a value of the source against a schema.
 pub(super) fn check(
     source: &Source,
@@ -102,7 +107,7 @@ impl<'a> Shape<'a> {
     fn check_template(&mut self, text: &str, schema: &'a Value, path: &Path) -> bool {
         if !self.templates.are_rendered(schema) {
             // A schema without a type takes anything, also text that looks like a template and is none.
-            if schema.get("type").is_some() && schema.get("x-expression").is_none() {
+            if schema.get("type").is_some() && !is_expression(schema) {
                 let remedy = "Write the value itself.";
                 self.fault("template-not-rendered", path, "templates are not rendered here", remedy);
             }

@@ -45,7 +45,7 @@ impl<'a> Shape<'a> {
             // A misspelt key is told once, where it is.
             let misspelt = |(key, _): &(Key, Node)| {
                 let known = properties.is_some_and(|properties| properties.contains_key(&key.text));
-                !known && suggest::nearest(&key.text, [name]).is_some()
+                others == Some(&Value::Bool(false)) && !known && suggest::nearest(&key.text, [name]).is_some()
             };
             if !entries.iter().any(|entry| entry.0.text == name || misspelt(entry)) {
                 let about = properties.and_then(|properties| self.describe(properties.get(name)?));

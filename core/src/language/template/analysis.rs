@@ -99,6 +99,11 @@ pub fn analyse_template(text: &str) -> Analysis {
 
 /// Analyses an expression.
 pub fn analyse_expression(text: &str) -> Analysis {
+    if text.contains("{{") {
+        let message = "this is an expression, and needs no braces".to_owned();
+        let remedy = "Remove `{{` and `}}`.";
+        return broken("invalid-expression", remedy, SyntaxFault { message, span: 0..text.len() });
+    }
     match parse_expression(text) {
         Ok(expression) => {
             let mut walk = Walk::default();

@@ -40,7 +40,7 @@ impl<'a> Walk<'a> {
             Stmt::Template(template) => self.statements(&template.children),
             Stmt::EmitExpr(emit) => {
                 self.expression(&emit.expr);
-                self.writes.push((self.given_by(&emit.expr), range(emit.expr.span())));
+                self.writes.push((self.given_by(&emit.expr), whole(&emit.expr)));
             }
             Stmt::EmitRaw(_) => {}
             Stmt::ForLoop(each) => self.for_loop(each),
@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
         };
         if !self.is_local(&path) {
             let guarded = guarded || self.guarded.iter().any(|known| path.starts_with(known));
-            self.references.push(Reference { path, span: range(expression.span()), guarded });
+            self.references.push(Reference { path, span: whole(expression), guarded });
         }
     }
 
@@ -215,15 +215,26 @@ impl<'a> Walk<'a> {
     }
 
     fn item(&mut self, base: &Expr<'a>, subscript: &Expr<'a>) {
-        self.expression(base);
-        match subscript {
-            Expr::Const(constant) if constant.value.as_str().is_some() => {
-                let name = constant.value.as_str().unwrap_or_default();
+        let name = match subscript {
+            Expr::Const(constant) => constant.value.as_str(),
+            _ => None,
+        };
+        match (name, path_of(base)) {
+            // It is refused below; what it stands for is used all the same.
+            (Some(name), Some(mut path)) if !self.is_local(&path) => {
+                path.push(name.to_owned());
+                let span = whole(base).start..range(subscript.span()).end;
+                self.references.push(Reference { path, span, guarded: false });
+            }
+            _ => self.expression(base),
+        }
+        match name {
+            Some(name) => {
                 let message = format!("the subscript `[\"{name}\"]` hides from lint what is used");
                 let remedy = format!("Write `.{name}` instead.");
                 self.fault("string-subscript", &message, &remedy, subscript.span());
             }
-            other => self.expression(other),
+            None => self.expression(subscript),
         }
     }
 
@@ -299,4 +310,14 @@ impl<'a> Walk<'a> {
         let (message, remedy) = (message.to_owned(), remedy.to_owned());
         self.faults.push(Fault { code, message, remedy, span: range(span) });
     }
+}
+
+/// The bytes of an expression from its first name on: the engine's span of `a.b.c` begins at its last but one dot.
+fn whole(expression: &Expr<'_>) -> Range<usize> {
+    let mut first = expression;
+    while let Expr::GetAttr(attribute) = first {
+        first = &attribute.expr;
+    }
+    let span = range(expression.span());
+    range(first.span()).start.min(span.start)..span.end
 }

@@ -120,7 +120,9 @@ impl<'a> Linter<'a> {
                 remedy,
             );
         };
-        if found.hook() != hook {
+        // A connection of a hook that has none is told where the connection is.
+        let other = self.hooks.get(found.hook()).is_some_and(|other| other.connection.is_some());
+        if other && found.hook() != hook {
             let message =
                 format!("the connection `{name}` is one of the hook `{}`, not of `{hook}`", found.hook());
             self.error("wrong-connection", path, message, format!("Name a connection of the hook `{hook}`."));

@@ -45,7 +45,7 @@ impl Linter<'_> {
             [kind] => self.kind(kind, seen, view),
             [first, others @ ..] => {
                 for other in others {
-                    let message = format!("this step is already a `{}`", first.name());
+                    let message = format!("this step already has `{}`", first.name());
                     let remedy = format!("Make `{}` a step of its own.", other.name());
                     self.error_at_key("step-with-several-kinds", &path.key(other.name()), message, remedy);
                 }

@@ -33,8 +33,11 @@ impl Linter<'_> {
         if allowed.contains(&seen.phase) {
             return;
         }
-        let names: Vec<String> = allowed.iter().map(|phase| format!("`{}`", phase.name())).collect();
-        let remedy = format!("Move it to {}.", names.join(" or "));
+        let names: Vec<&str> = allowed.iter().map(|phase| phase.name()).collect();
+        let remedy = match names.as_slice() {
+            [name] => format!("Move it to `{name}`."),
+            names => format!("Move it to one of: {}.", names.join(", ")),
+        };
         let (code, message, remedy) = match (kind, seen.phase) {
             (StepKind::Exec(_), Phase::Quiesce) => (
                 "exec-in-quiesce",
