@@ -1,6 +1,6 @@
 //! Looking for damage.
 
-use rustic_core::{CheckOptions, FileType, ReadBackend, repofile::IndexFile};
+use rustic_core::{CheckOptions, FileType, repofile::IndexFile};
 use standstill_core::{Result, repository::CheckReport};
 
 use crate::{

@@ -26,7 +26,7 @@ pub(crate) trait Attempt<T> {
 impl<T> Attempt<T> for Result<T, Box<RusticError>> {
     fn attempt(self, message: impl Into<String>) -> Result<T> {
         self.map_err(|error| {
-            let remedy = io_kind(&*error).and_then(remedy_for);
+            let remedy = io_kind(&error).and_then(remedy_for);
             with_remedy(Error::failed(message).because(Cause(one_line(&error))), remedy)
         })
     }

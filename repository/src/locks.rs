@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// restic's own figures.
-const REFRESH: Duration = Duration::from_secs(5 * 60);
+const REFRESH: Duration = Duration::from_mins(5);
 const STALE: SignedDuration = SignedDuration::from_mins(30);
 /// A lock that could not be refreshed for so long is no longer trusted: others may soon think it stale.
 const DOUBTFUL: SignedDuration = SignedDuration::from_mins(25);
@@ -185,14 +185,14 @@ impl LockFiles {
             };
             let Some(lock) = self.open(&sealed) else {
                 if exclusive {
-                    return Err(locked(format!("its lock file {path} cannot be understood")));
+                    return Err(locked(&format!("its lock file {path} cannot be understood")));
                 }
                 continue;
             };
             if lock.is_dead() {
                 self.objects.remove(&path).attempt("the lock of a dead process cannot be removed")?;
             } else if !lock.is_stale() && (exclusive || lock.exclusive) {
-                return Err(locked(format!("there is a {}", lock.describe())));
+                return Err(locked(&format!("there is a {}", lock.describe())));
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ impl LockFiles {
     }
 }
 
-fn locked(why: String) -> Error {
+fn locked(why: &str) -> Error {
     Error::new(ErrorKind::Locked, format!("the repository is in use: {why}"))
         .remedy("Wait for it to end; if its process is gone, `restic unlock` removes what it left.")
 }

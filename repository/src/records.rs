@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -126,7 +126,7 @@ pub(crate) fn commit(store: &Store, point: &RecoveryPoint) -> Result<()> {
     }
     let path = PathBuf::from(format!("/standstill/recovery-points/{}.json", point.id));
     let snapshot = tags::snapshot(Kind::Point, &point.id, &[("application", point.name.as_str())]);
-    let written = write(store, snapshot, path, point, &lock)?;
+    let written = write(store, snapshot, &path, point, &lock)?;
     let read_back = read_back(store, written.id, point);
     if read_back.is_err() {
         store.remove_snapshot(written.id)?;
@@ -159,7 +159,7 @@ pub(crate) fn record_verification(store: &Store, verification: &Verification) ->
     let path = PathBuf::from(format!("/standstill/verifications/{}.json", verification.run));
     let point = verification.recovery_point.to_string();
     let snapshot = tags::snapshot(Kind::Verification, &verification.run, &[("point", point.as_str())]);
-    write(store, snapshot, path, verification, &lock).map(drop)
+    write(store, snapshot, &path, verification, &lock).map(drop)
 }
 
 /// The error about a recovery point that is not there.
@@ -171,7 +171,7 @@ pub(crate) fn no_such_point(id: &RunId) -> Error {
 fn write<T: Serialize>(
     store: &Store,
     snapshot: SnapshotFile,
-    path: PathBuf,
+    path: &Path,
     record: &T,
     lock: &crate::locks::Lock,
 ) -> Result<SnapshotFile> {
@@ -179,7 +179,7 @@ fn write<T: Serialize>(
         .map_err(|cause| Error::failed("the record cannot be written down").because(cause))?;
     let source = Box::new(Bytes { length: json.len() as u64, bytes: io::Cursor::new(json) });
     let (snapshot, _) =
-        archive_stream(store, snapshot, &path, source, Arc::new(NoProgress), CancellationToken::new())?;
+        archive_stream(store, snapshot, path, source, Arc::new(NoProgress), &CancellationToken::new())?;
     lock.confirm()?;
     store.write_snapshot(snapshot)
 }

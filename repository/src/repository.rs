@@ -94,9 +94,11 @@ impl standstill_core::repository::Repository for Repository {
         let cancel = cancel.child_token();
         let _dropped = cancel.clone().drop_guard();
         let attempt = format!("store {}", request.artifact);
-        self.run("storing a stream", move |store| put::stream::put(store, &request, source, progress, cancel))
-            .await
-            .map_err(|error| error.during(&attempt))
+        self.run("storing a stream", move |store| {
+            put::stream::put(store, &request, source, progress, &cancel)
+        })
+        .await
+        .map_err(|error| error.during(&attempt))
     }
 
     async fn put_tree(
@@ -108,7 +110,7 @@ impl standstill_core::repository::Repository for Repository {
         let cancel = cancel.child_token();
         let _dropped = cancel.clone().drop_guard();
         let attempt = format!("store {}", request.artifact);
-        self.run("storing a tree", move |store| put::tree::put(store, &request, progress, cancel))
+        self.run("storing a tree", move |store| put::tree::put(store, &request, progress, &cancel))
             .await
             .map_err(|error| error.during(&attempt))
     }

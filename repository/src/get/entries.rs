@@ -123,7 +123,7 @@ fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
 
 fn times(metadata: &Metadata) -> Timestamps {
     let spec = |time: Option<jiff::Timestamp>| {
-        let nanoseconds = time.map_or(0, |time| time.as_nanosecond());
+        let nanoseconds = time.map_or(0, jiff::Timestamp::as_nanosecond);
         let part = nanoseconds.rem_euclid(1_000_000_000);
         Timespec {
             tv_sec: i64::try_from((nanoseconds - part) / 1_000_000_000).unwrap_or_default(),

@@ -5,6 +5,9 @@ mod sparse;
 pub(crate) mod stream;
 pub(crate) mod tree;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use rustic_core::repofile::{Node, SnapshotFile};

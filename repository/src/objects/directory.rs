@@ -29,7 +29,7 @@ impl Directory {
             } else if kind.is_file() {
                 match entry.metadata() {
                     Ok(metadata) => {
-                        found.push((entry.file_name().to_string_lossy().into_owned(), metadata.len()))
+                        found.push((entry.file_name().to_string_lossy().into_owned(), metadata.len()));
                     }
                     // Removed between the listing and here.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -69,7 +69,7 @@ fn of_each_period_the_newest_is_kept_and_empty_periods_do_not_count() {
     assert_eq!(kept(&points, &hourly), ["2026-11-01T20:00:00Z", "2026-11-09T08:30:00Z"]);
     let weekly = Policy { keep_weekly: 1, ..Policy::default() };
     assert_eq!(kept(&points, &weekly), ["2026-11-09T08:30:00Z"]);
-    let within = Policy { keep_within: Some(Duration::from_secs(3600)), ..Policy::default() };
+    let within = Policy { keep_within: Some(Duration::from_hours(1)), ..Policy::default() };
     assert_eq!(kept(&points, &within), ["2026-11-09T08:00:00Z", "2026-11-09T08:30:00Z"]);
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn put(
     request: &PutStream,
     source: Box<dyn StreamSource>,
     progress: Arc<dyn Progress>,
-    cancel: CancellationToken,
+    cancel: &CancellationToken,
 ) -> Result<StoredArtifact> {
     let path = stream_path(&request.artifact)?;
     let lock = store.locks.shared()?;
@@ -98,7 +98,7 @@ pub(crate) fn archive_stream(
     path: &Path,
     source: Box<dyn StreamSource>,
     progress: Arc<dyn Progress>,
-    cancel: CancellationToken,
+    cancel: &CancellationToken,
 ) -> Result<(SnapshotFile, Whole)> {
     let indexed = store.indexed()?;
     let (feed, outcome) = Feed::start(source, progress, cancel.clone())?;

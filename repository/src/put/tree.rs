@@ -36,7 +36,7 @@ pub(crate) fn put(
     store: &Store,
     request: &PutTree,
     progress: Arc<dyn Progress>,
-    cancel: CancellationToken,
+    cancel: &CancellationToken,
 ) -> Result<StoredArtifact> {
     if request.kind == ArtifactKind::Stream {
         return Err(Error::input(format!("the artifact {} is a stream, not a tree", request.artifact)));

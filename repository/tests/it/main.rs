@@ -1,5 +1,5 @@
 //! The repository, on real directories and with Debian's `restic` as the judge.
-#![allow(missing_docs, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod damage;
 mod fixture;
