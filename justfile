@@ -1,0 +1,45 @@
+# One word for each thing that CI does. `just` alone lists them; `just ci` does what CI does, in its order.
+
+# The same place that `./test` uses, so that nothing is built twice.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", env("XDG_CACHE_HOME", home_directory() / ".cache") / "standstill/target")
+
+features := "standstill/failpoints,standstill/cloud"
+
+default:
+    @just --list
+
+# Everything that a change must pass
+ci:
+    .ci/run
+
+# Formatting, as it should be
+fmt:
+    cargo fmt --all --check
+
+# Lints, with warnings denied
+clippy:
+    cargo clippy --locked --workspace --all-targets --features {{features}} -- -D warnings
+
+# All tests, and a sample of the long ones; `just test --full` for all of those
+test *arguments:
+    ./test {{arguments}}
+
+# Licences, sources and banned crates of the dependencies
+deny:
+    cargo deny check bans licenses sources
+
+# The whole story on this machine, with a live writer
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# Speed, side by side with the tools that it is compared with
+bench:
+    tests/bench/run
+
+# Every mistake in the blueprints that ship
+lint:
+    cargo run --quiet -- lint blueprints/*/blueprint.yaml
+
+# Build the documentation of the crates, with broken links denied
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
