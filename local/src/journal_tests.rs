@@ -120,3 +120,51 @@ async fn a_run_that_is_not_there_is_an_input_error() {
     assert_eq!(store.read(&run).await.unwrap_err().kind(), ErrorKind::Input);
     assert_eq!(store.take_over(&run).await.err().unwrap().kind(), ErrorKind::Input);
 }
+
+/// A file system of 64 KiB, unmounted when the test ends.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"]).arg(place.path());
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(Self(place));
+        }
+        println!("skipped: a small file system cannot be mounted here (it needs root)");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_journal_on_a_full_disk_fails_and_goes_on_when_there_is_room_again() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let store = LocalJournals::new(&StateDir::at(&disk.0.path().join("state")).unwrap());
+    let run = RunId::generate();
+    let journal = store.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    let filler = disk.0.path().join("filler");
+    assert!(fs::write(&filler, vec![0; 1 << 20]).is_err(), "the disk is full");
+    let mut written = 1;
+    let error = loop {
+        match journal.append(&Event::Cut).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.chain().contains("No space left on device"), "{}", error.chain());
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert!(journal.append(&Event::Cut).await.is_err());
+    fs::remove_file(&filler).unwrap();
+    journal.append(&Event::Finished { success: false }).await.unwrap();
+    let entries = store.read(&run).await.unwrap();
+    assert_eq!(entries.len(), written + 1, "the line that was torn is gone");
+    assert_eq!(entries.last().unwrap().event, Event::Finished { success: false });
+}
