@@ -51,16 +51,20 @@ pub(super) struct Arguments {
 ///
 /// Nothing is held before `pg_backup_start` returns, which waits for a checkpoint; cancelling ends that wait.
 pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Result<Acquired> {
-    let connection = context.connection()?.name.clone();
     let target = Target::of(context, &Purpose::Call).await?;
-    let session = Session::open(context, Purpose::Hold { verb: VERB, connection: &connection }).await?;
-    let server = Server::of(&session).await?;
-    writable_if_asked(&session, &server, &arguments)?;
-    let needs = Needs { backup: true, restore_point: arguments.facts == Mode::Exact, monitor: false };
-    grants::check(&session, &server, needs).await?;
-
     let within = parse_duration(&arguments.facts_timeout)?;
-    let observed = observe(context, &target, &server, &arguments, within).await?;
+    let session = Session::to(&target).await?;
+    let seen = Server::of(&session).await?;
+    writable_if_asked(&session, &seen, &arguments)?;
+    let needs = Needs { backup: true, restore_point: arguments.facts == Mode::Exact, monitor: false };
+    grants::check(&session, &seen, needs).await?;
+    let observed = observe(context, &session, &arguments, within).await?;
+    session.close().await;
+
+    let connection = &context.connection()?.name;
+    let session = Session::open(context, Purpose::Hold { verb: VERB, connection }).await?;
+    let server = Server::of(&session).await?;
+    seen.expect_same(&server, session.place())?;
     let limits = Limits::of(context.lease);
     limits.arm(&session).await?;
     let slot = format!("standstill_{}_{}", context.run, server.backend);
@@ -84,9 +88,6 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
         within,
         observed,
         confirmed: false,
-        stopped: None,
-        exact: None,
-        copied: None,
     };
     Ok(Acquired { hold: Box::new(BackupMode::on(live)), outputs, since })
 }
@@ -108,25 +109,18 @@ fn writable_if_asked(session: &Session, server: &Server, arguments: &Arguments) 
 /// would take the slot away.
 async fn observe(
     context: &HookContext,
-    target: &Target,
-    server: &Server,
+    session: &Session,
     arguments: &Arguments,
     within: Duration,
 ) -> Result<Observed> {
     let mut observed = Observed::default();
-    if arguments.facts != Mode::Bounded && !arguments.canary {
-        return Ok(observed);
-    }
-    let session = Session::to(target).await?;
-    server.expect_same(&Server::of(&session).await?, session.place())?;
     if arguments.canary {
-        observed.canary = Some(canary::write(&session, context.run.as_str()).await?);
+        observed.canary = Some(canary::write(session, context.run.as_str()).await?);
     }
     if arguments.facts == Mode::Bounded {
-        let counting = Counts::of(&session, arguments.tables, within);
+        let counting = Counts::of(session, arguments.tables, within);
         observed.before = Some(session.cancellable(context, "count rows", counting).await?);
     }
-    session.close().await;
     Ok(observed)
 }
 
@@ -146,7 +140,7 @@ async fn start(session: &Session, server: &Server, slot: &str) -> Result<Lsn> {
 }
 
 /// How long the checkpoint that starts a backup may take.
-const CHECKPOINT: Duration = Duration::from_secs(3600);
+const CHECKPOINT: Duration = Duration::from_hours(1);
 
 fn slot_remedy(error: Error, session: &Session) -> Error {
     if error.chain().contains("max_replication_slots") {

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How long one count may take; the step's own timeout is usually shorter.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// What `compare-facts` is told.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

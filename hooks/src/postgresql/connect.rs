@@ -240,6 +240,22 @@ impl Session {
         }
     }
 
+    /// Does work elsewhere while this session is kept from falling idle.
+    ///
+    /// # Errors
+    /// When the session is gone; the work is given up then.
+    pub async fn awake<T>(&self, every: Duration, work: impl Future<Output = T>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(every) => {
+                    self.one(every * 2, "keep the session awake", "SELECT 1", &[]).await?;
+                }
+            }
+        }
+    }
+
     /// Asks the server to end the running statement; best effort, as the protocol has it.
     async fn cancel_statement(&self) {
         let Some(client) = &self.client else { return };

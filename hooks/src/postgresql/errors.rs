@@ -115,7 +115,12 @@ pub(super) fn lapse(error: Error, what: &str) -> Error {
     if error.kind() == ErrorKind::HoldLapsed {
         return error;
     }
-    lapsed(format!("{what} lapsed")).because(error)
+    let lapsed = lapsed(format!("{what} lapsed"));
+    match error.remedy_text().map(ToOwned::to_owned) {
+        Some(remedy) => lapsed.remedy(remedy),
+        None => lapsed,
+    }
+    .because(error)
 }
 
 /// A hold is no more.
@@ -136,7 +141,7 @@ fn text(error: &tokio_postgres::Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
 
-fn cause<'error, E: std::error::Error + 'static>(error: &'error tokio_postgres::Error) -> Option<&'error E> {
+fn cause<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Option<&E> {
     error.source().and_then(|cause| cause.downcast_ref())
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     /// How many tables of each database are counted, the largest first.
     #[serde(default = "facts::usual_tables")]
     tables: u32,
-    /// How long the counting of each database may take.
+    /// How long the counting may take in all.
     #[serde(default = "facts::usual_time")]
     facts_timeout: String,
 }
@@ -88,7 +88,7 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
         if context.cancel.is_cancelled() {
             return Err(Error::cancelled("cancelled on exporting snapshots"));
         }
-        let snapshot = open(&target.database(&database), &server, &limits, database).await?;
+        let snapshot = open(&target.database(&database), &server, &limits, database, arguments.facts).await?;
         snapshots.push(Arc::new(snapshot));
         // The first ones must not fall idle while many more are opened.
         each(&snapshots, |snapshot| async move { prove(&snapshot, limits.answer()).await }).await?;
@@ -125,7 +125,13 @@ async fn databases(session: &Session, wanted: Vec<String>) -> Result<Vec<String>
     }
 }
 
-async fn open(target: &Target, server: &Server, limits: &Limits, database: String) -> Result<Snapshot> {
+async fn open(
+    target: &Target,
+    server: &Server,
+    limits: &Limits,
+    database: String,
+    counting: Counting,
+) -> Result<Snapshot> {
     let session = Session::to(target).await?;
     server.expect_same(&Server::of(&session).await?, session.place())?;
     limits.arm(&session).await?;
@@ -134,7 +140,10 @@ async fn open(target: &Target, server: &Server, limits: &Limits, database: Strin
     let sql = "SELECT pg_export_snapshot()";
     let id = column(&session.one(limits.answer(), "export a snapshot", sql, &[]).await?, 0)?;
     let transaction = identity(&session, limits.answer()).await?;
-    let sequences = facts::sequences(&session).await?;
+    let sequences = match counting {
+        Counting::Exact => facts::sequences(&session).await?,
+        Counting::None => Sequences::new(),
+    };
     Ok(Snapshot { database, id, session, target: target.clone(), transaction, sequences })
 }
 
@@ -248,6 +257,11 @@ impl Hold for Exported {
         };
         let snapshots = std::mem::take(&mut self.snapshots);
         self.state = State::Lapsed("the release of the exported snapshot was interrupted".into());
+        let within = self.limits.answer();
+        let ending = each(&snapshots, move |snapshot| async move {
+            snapshot.session.simple(within, "end the snapshot's transaction", "COMMIT").await.map(drop)
+        });
+        ending.await.map_err(|error| errors::lapse(error, WHAT))?;
         drop(snapshots);
         let released = Instant::now();
         let facts = count(readers, self.tables, self.within).await;
@@ -281,7 +295,7 @@ async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<(Session, Sequences)> {
         match import.await {
             Ok(session) => readers.push((session, snapshot.sequences.clone())),
             Err(error) => {
-                tracing::warn!(error = error.chain(), database = snapshot.database, "rows are not counted")
+                tracing::warn!(error = error.chain(), database = snapshot.database, "rows are not counted");
             }
         }
     }
@@ -289,11 +303,12 @@ async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<(Session, Sequences)> {
 }
 
 async fn count(readers: Vec<(Session, Sequences)>, tables: u32, within: Duration) -> Vec<Fact> {
+    let deadline = Instant::now() + within;
     let mut facts = Vec::new();
     for (session, sequences) in readers {
         let counting = async {
             let list = facts::list(&session, tables).await?;
-            Counts::listed(&session, &list, within, true).await
+            Counts::listed(&session, &list, deadline.saturating_duration_since(Instant::now()), true).await
         };
         match counting.await {
             Ok(counts) => facts.extend(counts.exact(&sequences)),

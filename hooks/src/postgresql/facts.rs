@@ -149,11 +149,20 @@ pub(super) async fn list(session: &Session, tables: u32) -> Result<Vec<Table>> {
         WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'standstill') \
             AND n.nspname NOT LIKE 'pg\\_%' \
         ORDER BY c.relpersistence = 'u', c.relpages DESC, 1 LIMIT $1";
-    let rows = session.rows(LOOKUP, "list the tables", sql, &[(&i64::from(tables), Type::INT8)]).await?;
+    // One more than is counted, so that it can be said where the counting ends.
+    let limit = i64::from(tables) + 1;
+    let rows = session.rows(LOOKUP, "list the tables", sql, &[(&limit, Type::INT8)]).await?;
     rows.iter()
-        .map(|row| {
+        .zip(1_u32..)
+        .map(|(row, number)| {
             let unlogged: bool = column(row, 2)?;
-            let unsuited = unlogged.then_some("it is unlogged, so a restored copy has it empty");
+            let unsuited = match unlogged {
+                true => Some("it is unlogged, so a restored copy has it empty"),
+                false if number > tables => {
+                    Some("it and all that are smaller are beyond the number of tables to count")
+                }
+                false => None,
+            };
             Ok(Table { name: column(row, 0)?, sql: column(row, 1)?, unsuited })
         })
         .collect()
@@ -216,7 +225,7 @@ pub(super) async fn sequences(session: &Session) -> Result<Sequences> {
 
 /// Facts between a count before the cut and one after it.
 pub(super) fn between(before: Option<Counts>, after: Counts) -> Vec<Fact> {
-    let Some(before) = before else { return without_bound(after) };
+    let Some(before) = before else { return without_bound(&after) };
     let mut facts = Vec::new();
     for (name, one) in &before.tables {
         // A table that is new or gone was not there for the whole time: nothing is known of it at the cut.
@@ -251,7 +260,7 @@ fn bounds(before: Rows, after: Rows) -> (i64, i64) {
 }
 
 /// Counts that are kept for people only.
-pub(super) fn without_bound(counts: Counts) -> Vec<Fact> {
+pub(super) fn without_bound(counts: &Counts) -> Vec<Fact> {
     let rows = counts.tables.iter().map(|(name, rows)| fact(ROWS, name, rows.count, Bound::None));
     rows.chain(left_out(&counts.database, &counts.left_out)).collect()
 }

@@ -18,10 +18,9 @@ use super::{
     backup_mode::Arguments,
     connect::{Session, column, spawn},
     errors,
-    exact::Exact,
     facts::Counts,
     lease::Limits,
-    release::{self, Finished, Stopped},
+    release,
     server::Server,
     settings::Target,
     wal::Lsn,
@@ -39,7 +38,7 @@ pub(super) struct Observed {
     pub canary: Option<Fact>,
 }
 
-/// A hold that is on, with everything that its release needs, and how far the release got.
+/// A hold that is on, with everything that its release needs.
 pub(super) struct Live {
     pub session: Session,
     pub limits: Limits,
@@ -54,9 +53,6 @@ pub(super) struct Live {
     pub observed: Observed,
     /// Whether `confirm` succeeded; without it the backup has failed, and nothing is gathered for it.
     pub confirmed: bool,
-    pub stopped: Option<Stopped>,
-    pub exact: Option<Exact>,
-    pub copied: Option<PathBuf>,
 }
 
 impl Live {
@@ -105,23 +101,12 @@ impl Live {
             .and("systemIdentifier", self.server.system.as_str())
             .and("serverStarted", started))
     }
-
-    /// Does work on other connections while this hold's session is kept from being ended.
-    pub async fn renewing<T>(&self, every: Duration, work: impl Future<Output = T>) -> Result<T> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return Ok(done),
-                () = tokio::time::sleep(every) => self.renew().await?,
-            }
-        }
-    }
 }
 
 enum State {
     On(Box<Live>),
     /// The release runs to its end even if nobody waits for it any more; asking again waits for the same one.
-    Releasing(JoinHandle<Finished>),
+    Releasing(JoinHandle<Result<Receipt>>),
     Done(Box<Receipt>),
     Lapsed(String),
 }
@@ -178,12 +163,8 @@ impl Hold for BackupMode {
                 State::Done(receipt) => return Ok((**receipt).clone()),
                 State::Lapsed(chain) => return Err(errors::lapsed(chain.as_str())),
                 State::Releasing(task) => match task.await {
-                    Ok(Finished::Done(receipt)) => self.state = State::Done(receipt),
-                    Ok(Finished::Again(live, error)) => {
-                        self.state = State::On(live);
-                        return Err(error);
-                    }
-                    Ok(Finished::Lapsed(error)) => return Err(self.lapse(error)),
+                    Ok(Ok(receipt)) => self.state = State::Done(Box::new(receipt)),
+                    Ok(Err(error)) => return Err(self.lapse(error)),
                     Err(cause) => {
                         return Err(self.lapse(Error::failed("the release broke off").because(cause)));
                     }

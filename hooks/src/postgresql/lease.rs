@@ -5,7 +5,7 @@ use std::time::Duration;
 use standstill_core::{Result, units::milliseconds};
 use tokio_postgres::types::Type;
 
-use super::connect::{LOOKUP, Session};
+use super::connect::{LOOKUP, Parameter, Session};
 
 /// The shares of a lease. An idle timeout does not count while a statement runs or its result is unread, so the
 /// time that a dead runner's hold may stay on is the *sum* of them, and the sum is the lease.
@@ -27,7 +27,7 @@ impl Limits {
         let statement = lease / 5;
         let network = lease / 5;
         let check = (lease / 20).max(Duration::from_millis(100));
-        Self { idle: lease - statement - network, statement, network, check }
+        Self { idle: lease * 3 / 5, statement, network, check }
     }
 
     /// How long the client waits for the answer to a statement that has the share `statement`.
@@ -52,7 +52,7 @@ impl Limits {
         let network = text(self.network);
         let check = text(self.check);
         let keepalive = self.network.as_secs().max(1).to_string();
-        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
+        let parameters: [Parameter<'_>; 4] =
             [(&idle, Type::TEXT), (&network, Type::TEXT), (&check, Type::TEXT), (&keepalive, Type::TEXT)];
         session.one(LOOKUP, "set the session's time limits", sql, &parameters).await?;
         Ok(())

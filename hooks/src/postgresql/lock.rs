@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use standstill_core::{Error, Result, hook::HookContext, lock::LockGuard};
+use standstill_core::{Error, ErrorKind, Result, hook::HookContext, lock::LockGuard};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -43,6 +43,7 @@ pub(super) async fn take(context: &HookContext) -> Result<Box<dyn LockGuard>> {
     let target = Target::of(context, &Purpose::Lock).await?;
     let session = match Session::to(&target.database(DATABASE)).await {
         Ok(session) => session,
+        Err(error) if error.kind() == ErrorKind::Temporary => return Err(error),
         Err(error) => {
             let session = Session::to(&target).await?;
             tracing::debug!(error = error.chain(), "the lock is taken in the connection's own database");
@@ -87,9 +88,6 @@ async fn taken_by_another(session: &Session) -> Error {
     let rows = session.rows(LOOKUP, "see who has the lock", &sql, &[]).await.unwrap_or_default();
     let holder = rows.first().and_then(|row| column::<String>(row, 0).ok()).unwrap_or_default();
     let run = holder.split_whitespace().nth(1).unwrap_or("another program");
-    Error::new(
-        standstill_core::ErrorKind::Locked,
-        format!("run {run} is working on PostgreSQL at {}", session.place()),
-    )
-    .remedy("Wait until it is done, or end it; its lock ends with it.")
+    Error::new(ErrorKind::Locked, format!("run {run} is working on PostgreSQL at {}", session.place()))
+        .remedy("Wait until it is done, or end it; its lock ends with it.")
 }

@@ -75,15 +75,12 @@ pub(super) fn place(context: &HookContext, arguments: &Arguments) -> Result<Call
     directory.tidy()?;
     let places = Places { volume: &volume, moved: &moved };
     let tablespaces = tablespaces(&directory, &places)?;
-    match arguments.label.as_deref().filter(|label| !label.is_empty()) {
-        Some(label) => {
-            directory.write("backup_label", label)?;
-            map(&directory, arguments.tablespace_map.as_deref().unwrap_or_default(), &tablespaces)?;
-        }
-        None => {
-            directory.remove("backup_label")?;
-            directory.remove("tablespace_map")?;
-        }
+    if let Some(label) = arguments.label.as_deref().filter(|label| !label.is_empty()) {
+        directory.write("backup_label", label)?;
+        map(&directory, arguments.tablespace_map.as_deref().unwrap_or_default(), &tablespaces)?;
+    } else {
+        directory.remove("backup_label")?;
+        directory.remove("tablespace_map")?;
     }
     if let Some(point) = arguments.restore_point.as_deref().filter(|point| !point.is_empty()) {
         aim(&directory, point)?;
@@ -93,16 +90,18 @@ pub(super) fn place(context: &HookContext, arguments: &Arguments) -> Result<Call
     Ok(Called::default())
 }
 
-/// A `pg_wal` link is replaced by a directory: the WAL that recovery needs is restored into it.
+/// A `pg_wal` link is replaced by a directory: the one it leads to if that was restored too, else a new one.
 fn wal_inside(directory: &DataDirectory, volume: &Path) -> Result<()> {
     let wal = directory.join("pg_wal");
-    let Ok(to) = fs::read_link(&wal) else { return Ok(()) };
-    let inside = wal.canonicalize().is_ok_and(|real| real.starts_with(volume));
-    if inside {
-        Ok(())
-    } else {
-        directory.real_directory("pg_wal").map_err(|error| error.because(leaves(&wal, &to)))
+    if !wal.is_symlink() {
+        return Ok(());
     }
+    let real = wal.canonicalize().ok().filter(|real| real.starts_with(volume));
+    directory.remove("pg_wal")?;
+    let Some(real) = real else { return Ok(()) };
+    fs::rename(&real, &wal).map_err(|cause| {
+        Error::failed(format!("{} cannot be moved to {}", real.display(), wal.display())).because(cause)
+    })
 }
 
 /// Where things were restored to.
@@ -166,7 +165,7 @@ fn map(directory: &DataDirectory, old: &str, tablespaces: &[(String, PathBuf)]) 
                 "Capture the tablespace's volume together with the data directory, and restore it first.",
             )
         })?;
-        text.push_str(&format!("{oid} {}\n", escape(&new.to_string_lossy())));
+        text.extend([oid, " ", &escape(&new.to_string_lossy()), "\n"]);
     }
     directory.write("tablespace_map", &text)
 }

@@ -17,7 +17,7 @@ use super::connect::{LOOKUP, Purpose, Session, column};
 /// The most rows that `query` returns.
 const ROWS: usize = 10_000;
 /// How long a query or a checkpoint may take; a step's own timeout is usually shorter.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// What `query` is told.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

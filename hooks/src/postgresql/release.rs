@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     connect::{Session, column},
-    exact,
+    exact::{self, Exact},
     facts::{self, Counts, Mode},
     grants::backup_functions,
     hold::Live,
@@ -25,55 +25,47 @@ use super::{
 
 /// How long `pg_backup_stop` may take. It is no share of the lease: stopping *is* letting go, and an interrupted
 /// stop would lose the backup.
-const STOP: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_mins(1);
 
 /// What `pg_backup_stop` returned: it exists nowhere else.
-#[derive(Debug, Clone)]
-pub(super) struct Stopped {
+struct Stopped {
     /// Where recovery becomes consistent.
-    pub stop: Lsn,
+    stop: Lsn,
     /// The contents of `backup_label`.
-    pub label: String,
+    label: String,
     /// The contents of `tablespace_map`; empty without tablespaces.
-    pub tablespace_map: String,
+    tablespace_map: String,
     /// The timeline that the backup started on.
-    pub timeline: u32,
+    timeline: u32,
 }
 
-/// How a release ended.
-pub(super) enum Finished {
-    /// Let go, and everything gathered.
-    Done(Box<Receipt>),
-    /// Something outside the server failed; the slot still keeps the WAL, and the release may be tried again.
-    Again(Box<Live>, Error),
-    /// The hold is no more.
-    Lapsed(Error),
+/// What is left of backup mode when it was stopped.
+struct Gathered {
+    stopped: Stopped,
+    /// The restore point's snapshot, if exact facts were asked for and could be had.
+    exact: Option<Exact>,
+    /// Where the WAL is, if the backup was proven.
+    wal: Option<PathBuf>,
 }
 
 /// Lets go. It runs on the sessions' own thread and goes on if the caller stops waiting.
-pub(super) async fn finish(mut live: Box<Live>) -> Finished {
-    if let Err(error) = gather(&mut live).await {
-        // Only a hold that can still be proven may be tried again.
-        return match live.prove().await {
-            Ok(_) if live.stopped.is_some() => Finished::Again(live, error),
-            Ok(_) | Err(_) => Finished::Lapsed(error),
-        };
-    }
-    let Some(stopped) = live.stopped.take() else {
-        return Finished::Lapsed(Error::failed("backup mode was not stopped"));
-    };
-    let evidence = evidence(&live, &stopped);
-    let outputs = outputs(&live, &stopped);
-    let Live { session, limits, slot, target, server, arguments, within, observed, confirmed, exact, .. } =
-        *live;
+///
+/// # Errors
+/// After any error the session is closed and nothing is held; the backup has failed.
+pub(super) async fn finish(live: Box<Live>) -> Result<Receipt> {
+    // An error drops the session, and with it whatever is still held.
+    let gathered = gather(&live).await?;
+    let evidence = evidence(&live, &gathered);
+    let outputs = outputs(&live, &gathered);
+    let Live { session, limits, slot, target, server, arguments, within, observed, confirmed, .. } = *live;
     drop_slot(&session, &slot, limits.answer()).await;
     session.close().await;
     let released = Instant::now();
-    let froze = exact.as_ref().map(|exact| exact.froze);
+    let froze = gathered.exact.as_ref().map(|exact| exact.froze);
     let mut facts = Vec::new();
     if confirmed {
         facts.extend(observed.canary);
-        facts.extend(match (arguments.facts, exact) {
+        facts.extend(match (arguments.facts, gathered.exact) {
             (Mode::None, _) => Vec::new(),
             (Mode::Exact, Some(exact)) => exact.count(within).await,
             (Mode::Bounded | Mode::Exact, _) => {
@@ -81,37 +73,42 @@ pub(super) async fn finish(mut live: Box<Live>) -> Finished {
             }
         });
     }
-    Finished::Done(Box::new(Receipt { evidence, outputs, facts, released, froze }))
+    Ok(Receipt { evidence, outputs, facts, released, froze })
 }
 
-/// Everything that needs the session: each part is done once, however often the release is tried.
-async fn gather(live: &mut Live) -> Result<()> {
-    if live.stopped.is_none() {
-        live.limits.limit_statements(&live.session, STOP).await?;
-        live.stopped = Some(stop(live).await?);
-        live.limits.limit_statements(&live.session, live.limits.statement).await?;
-    }
-    let Some(stopped) = live.stopped.clone() else { return Ok(()) };
+/// Everything that needs the session. Without a proof before it, the backup has failed and nothing is gathered.
+async fn gather(live: &Live) -> Result<Gathered> {
+    live.limits.limit_statements(&live.session, STOP).await?;
+    let stopped = stop(live).await?;
     if !live.confirmed {
-        return Ok(());
+        return Ok(Gathered { stopped, exact: None, wal: None });
     }
-    if live.arguments.facts == Mode::Exact && live.exact.is_none() {
-        let taking = exact::take(&live.target, &live.server, live.arguments.tables);
-        match live.renewing(live.limits.idle / 3, taking).await? {
-            Ok(exact) => live.exact = Some(exact),
-            // The backup is whole without them, and each fact says how far it reaches.
-            Err(error) => tracing::warn!(error = error.chain(), "facts are not exact"),
-        }
+    let exact = exact(live).await?;
+    let end = exact.as_ref().map_or(stopped.stop, |exact| exact.end.max(stopped.stop));
+    let span = Span { start: live.start, end, timeline: stopped.timeline, segment: live.server.segment };
+    let directory = live.scratch.join(format!("wal-{}", live.slot));
+    make(&directory).await?;
+    // Reading may take as long as the stop: what is left to let go is the slot, and a dead runner's closed
+    // connection is noticed meanwhile.
+    let reader = wal::Reader { session: &live.session, within: answer(live), awake: live.limits.idle / 3 };
+    reader.copy(&span, &directory).await?;
+    Ok(Gathered { stopped, exact, wal: Some(directory) })
+}
+
+/// Exact facts, if they are asked for and can be had: the backup is whole without them, and each fact says how
+/// far it reaches.
+async fn exact(live: &Live) -> Result<Option<Exact>> {
+    if live.arguments.facts != Mode::Exact {
+        return Ok(None);
     }
-    if live.copied.is_none() {
-        let end = live.exact.as_ref().map_or(stopped.stop, |exact| exact.end.max(stopped.stop));
-        let span = Span { start: live.start, end, timeline: stopped.timeline, segment: live.server.segment };
-        let directory = live.scratch.join(format!("wal-{}", live.slot));
-        make(&directory).await?;
-        wal::copy(&live.session, live.limits.answer(), &span, &directory).await?;
-        live.copied = Some(directory);
-    }
-    Ok(())
+    let taking = exact::take(&live.target, &live.server, live.arguments.tables);
+    let taken = live.session.awake(live.limits.idle / 3, taking).await?;
+    Ok(taken.inspect_err(|error| tracing::warn!(error = error.chain(), "facts are not exact")).ok())
+}
+
+/// How long to wait for the answer to a statement of the release.
+fn answer(live: &Live) -> Duration {
+    STOP + live.limits.network
 }
 
 async fn stop(live: &Live) -> Result<Stopped> {
@@ -119,8 +116,7 @@ async fn stop(live: &Live) -> Result<Stopped> {
     let name = function.split('(').next().unwrap_or(function);
     let more = if live.server.version.major >= 15 { "" } else { ", false" };
     let sql = format!("SELECT lsn::text, labelfile, coalesce(spcmapfile, '') FROM {name}(false{more})");
-    let within = STOP + live.limits.network;
-    let row = live.session.one(within, "stop backup mode", &sql, &[]).await?;
+    let row = live.session.one(answer(live), "stop backup mode", &sql, &[]).await?;
     let stop: Lsn = column::<String>(&row, 0)?.parse()?;
     let label: String = column(&row, 1)?;
     let started = label_line(&label, "START WAL LOCATION: ").and_then(|line| line.split(' ').next());
@@ -158,16 +154,18 @@ async fn drop_slot(session: &Session, slot: &str, within: Duration) {
     }
 }
 
-fn evidence(live: &Live, stopped: &Stopped) -> Evidence {
+fn evidence(live: &Live, gathered: &Gathered) -> Evidence {
+    let Gathered { stopped, exact, .. } = gathered;
     Evidence::of("stopLsn", stopped.stop.to_string())
         .and("startLsn", live.start.to_string())
         .and("timeline", stopped.timeline)
-        .and("walEnd", live.exact.as_ref().map_or(stopped.stop, |exact| exact.end).to_string())
+        .and("walEnd", exact.as_ref().map_or(stopped.stop, |exact| exact.end).to_string())
         .and("role", live.server.role_name())
 }
 
-fn outputs(live: &Live, stopped: &Stopped) -> Outputs {
-    let restore_point = live.exact.as_ref().map_or("", |exact| exact.name.as_str());
+fn outputs(live: &Live, gathered: &Gathered) -> Outputs {
+    let Gathered { stopped, exact, wal } = gathered;
+    let restore_point = exact.as_ref().map_or("", |exact| exact.name.as_str());
     let mut outputs = Outputs::from([
         ("label".into(), json!(stopped.label)),
         ("tablespaceMap".into(), json!(stopped.tablespace_map)),
@@ -176,7 +174,7 @@ fn outputs(live: &Live, stopped: &Stopped) -> Outputs {
         ("timeline".into(), json!(stopped.timeline)),
         ("restorePoint".into(), json!(restore_point)),
     ]);
-    if let Some(directory) = &live.copied {
+    if let Some(directory) = wal {
         outputs.insert("wal".into(), json!({ "directory": directory }));
     }
     outputs
@@ -201,7 +199,7 @@ async fn bounded(
         Ok(after) => facts::between(before, after),
         Err(error) => {
             tracing::warn!(error = error.chain(), "rows could not be counted after the cut");
-            before.map(facts::without_bound).unwrap_or_default()
+            before.as_ref().map(facts::without_bound).unwrap_or_default()
         }
     }
 }

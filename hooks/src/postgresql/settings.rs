@@ -182,14 +182,14 @@ fn read(connection: &Connection) -> Result<Settings> {
 mod tests {
     use super::*;
 
-    fn settings(value: Value) -> Result<Settings> {
+    fn settings(value: &Value) -> Result<Settings> {
         let settings = value.as_object().cloned().unwrap_or_default();
         read(&Connection { name: "db".into(), settings, ..Connection::default() })
     }
 
     #[test]
     fn a_connection_needs_no_setting_at_all() {
-        let settings = settings(json!({})).unwrap();
+        let settings = settings(&json!({})).unwrap();
         assert_eq!((settings.host.as_str(), settings.port), ("localhost", 5432));
         assert_eq!((settings.user.as_str(), settings.database.as_str()), ("postgres", "postgres"));
         assert_eq!(settings.sslmode, SslMode::Prefer);
@@ -197,13 +197,13 @@ mod tests {
 
     #[test]
     fn a_setting_that_nobody_knows_is_refused_by_name() {
-        let error = settings(json!({"hots": "db"})).unwrap_err();
+        let error = settings(&json!({"hots": "db"})).unwrap_err();
         assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
     }
 
     #[test]
     fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
         assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
-        assert!(settings(json!({"password": "plain"})).is_err());
+        assert!(settings(&json!({"password": "plain"})).is_err());
     }
 }

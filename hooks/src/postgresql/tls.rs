@@ -117,9 +117,8 @@ fn trust(settings: &Settings, provider: &Arc<CryptoProvider>) -> Result<Trust> {
     let must = named || settings.sslmode == SslMode::VerifyCa;
     // As in libpq, `require` with a root certificate verifies it, `prefer` never does.
     let roots = match (&settings.ssl_root_cert, settings.sslmode) {
-        (_, SslMode::Disable | SslMode::Prefer) => None,
+        (_, SslMode::Disable | SslMode::Prefer) | (None, _) => None,
         (Some(path), _) => Some(path),
-        (None, _) => None,
     };
     match roots {
         Some(path) => from(path, named, provider),

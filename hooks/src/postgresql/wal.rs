@@ -1,17 +1,12 @@
 //! Write-ahead log: positions, segments, and copying them over a session.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use standstill_core::{Error, Result};
 use tokio::io::AsyncWriteExt as _;
 use tokio_postgres::types::Type;
 
-use super::connect::{Session, column};
+use super::connect::{Parameter, Session, column};
 
 /// A position in the write-ahead log: `16/B374D848`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,85 +63,78 @@ impl Span {
     }
 }
 
-/// How much is read at a time. A stopped runner must not leave the server waiting in a write: over a Unix socket,
-/// which knows no user timeout, a chunk fits into the socket's buffer.
-fn chunk(session: &Session) -> u64 {
-    if session.is_local() { 96 << 10 } else { 1 << 20 }
+/// Reads WAL over the session whose slot keeps it.
+pub(super) struct Reader<'session> {
+    /// The session.
+    pub session: &'session Session,
+    /// How long one read may take.
+    pub within: Duration,
+    /// How often the session must hear from us while the local disk is slow.
+    pub awake: Duration,
 }
 
-/// Copies the WAL of a span into a directory, over the session whose slot keeps it; returns the files' names.
-///
-/// The last segment ends at the span's end and is filled up with zeros, so that recovery cannot go beyond it,
-/// whatever the server has written there since.
-///
-/// # Errors
-/// When a segment is gone, or the directory cannot be written to. It may be called again.
-pub(super) async fn copy(
-    session: &Session,
-    within: Duration,
-    span: &Span,
-    into: &Path,
-) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for number in span.segments() {
-        let name = span.file(number);
-        let file = into.join(&name);
-        copy_file(session, within, &name, span.wanted(number), span.segment, &file).await?;
-        names.push(name);
-    }
-    if span.timeline > 1 {
-        let name = format!("{:08X}.history", span.timeline);
-        if let Some(history) = read(session, within, &name, 0, 1 << 20).await? {
-            tokio::fs::write(into.join(&name), history).await.map_err(|cause| unwritable(into, cause))?;
-            names.push(name);
+impl Reader<'_> {
+    /// Copies the WAL of a span into a directory.
+    ///
+    /// The last segment ends at the span's end and is filled up with zeros, so that recovery cannot go beyond it,
+    /// whatever the server has written there since.
+    ///
+    /// # Errors
+    /// When a segment is gone, or the directory cannot be written to.
+    pub async fn copy(&self, span: &Span, into: &Path) -> Result<()> {
+        for number in span.segments() {
+            let name = span.file(number);
+            self.copy_file(&name, span.wanted(number), span.segment, &into.join(&name)).await?;
         }
+        if span.timeline > 1 {
+            let name = format!("{:08X}.history", span.timeline);
+            if let Some(history) = self.read(&name, 0, self.chunk()).await? {
+                tokio::fs::write(into.join(&name), history).await.map_err(|cause| unwritable(into, cause))?;
+            }
+        }
+        Ok(())
     }
-    Ok(names)
-}
 
-async fn copy_file(
-    session: &Session,
-    within: Duration,
-    name: &str,
-    wanted: u64,
-    size: u64,
-    path: &Path,
-) -> Result<()> {
-    let fault = |cause| unwritable(path, cause);
-    let mut file = tokio::fs::File::create(path).await.map_err(fault)?;
-    let mut done = 0;
-    while done < wanted {
-        let bytes = read(session, within, name, done, chunk(session).min(wanted - done)).await?;
-        let bytes = bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-            Error::failed(format!("the server has no WAL segment {name} any more at {}", session.place()))
-                .remedy("Raise `max_slot_wal_keep_size`; if the server changed its timeline meanwhile, run the backup again.")
-        })?;
-        file.write_all(&bytes).await.map_err(fault)?;
-        done += bytes.len() as u64;
+    async fn copy_file(&self, name: &str, wanted: u64, size: u64, path: &Path) -> Result<()> {
+        let fault = |cause| unwritable(path, cause);
+        let mut file = tokio::fs::File::create(path).await.map_err(fault)?;
+        let mut done = 0;
+        while done < wanted {
+            let bytes = self.read(name, done, self.chunk().min(wanted - done)).await?;
+            let bytes = bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
+                let place = self.session.place();
+                Error::failed(format!("the server at {place} has no WAL segment {name} any more")).remedy(
+                    "Raise `max_slot_wal_keep_size`; if the server changed its timeline meanwhile, run the backup again.",
+                )
+            })?;
+            self.session.awake(self.awake, file.write_all(&bytes)).await?.map_err(fault)?;
+            done += bytes.len() as u64;
+        }
+        let ending = async {
+            file.set_len(size).await?;
+            file.flush().await
+        };
+        self.session.awake(self.awake, ending).await?.map_err(fault)
     }
-    file.set_len(size).await.map_err(fault)?;
-    file.flush().await.map_err(fault)
-}
 
-/// A part of a file in `pg_wal`. A missing file is no SQL error: one would drop the slot.
-async fn read(
-    session: &Session,
-    within: Duration,
-    name: &str,
-    from: u64,
-    length: u64,
-) -> Result<Option<Vec<u8>>> {
-    let path = format!("pg_wal/{name}");
-    let (from, length) = (from.cast_signed(), length.cast_signed());
-    let sql = "SELECT pg_read_binary_file($1, $2, $3, true)";
-    let row = session
-        .one(within, "read WAL", sql, &[(&path, Type::TEXT), (&from, Type::INT8), (&length, Type::INT8)])
-        .await?;
-    column(&row, 0)
+    /// How much is read at a time. A stopped runner must not leave the server waiting in a write: over a Unix
+    /// socket, which knows no user timeout, a chunk fits into the socket's buffer.
+    fn chunk(&self) -> u64 {
+        if self.session.is_local() { 96 << 10 } else { 1 << 20 }
+    }
+
+    /// A part of a file in `pg_wal`. A missing file is no SQL error: one would drop the slot.
+    async fn read(&self, name: &str, from: u64, length: u64) -> Result<Option<Vec<u8>>> {
+        let path = format!("pg_wal/{name}");
+        let (from, length) = (from.cast_signed(), length.cast_signed());
+        let sql = "SELECT pg_read_binary_file($1, $2, $3, true)";
+        let parameters: [Parameter<'_>; 3] =
+            [(&path, Type::TEXT), (&from, Type::INT8), (&length, Type::INT8)];
+        column(&self.session.one(self.within, "read WAL", sql, &parameters).await?, 0)
+    }
 }
 
 fn unwritable(path: &Path, cause: std::io::Error) -> Error {
-    let path: PathBuf = path.into();
     Error::failed(format!("WAL cannot be written to {}", path.display()))
         .remedy("Free space there, or let the run use another scratch directory.")
         .because(cause)

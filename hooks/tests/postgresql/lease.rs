@@ -124,6 +124,34 @@ async fn a_slot_that_lost_its_wal_is_a_lapse() {
     assert_eq!(error.kind(), ErrorKind::HoldLapsed, "{}", error.chain());
 }
 
+/// A full scratch disk fails the backup, and keeps nothing held.
+#[tokio::test(flavor = "multi_thread")]
+async fn wal_that_cannot_be_written_fails_the_backup_and_lets_go() {
+    let server = Server::start(&Binaries::one(), "");
+    let mut context = leased(&server, 60);
+    context.scratch = server.root.path().join("full");
+    std::fs::create_dir(&context.scratch).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs", context.scratch.to_str().unwrap()])
+        .status()
+        .unwrap();
+    if !mounted.success() {
+        println!("a small file system cannot be mounted: not tested");
+        return;
+    }
+    server.run_sql("CREATE TABLE big AS SELECT n, repeat('x', 200) FROM generate_series(1, 20000) n").await;
+    let mut acquired = acquire(&context, "backup-mode").await;
+    server.run_sql("UPDATE big SET n = n + 1").await;
+    acquired.hold.confirm().await.unwrap();
+    let error = acquired.hold.release().await.unwrap_err();
+    let unmounted = std::process::Command::new("umount").arg(&context.scratch).status().unwrap();
+    assert!(unmounted.success());
+    assert_eq!(error.kind(), ErrorKind::HoldLapsed, "{}", error.chain());
+    assert!(error.chain().contains("No space left on device"), "{}", error.chain());
+    assert!(error.remedy_text().unwrap().starts_with("Free space there"), "{:?}", error.remedy_text());
+    let_go(&server, Duration::from_secs(5)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn undo_ends_what_a_dead_run_holds_and_nothing_else() {
     for binaries in Binaries::found() {

@@ -130,16 +130,22 @@ async fn backup_alone(server: &Server) -> (Copy, Receipt) {
 /// Trap 11: nothing of the original configuration is left that could reach out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scratch_server_archives_nothing_fetches_nothing_and_follows_nobody() {
-    let server = Server::start(
-        &Binaries::one(),
-        "archive_mode = on\narchive_command = 'touch /tmp/standstill-hooks-archived'",
-    );
+    let touched = tempfile::tempdir().unwrap();
+    let path = touched.path();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let archive = format!("archive_mode = on\narchive_command = 'touch {}/archived'", path.display());
+    let mut server = Server::start(&Binaries::one(), &archive);
     server.run_sql("ALTER SYSTEM SET primary_conninfo = 'host=production'").await;
-    server.run_sql("ALTER SYSTEM SET restore_command = 'touch /tmp/standstill-hooks-restored; false'").await;
+    let fetch = format!("ALTER SYSTEM SET restore_command = 'touch {}/fetched; false'", path.display());
+    server.run_sql(&fetch).await;
     server.run_sql("ALTER SYSTEM SET shared_preload_libraries = 'nowhere'").await;
     let (mut copy, receipt) = backup_alone(&server).await;
+    server.stop("INT");
+    assert!(path.join("archived").exists(), "the original archives");
+    std::fs::remove_file(path.join("archived")).unwrap();
     copy.restore(&receipt).await;
     copy.start().await;
+    copy.server.run_sql("CREATE TABLE fill AS SELECT 1 AS x; SELECT pg_switch_wal(); CHECKPOINT").await;
     let rows = Postgresql::new()
         .call("query", &copy.server.service(), &json!({"sql":
             "SELECT name, setting FROM pg_settings WHERE name IN ('archive_mode', 'archive_command', 'restore_command', \
@@ -158,6 +164,7 @@ async fn a_scratch_server_archives_nothing_fetches_nothing_and_follows_nobody() 
         assert_eq!(settings[name], "", "{name}");
     }
     assert_eq!((settings["max_logical_replication_workers"], settings["max_wal_senders"]), ("0", "0"));
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "nothing was archived or fetched");
 }
 
 #[tokio::test(flavor = "multi_thread")]

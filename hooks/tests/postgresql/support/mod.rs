@@ -7,5 +7,5 @@ mod writer;
 
 pub use copy::{Copy, label};
 pub use runtime::DialOnly;
-pub use server::{Binaries, Server, context, free_port, user, value};
+pub use server::{Binaries, Server, free_port, user, value};
 pub use writer::{TABLE, Writer};

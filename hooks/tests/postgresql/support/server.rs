@@ -291,7 +291,7 @@ pub async fn value(client: &Client, sql: &str) -> String {
 }
 
 /// A context for a volume.
-pub fn context(scratch: &Path, connection: Option<Connection>, volume: &Path) -> HookContext {
+fn context(scratch: &Path, connection: Option<Connection>, volume: &Path) -> HookContext {
     HookContext {
         run: RunId::generate(),
         connection,
