@@ -11,6 +11,7 @@ use crate::language::{
 const CONSEQUENCES: [&str; 12] = [
     "capture-not-stored",
     "freeze-without-capture",
+    "missing-volume",
     "no-restore",
     "nothing-stored",
     "unknown-artifact",

@@ -10,12 +10,8 @@ mod walk;
 use minijinja::{Error as EngineError, ErrorKind as EngineErrorKind, Value as EngineValue, value::Serde};
 use serde_json::{Map, Value};
 
-pub use self::{
-    analysis::{
-        Analysis, Fault, Gives, Reference, analyse_expression, analyse_template, references,
-        references_of_expression,
-    },
-    environment::{FILTERS, FUNCTIONS, TESTS},
+pub use self::analysis::{
+    Analysis, Gives, Reference, analyse_expression, analyse_template, references, references_of_expression,
 };
 use self::{
     environment::{environment, to_json},

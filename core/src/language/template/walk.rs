@@ -189,13 +189,13 @@ impl<'a> Walk<'a> {
             "selectattr" | "rejectattr" => (1, "test", "unknown-test", TESTS.as_slice()),
             _ => return,
         };
-        let named = filter.args.iter().filter_map(|argument| match argument {
+        let applied = filter.args.iter().filter_map(|argument| match argument {
             CallArg::Pos(Expr::Const(constant)) => {
                 Some((constant.value.as_str()?.to_owned(), constant.span()))
             }
             _ => None,
         });
-        if let Some((name, span)) = named.into_iter().nth(position)
+        if let Some((name, span)) = applied.into_iter().nth(position)
             && !names.contains(&name.as_str())
         {
             self.unknown(code, what, &name, names, span);

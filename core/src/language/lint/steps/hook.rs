@@ -133,8 +133,8 @@ impl<'a> Linter<'a> {
     pub(super) fn arguments(&mut self, schema: &Value, verb: &str, path: &Path, view: &View<'_>) {
         let place = path.key("with");
         // Without `with` there are no arguments; what is missing is told then where the step is.
-        let none = Node { value: NodeValue::Map(Vec::new()), span: 0..0 };
-        let node = self.source.node(&place).unwrap_or(&none);
+        let empty = Node { value: NodeValue::Map(Vec::new()), span: 0..0 };
+        let node = self.source.node(&place).unwrap_or(&empty);
         let templates = InArguments { linter: self, view };
         let mut faults = shape::check(self.source, &place, node, schema, &templates);
         for fault in &mut faults {
