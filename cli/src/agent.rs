@@ -8,6 +8,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     match words.as_slice() {
         ["guard", ..] => standstill_local::guard_main(std::env::args_os()),
         ["keep", ..] => standstill_local::keep_main(std::env::args_os()),
+        ["demo-writer", ..] => crate::demo::writer_main(&arguments[1..]),
         ["hold", "sqlite", ..] => standstill_hooks::sqlite::holder_main(&arguments[2..]),
         _ => {
             eprintln!("there is no such helper; `standstill agent` is started by a run, not by people");

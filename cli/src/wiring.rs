@@ -18,22 +18,23 @@ pub fn hooks() -> Arc<dyn Hooks> {
     Arc::new(Registry::new())
 }
 
-/// The journals of this user on this machine.
-pub fn journals() -> Result<Arc<dyn standstill_core::journal::JournalStore>> {
-    let journals = LocalJournals::new(&StateDir::of_user()?);
+/// The journals of a state directory.
+pub fn journals(state: &StateDir) -> Result<Arc<dyn standstill_core::journal::JournalStore>> {
+    let journals = LocalJournals::new(state);
     #[cfg(feature = "failpoints")]
     return Ok(Arc::new(crate::failpoints::FailingJournals::new(journals)?));
     #[cfg(not(feature = "failpoints"))]
     Ok(Arc::new(journals))
 }
 
-/// The seams on this machine. `lease` is how long children may outlive this process.
+/// The seams on this machine. `state` is where runs leave what must outlive them, `lease` how long children may
+/// outlive this process.
 pub fn host(
+    state: &StateDir,
     repository: Option<Arc<dyn Repository>>,
     observer: Arc<dyn Observer>,
     lease: Duration,
 ) -> Result<Host> {
-    let state = StateDir::of_user()?;
     let agent = std::env::current_exe()
         .map_err(|cause| Error::failed("this program's own file cannot be found").because(cause))?;
     let expectation = Arc::new(|expression: &str, result: &serde_json::Value| {
@@ -43,10 +44,10 @@ pub fn host(
     });
     Ok(Host {
         hooks: hooks(),
-        runtime: Arc::new(LocalRuntime::new(&agent, None, &state, lease, expectation)?),
+        runtime: Arc::new(LocalRuntime::new(&agent, None, state, lease, expectation)?),
         repository,
-        journals: journals()?,
-        locks: Arc::new(LocalLocks::new(&state)),
+        journals: journals(state)?,
+        locks: Arc::new(LocalLocks::new(state)),
         secrets: Arc::new(ProcessSecrets),
         observer,
     })

@@ -11,6 +11,7 @@ use standstill_core::{
     runner::{BackupReport, Observer, RunReport, run},
     units::{show_bytes, show_duration},
 };
+use standstill_local::StateDir;
 use standstill_repository::{Location, Repository};
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +66,7 @@ async fn prepare_and_run(
     let location = location(&arguments.repository)?;
     let plan = plan(&asked, &location)?;
     let repository = Repository::open(&location, &password(&arguments.repository.password)?).await?;
-    back_up(plan, repository, id, cancel, progress::observer(global.quiet)).await
+    back_up(&StateDir::of_user()?, plan, repository, id, cancel, progress::observer(global.quiet)).await
 }
 
 /// The plan of a backup.
@@ -96,6 +97,7 @@ fn not_inside_itself(plan: &Plan, location: &Location) -> Result<()> {
 
 /// Runs a backup.
 pub async fn back_up(
+    state: &StateDir,
     plan: Plan,
     repository: Repository,
     id: RunId,
@@ -108,7 +110,7 @@ pub async fn back_up(
         Ok(count) => tracing::info!("removed {count} artifacts that older runs left unfinished"),
         Err(error) => tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain()),
     }
-    let host = wiring::host(Some(Arc::new(repository)), observer, plan.limits.lease)?;
+    let host = wiring::host(state, Some(Arc::new(repository)), observer, plan.limits.lease)?;
     run(host, plan, id, cancel).await
 }
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use standstill_core::{Error, Result};
 
-pub use backup::{Asked, back_up};
+pub use backup::{Asked, back_up, plan as plan_backup};
 pub use restore::{Wanted, run_on_point};
 
 use crate::{

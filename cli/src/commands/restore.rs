@@ -10,6 +10,7 @@ use standstill_core::{
     runner::{Observer, RunReport, VerifyReport, run},
     units::show_duration,
 };
+use standstill_local::StateDir;
 use standstill_repository::Repository;
 use tokio_util::sync::CancellationToken;
 
@@ -101,11 +102,12 @@ async fn prepare_and_run(
         given: given(&arguments.values)?,
         blueprint: arguments.blueprint.as_deref().map(find).transpose()?,
     };
-    run_on_point(wanted, repository, id, cancel, progress::observer(global.quiet)).await
+    run_on_point(&StateDir::of_user()?, wanted, repository, id, cancel, progress::observer(global.quiet)).await
 }
 
 /// Runs an action on a recovery point.
 pub async fn run_on_point(
+    state: &StateDir,
     wanted: Wanted,
     repository: Repository,
     id: RunId,
@@ -113,7 +115,7 @@ pub async fn run_on_point(
     observer: Arc<dyn Observer>,
 ) -> Result<RunReport> {
     let plan = plan(wanted)?;
-    let host = wiring::host(Some(Arc::new(repository)), observer, plan.limits.lease)?;
+    let host = wiring::host(state, Some(Arc::new(repository)), observer, plan.limits.lease)?;
     run(host, plan, id, cancel).await
 }
 

@@ -9,6 +9,7 @@ use standstill_core::{
     repository::Repository,
     runner::{NoObserver, Recovered, recover as recover_runs},
 };
+use standstill_local::StateDir;
 
 use crate::{
     arguments::{self, Global, OptionalRepository},
@@ -22,7 +23,7 @@ const STILL_HELD: u8 = 3;
 
 /// Lists the runs on this machine.
 pub async fn list(global: &Global) -> Result<u8> {
-    let runs = wiring::journals()?.runs().await?;
+    let runs = wiring::journals(&StateDir::of_user()?)?.runs().await?;
     output::result(global, &runs, || {
         if runs.is_empty() {
             return "no runs".into();
@@ -51,7 +52,7 @@ const fn state(state: RunState) -> &'static str {
 
 /// The run whose id begins with the text.
 async fn find(wanted: &str) -> Result<RunId> {
-    let runs = wiring::journals()?.runs().await?;
+    let runs = wiring::journals(&StateDir::of_user()?)?.runs().await?;
     let matching: Vec<&RunSummary> = runs.iter().filter(|run| run.run.as_str().starts_with(wanted)).collect();
     match matching.as_slice() {
         [one] => Ok(one.run.clone()),
@@ -62,7 +63,7 @@ async fn find(wanted: &str) -> Result<RunId> {
 
 /// Shows the journal of a run.
 pub async fn logs(global: &Global, wanted: &str) -> Result<u8> {
-    let entries = wiring::journals()?.read(&find(wanted).await?).await?;
+    let entries = wiring::journals(&StateDir::of_user()?)?.read(&find(wanted).await?).await?;
     output::result(global, &entries, || {
         entries.iter().map(|entry| format!("{}  {}\n", entry.at.strftime("%H:%M:%S%.3f"), event(&entry.event))).collect()
     })?;
@@ -107,7 +108,7 @@ pub async fn recover(global: &Global, run: Option<&str>, repository: &OptionalRe
         }
         None => None,
     };
-    let host = wiring::host(repository, Arc::new(NoObserver), Duration::from_secs(10))?;
+    let host = wiring::host(&StateDir::of_user()?, repository, Arc::new(NoObserver), Duration::from_secs(10))?;
     let recovered = recover_runs(&host, run.as_ref()).await?;
     output::result(global, &recovered, || {
         if recovered.is_empty() {
