@@ -53,7 +53,7 @@ mod tests {
     fn durations_are_read_as_people_write_them() {
         assert_eq!(parse_duration("10s").unwrap(), Duration::from_secs(10));
         assert_eq!(parse_duration("500ms").unwrap(), Duration::from_millis(500));
-        assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_mins(90));
         assert!(parse_duration("-3s").is_err());
         assert!(parse_duration("ten").is_err());
     }
