@@ -70,11 +70,7 @@ async fn a_hold_that_is_renewed_outlives_many_leases() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_whose_runner_vanished_ends_within_the_lease_though_its_statement_still_runs() {
     let server = Server::start(&Binaries::one(), "");
-    let pid = server.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").await;
-    let signal = |name: &str| {
-        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success())
-    };
-    signal("-STOP");
+    let stall = server.stall_checkpoints().await;
     let context = leased(&server, 2);
     let hook = Postgresql::new();
     let arguments = json!({"facts": "none"});
@@ -83,7 +79,7 @@ async fn a_start_whose_runner_vanished_ends_within_the_lease_though_its_statemen
             .await;
     assert!(started.is_err(), "the start waits for a checkpoint");
     let_go(&server, Duration::from_secs(2)).await;
-    signal("-CONT");
+    drop(stall);
 }
 
 #[tokio::test(flavor = "multi_thread")]

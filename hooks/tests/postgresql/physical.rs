@@ -130,11 +130,7 @@ async fn starting_can_be_cancelled_while_the_checkpoint_runs() {
     let server = Server::start(&Binaries::one(), "");
     let context = server.context();
     // A checkpoint that never comes: the checkpointer is stopped.
-    let pid = server.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").await;
-    let signal = |name: &str| {
-        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success())
-    };
-    signal("-STOP");
+    let stall = server.stall_checkpoints().await;
     let cancel = context.cancel.clone();
     tokio::spawn(async move {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -151,6 +147,6 @@ async fn starting_can_be_cancelled_while_the_checkpoint_runs() {
         assert!(std::time::Instant::now() < deadline, "the session is still there");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    signal("-CONT");
+    drop(stall);
     assert_eq!(server.value("SELECT count(*) FROM pg_replication_slots").await, "0");
 }

@@ -7,7 +7,7 @@ use standstill_hooks::postgresql::Postgresql;
 use crate::support::{Binaries, Copy, Server, Writer};
 
 /// A standby of a primary.
-async fn follow(primary: &Server) -> Server {
+fn follow(primary: &Server) -> Server {
     let mut standby = Server::place(&primary.binaries);
     let made = primary
         .binaries
@@ -26,7 +26,7 @@ async fn a_backup_of_a_standby_is_sound_and_becomes_a_primary_of_its_own() {
     for binaries in Binaries::found() {
         let primary = Server::start(&binaries, "");
         let writer = Writer::start(&primary).await;
-        let standby = follow(&primary).await;
+        let standby = follow(&primary);
         let hook = Postgresql::new();
         let context = standby.context();
         standby.call("ready", json!({"role": "standby", "covers": ["data"]})).await;
@@ -50,7 +50,7 @@ async fn a_promotion_in_the_middle_is_a_lapse() {
     let primary = Server::start(&Binaries::one(), "");
     let hook = Postgresql::new();
     for ask in ["confirm", "release"] {
-        let standby = follow(&primary).await;
+        let standby = follow(&primary);
         let mut acquired = hook.acquire("backup-mode", &standby.context(), &json!({})).await.unwrap();
         standby.run_sql("SELECT pg_promote(true, 30)").await;
         let error = match ask {
@@ -65,7 +65,7 @@ async fn a_promotion_in_the_middle_is_a_lapse() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_needs_a_primary_is_refused_on_a_standby_before_anything_is_held() {
     let primary = Server::start(&Binaries::one(), "");
-    let standby = follow(&primary).await;
+    let standby = follow(&primary);
     let hook = Postgresql::new();
     for arguments in [json!({"facts": "exact"}), json!({"canary": true})] {
         let error = hook.acquire("backup-mode", &standby.context(), &arguments).await.err().unwrap();

@@ -73,7 +73,7 @@ impl Copy {
     pub async fn start(&mut self) {
         self.server.spawn();
         let context = self.server.service();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
             match Postgresql::new().call("accepting", &context, &Value::Null).await {
                 Ok(_) => return,

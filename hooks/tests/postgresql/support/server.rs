@@ -126,6 +126,23 @@ impl Drop for Server {
     }
 }
 
+/// A checkpointer that does nothing.
+pub struct Stall {
+    pid: String,
+}
+
+impl Stall {
+    fn signal(&self, name: &str) {
+        let _sent = Command::new("kill").args([name, &self.pid]).status();
+    }
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
 /// A port that is free now.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -174,7 +191,7 @@ impl Server {
     /// Starts it and waits until it takes connections.
     pub fn run(&mut self) {
         self.spawn();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let port = self.port.to_string();
             let ready = Command::new(self.binaries.bin.join("pg_isready"))
@@ -215,6 +232,14 @@ impl Server {
         let Some(mut child) = self.child.take() else { return };
         let _sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
         let _status = child.wait();
+    }
+
+    /// Stops the checkpointer, so that no checkpoint ends before the stall is dropped.
+    pub async fn stall_checkpoints(&self) -> Stall {
+        let pid = self.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").await;
+        let stall = Stall { pid };
+        stall.signal("-STOP");
+        stall
     }
 
     pub fn log(&self) -> String {
