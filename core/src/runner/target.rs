@@ -225,6 +225,8 @@ async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Resu
     let needed = |name: &str| world.plan.commits() && world.plan.steps.iter().any(|step| names_volume(step, name));
     for (name, spec) in &world.plan.blueprint.spec.volumes {
         let found = match render_text(&spec.path, scope) {
+            // The default of a parameter that few need to set: such a volume is not there.
+            Ok(path) if path.is_empty() => continue,
             Ok(path) => world.host.runtime.volume(name, Path::new(&path)).await,
             Err(error) => Err(error),
         };

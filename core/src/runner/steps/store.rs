@@ -58,9 +58,7 @@ pub(super) async fn put(
 
 async fn put_tree(context: &StepContext, request: PutTree) -> Result<StoredArtifact> {
     let progress = context.world.host.observer.transfer(&request.artifact);
-    let attempt = format!("store the artifact {}", request.artifact);
-    let stored = context.world.repository()?.put_tree(request, progress, context.cancel.clone()).await;
-    stored.map_err(|error| error.during(&attempt))
+    context.world.repository()?.put_tree(request, progress, context.cancel.clone()).await
 }
 
 /// Restores an artifact into a volume.

@@ -75,15 +75,13 @@ fn items(context: &StepContext, step: &StreamStep) -> Result<Vec<(String, Scope)
 async fn store(context: &StepContext, name: String, command: &Command) -> Result<StoredArtifact> {
     let producer = context.world.host.runtime.producer(command, &context.cancel).await?;
     let progress = context.world.host.observer.transfer(&name);
-    let attempt = format!("store the artifact {name}");
     let request = PutStream {
         run: context.world.run.clone(),
         application: context.world.plan.request.application.clone(),
         artifact: name,
     };
     let source = Box::new(Produced { producer, bytes: 0 });
-    let stored = context.world.repository()?.put_stream(request, source, progress, context.cancel.clone()).await;
-    stored.map_err(|error| error.during(&attempt))
+    context.world.repository()?.put_stream(request, source, progress, context.cancel.clone()).await
 }
 
 /// A producer as the repository reads it: what it handed over is counted on this side too.
