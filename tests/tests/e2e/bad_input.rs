@@ -76,9 +76,8 @@ fn a_standby_where_a_primary_was_asked_for_is_refused() {
     let Some(subject) = postgresql() else { return };
     let primary = subject.server();
     let data = subject.place.join("standby");
-    let copied = primary
-        .version
-        .command("pg_basebackup")
+    let mut copied = primary.version.command("pg_basebackup");
+    copied
         .args(["-D", data.to_str().unwrap(), "-R", "-c", "fast", "-U", "postgres", "-p", &primary.port.to_string()])
         .args(["-h", primary.sockets.to_str().unwrap()]);
     // Its parent directory belongs to root.
@@ -254,7 +253,7 @@ fn a_full_disk_under_the_repository_fails_the_backup_and_frees_the_database() {
     incompressible(&subject, 40);
     let repository = small.path().join("repository");
     subject.place.ok(["init", "--repository", repository.to_str().unwrap()]);
-    let writer = crate::support::database::Database::writer(&*sqlite_of(&subject));
+    let writer = crate::support::database::Database::writer(sqlite_of(&subject));
     let arguments = subject.backup_arguments();
     let outcome = subject.place.run(arguments.iter().map(String::as_str).filter(|argument| *argument != "--output=json").chain(["--repository", repository.to_str().unwrap()]));
     writer.goes_on(Duration::from_secs(5));
@@ -277,7 +276,7 @@ fn a_full_disk_under_the_journal_refuses_the_backup_before_anything_is_held() {
     assert!(matches!(outcome.code(), Some(1 | 2)), "{outcome}");
     let told = plain(&outcome.stderr);
     assert!(told.contains("No space left on device") && told.contains("XDG_STATE_HOME"), "{outcome}");
-    assert_eq!(crate::support::database::Database::held(&*sqlite_of(&subject)), Vec::<String>::new());
+    assert_eq!(crate::support::database::Database::held(sqlite_of(&subject)), Vec::<String>::new());
 }
 
 #[test]

@@ -38,7 +38,8 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         // Short, because sockets lie in it; open, because servers run as other users.
-        let root = tempfile::Builder::new().prefix("sst-").tempdir_in("/tmp").unwrap();
+        let base = std::env::var_os("STANDSTILL_BENCH_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
+        let root = tempfile::Builder::new().prefix("sst-").tempdir_in(base).unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["state", "tmp", "bin", "io"] {
             fs::create_dir(root.path().join(name)).unwrap();

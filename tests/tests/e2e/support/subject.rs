@@ -49,7 +49,7 @@ impl Kind {
     /// All that this machine can do, with one version of PostgreSQL.
     pub fn all() -> Vec<Self> {
         let mut kinds = vec![Self::Sqlite, Self::SqliteOnBtrfs, Self::SqliteOnline];
-        for version in Version::first() {
+        if let Some(version) = Version::first() {
             kinds.extend(Self::of_postgresql(&version));
         }
         kinds.extend([Self::Pair, Self::Session]);
@@ -140,9 +140,14 @@ pub struct Subject {
 impl Subject {
     /// Makes the database and the repository; `None` where this machine cannot.
     pub fn new(kind: &Kind) -> Option<Self> {
+        Self::sized(kind, 1024)
+    }
+
+    /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
+    pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
         let mut place = Place::new();
         let mounted = match kind.on_btrfs() {
-            true => Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), 1024)?),
+            true => Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), megabytes)?),
             false => None,
         };
         let data = match &mounted {
