@@ -7,6 +7,7 @@
 mod actions;
 mod artifacts;
 mod declared;
+mod doing;
 mod known;
 mod limits;
 mod names;

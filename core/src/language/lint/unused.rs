@@ -51,8 +51,7 @@ impl Used {
                 match key {
                     "that" | "expect" | "until" => self.paths(references_of_expression(text)),
                     "connection" => self.connections.extend([text.clone()]),
-                    "volume" | "like" | "to" => self.volumes.extend([text.clone()]),
-                    "volumes" | "covers" => self.volumes.extend([text.clone()]),
+                    "volume" | "volumes" | "like" | "to" | "covers" => self.volumes.extend([text.clone()]),
                     _ => {}
                 }
             }

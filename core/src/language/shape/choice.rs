@@ -51,15 +51,12 @@ impl<'a> Shape<'a> {
                 attempt.faults
             })
             .collect();
-        match attempts.into_iter().min_by_key(Vec::len) {
-            Some(faults) => self.faults.extend(faults),
-            None => {
-                let expected: Vec<Type> =
-                    variants.iter().flat_map(|variant| Type::of_schema(variant)).collect();
-                let needed = types::names(&expected);
-                let message = format!("this is {}, and {needed} is needed", node.kind());
-                self.fault("wrong-type", path, message, format!("Write {needed}."));
-            }
+        if let Some(faults) = attempts.into_iter().min_by_key(Vec::len) {
+            return self.faults.extend(faults);
         }
+        let expected: Vec<Type> = variants.iter().flat_map(|variant| Type::of_schema(variant)).collect();
+        let needed = types::names(&expected);
+        let message = format!("this is {}, and {needed} is needed", node.kind());
+        self.fault("wrong-type", path, message, format!("Write {needed}."));
     }
 }

@@ -44,14 +44,13 @@ impl Type {
     /// Whether a value is of this type.
     pub(super) fn fits(self, node: &Node) -> bool {
         match (&node.value, self) {
-            // A key without a value is a slip; a schema's `null` stands for leaving the key out.
-            (NodeValue::Null, _) => false,
             (NodeValue::Boolean(_), Self::Boolean)
             | (NodeValue::Number(_), Self::Number)
             | (NodeValue::Text(_), Self::Text)
             | (NodeValue::List(_), Self::List)
             | (NodeValue::Map(_), Self::Map) => true,
             (NodeValue::Number(number), Self::Integer) => number.is_i64() || number.is_u64(),
+            // A key without a value is a slip too: a schema's `null` stands for leaving the key out.
             _ => false,
         }
     }

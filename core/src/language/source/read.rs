@@ -92,16 +92,14 @@ fn span(source: &Source, location: &Location) -> Range<usize> {
 fn refused(source: &Source, error: &serde_saphyr::Error) -> Diagnostic {
     let error = error.without_snippet();
     let position = error.location().map(|location| source.place(&span(source, &location)));
-    let (message, remedy) = match error {
-        serde_saphyr::Error::MultipleDocuments { .. } => (
-            "there is a second document in this file".to_owned(),
-            "Put each blueprint into a file of its own.",
-        ),
-        _ => {
-            let message = error.to_string();
-            let reason = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
-            (format!("this is not YAML: {reason}"), "Check quotes, brackets, colons and indentation here.")
-        }
-    };
+    if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
+        let (message, remedy) =
+            ("there is a second document in this file", "Put each blueprint into a file of its own.");
+        return Diagnostic::error("invalid-yaml", &Path::root(), position, message, remedy);
+    }
+    let told = error.to_string();
+    let reason = told.rfind(" at line ").map_or(told.as_str(), |end| &told[..end]);
+    let message = format!("this is not YAML: {reason}");
+    let remedy = "Check quotes, brackets, colons and indentation here.";
     Diagnostic::error("invalid-yaml", &Path::root(), position, message, remedy)
 }

@@ -137,7 +137,7 @@ fn an_alias_bomb_is_refused() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
-        text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        text.extend([format!("a{level}: &a{level} [{items}]\n")]);
     }
     assert!(Source::parse("b.yaml", &text).is_err());
 }

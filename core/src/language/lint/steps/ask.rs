@@ -1,9 +1,8 @@
 //! `query`, `check` and `wait`: questions and what is expected of the answers.
 
 use super::super::{
-    Linter,
+    Linter, doing,
     references::Need,
-    resolve,
     view::{OF_COMMAND, OF_QUERY, View},
 };
 use crate::language::{
@@ -23,7 +22,7 @@ impl Linter<'_> {
         if let Some(volume) = &step.volume {
             self.volume_named(volume, &path.key("volume"), view);
         }
-        if let Some(Err(unseen)) = step.service.as_deref().map(|name| resolve::service(name, view)) {
+        if let Some(Err(unseen)) = step.service.as_deref().map(|name| doing::service(name, view)) {
             self.error(unseen.code, &path.key("service"), unseen.message, unseen.remedy);
         }
         for (name, value) in &step.with {
@@ -60,12 +59,11 @@ impl Linter<'_> {
             }
             return;
         };
-        match hook.verb("query") {
-            Some(verb) => self.arguments(&verb.arguments, &format!("{name}/query"), path, view),
-            None => {
-                let message = format!("the hook `{name}` cannot be asked by `query`");
-                self.error("unknown-verb", &place, message, "Ask by `exec` with the database's own client.");
-            }
+        if let Some(verb) = hook.verb("query") {
+            self.arguments(&verb.arguments, &format!("{name}/query"), path, view);
+        } else {
+            let message = format!("the hook `{name}` cannot be asked by `query`");
+            self.error("unknown-verb", &place, message, "Ask by `exec` with the database's own client.");
         }
     }
 

@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::{
     super::{
-        Linter,
+        Linter, doing,
         references::{InArguments, Need},
-        resolve,
         view::View,
     },
     only_reads,
@@ -40,7 +39,7 @@ impl<'a> Linter<'a> {
         if let Some(volume) = &step.volume {
             self.volume_named(volume, &path.key("volume"), view);
         }
-        if let Some(Err(unseen)) = step.service.as_deref().map(|name| resolve::service(name, view)) {
+        if let Some(Err(unseen)) = step.service.as_deref().map(|name| doing::service(name, view)) {
             self.error(unseen.code, &path.key("service"), unseen.message, unseen.remedy);
         }
         for (name, value) in &step.with {

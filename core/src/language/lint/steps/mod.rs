@@ -150,7 +150,7 @@ impl Linter<'_> {
             let message = format!("`{place}` is not a place where a command can run");
             return self.error("unknown-place", &path, message, "Write `target` or `services.NAME`.");
         };
-        if let Err(unseen) = super::resolve::service(name, view) {
+        if let Err(unseen) = super::doing::service(name, view) {
             self.error(unseen.code, &path, unseen.message, unseen.remedy);
         }
     }

@@ -18,17 +18,10 @@ impl Linter<'_> {
         let backup = view.action_name() == Some("backup");
         let phase = seen.phase.name();
         let name = kind.name();
-        let Some(allowed) = allowed(kind, backup) else {
-            let (message, remedy) = match kind {
-                StepKind::Action(_) | StepKind::Hook(_) => return,
-                _ => (
-                    format!(
-                        "`{name}` is for `backup`: no other action acquires, captures or stores anything"
-                    ),
-                    "Remove it, or move it to `backup`.",
-                ),
-            };
-            return self.error_at_key("wrong-phase", path, message, remedy);
+        let Some(allowed) = (if backup { Some(in_backup(kind)) } else { elsewhere(kind) }) else {
+            let message =
+                format!("`{name}` is for `backup`: no other action acquires, captures or stores anything");
+            return self.error_at_key("wrong-phase", path, message, "Remove it, or move it to `backup`.");
         };
         if allowed.contains(&seen.phase) {
             return;
@@ -58,44 +51,34 @@ impl Linter<'_> {
     }
 }
 
-/// The phases that a kind of step may be in; `None` if the action has none for it.
-fn allowed(kind: &StepKind<'_>, backup: bool) -> Option<&'static [Phase]> {
-    use Phase::{Capture, Cleanup, Preflight, Prepare, Quiesce, Recover, Steps, Store};
-    const ASK: &[Phase] = &[Preflight, Prepare, Quiesce, Capture, Recover, Store, Cleanup];
-    const DO: &[Phase] = &[Prepare, Capture, Recover, Store, Cleanup];
-    Some(match (kind, backup) {
-        (StepKind::Hook(_), true) => &Phase::BACKUP,
-        (StepKind::Hook(_), false) => &Phase::OTHER,
-        (StepKind::Query(_) | StepKind::Check(_), true) => ASK,
-        (StepKind::Query(_) | StepKind::Check(_), false) => &Phase::OTHER,
-        (StepKind::Wait(wait), true) => {
-            if wait.exec.is_some() {
-                DO
-            } else {
-                ASK
-            }
+/// The phases of `backup` that a kind of step may be in.
+const fn in_backup(kind: &StepKind<'_>) -> &'static [Phase] {
+    use Phase::{Capture, Cleanup, Prepare, Quiesce, Recover, Store};
+    const ANY: &[Phase] = &Phase::BACKUP;
+    const WHILE_NOTHING_IS_ACQUIRED: &[Phase] = &[Prepare, Capture, Recover, Store, Cleanup];
+    match kind {
+        StepKind::Hook(_) | StepKind::Query(_) | StepKind::Check(_) => ANY,
+        StepKind::Wait(wait) if wait.exec.is_none() => ANY,
+        StepKind::Wait(_) | StepKind::Exec(_) => WHILE_NOTHING_IS_ACQUIRED,
+        StepKind::Pair(_) | StepKind::Session(_) => &[Quiesce],
+        StepKind::Snapshot(_) => &[Capture],
+        StepKind::Files(_) | StepKind::Volume(_) => &[Store],
+        StepKind::Stream(_) => &[Capture, Store],
+        StepKind::Service(_) => &[Prepare],
+        StepKind::Action(_) => &[Prepare, Recover, Store],
+    }
+}
+
+/// The phases of every other action that a kind of step may be in; `None` if it is only for `backup`.
+const fn elsewhere(kind: &StepKind<'_>) -> Option<&'static [Phase]> {
+    use Phase::{Cleanup, Steps};
+    match kind {
+        StepKind::Hook(_) | StepKind::Query(_) | StepKind::Check(_) => Some(&Phase::OTHER),
+        StepKind::Wait(wait) if wait.exec.is_none() => Some(&Phase::OTHER),
+        StepKind::Wait(_) | StepKind::Exec(_) => Some(&[Steps, Cleanup]),
+        StepKind::Volume(_) | StepKind::Stream(_) | StepKind::Service(_) | StepKind::Action(_) => {
+            Some(&[Steps])
         }
-        (StepKind::Wait(wait), false) => {
-            if wait.exec.is_some() {
-                &[Steps, Cleanup]
-            } else {
-                &Phase::OTHER
-            }
-        }
-        (StepKind::Exec(_), true) => DO,
-        (StepKind::Exec(_), false) => &[Steps, Cleanup],
-        (StepKind::Pair(_) | StepKind::Session(_), true) => &[Quiesce],
-        (StepKind::Snapshot(_), true) => &[Capture],
-        (StepKind::Files(_), true) => &[Store],
-        (StepKind::Volume(_), true) => &[Store],
-        (StepKind::Stream(_), true) => &[Capture, Store],
-        (StepKind::Volume(_) | StepKind::Stream(_), false) => &[Steps],
-        (StepKind::Service(_), true) => &[Prepare],
-        (StepKind::Service(_), false) => &[Steps],
-        (StepKind::Action(_), true) => &[Prepare, Recover, Store],
-        (StepKind::Action(_), false) => &[Steps],
-        (StepKind::Pair(_) | StepKind::Session(_) | StepKind::Snapshot(_) | StepKind::Files(_), false) => {
-            return None;
-        }
-    })
+        StepKind::Pair(_) | StepKind::Session(_) | StepKind::Snapshot(_) | StepKind::Files(_) => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! `snapshot`, `volume` and `files`: captures into artifacts, and artifacts into places.
 
-use super::super::{Linter, artifacts::Form, known::Kind, names::is_artifact_name, resolve, view::View};
+use super::super::{Linter, artifacts::Form, doing, known::Kind, names::is_artifact_name, view::View};
 use crate::language::{
     source::Path,
     step::{FilesStep, SnapshotStep, VolumeStep},
@@ -42,7 +42,7 @@ impl Linter<'_> {
             let message = format!("`{from}` is not a capture");
             return self.error("unknown-capture", &place, message, "Write `captures.NAME`.");
         };
-        if let Err(unseen) = resolve::capture(name, view) {
+        if let Err(unseen) = doing::capture(name, view) {
             self.error(unseen.code, &place, unseen.message, unseen.remedy);
         }
     }

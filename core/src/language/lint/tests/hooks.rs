@@ -67,7 +67,7 @@ impl Hook for FakeHook {
     }
 }
 
-fn object(properties: Value, required: &[&str]) -> Value {
+fn object(properties: &Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
@@ -86,7 +86,7 @@ fn output(name: &'static str, ty: OutputType, available: Available) -> OutputDes
 
 fn postgresql() -> HookDescription {
     use Available::{Acquired, Released};
-    let none = || object(json!({}), &[]);
+    let none = || object(&json!({}), &[]);
     let text = json!({"type": "string"});
     let ready = json!({
         "role": {"enum": ["any", "primary", "standby"]},
@@ -105,24 +105,24 @@ fn postgresql() -> HookDescription {
     let mut exported = verb("exported-snapshot", &[Place::Network], hold(false), none());
     exported.outputs = vec![output("databases", OutputType::List(&["name", "snapshot"]), Acquired)];
     let places = &[Place::Network, Place::Service];
-    let facts = object(json!({"facts": {"type": "array"}}), &["facts"]);
-    let query = object(json!({"sql": text, "limit": {"type": "integer"}}), &["sql"]);
+    let facts = object(&json!({"facts": {"type": "array"}}), &["facts"]);
+    let query = object(&json!({"sql": text, "limit": {"type": "integer"}}), &["sql"]);
     HookDescription {
         name: "postgresql",
         summary: "PostgreSQL",
         connection: Some(object(
-            json!({
+            &json!({
                 "host": text, "port": {"type": "integer"}, "user": text, "database": text,
                 "password": {"type": "string", "x-secret": true},
             }),
             &["host", "user"],
         )),
         verbs: vec![
-            verb("ready", &[Place::Network], VerbKind::Read, object(ready, &["role"])),
+            verb("ready", &[Place::Network], VerbKind::Read, object(&ready, &["role"])),
             verb("checkpoint", &[Place::Network], VerbKind::Act, none()),
             backup_mode,
             exported,
-            verb("place-label", &[Place::Volume], VerbKind::Act, object(label, &["label"])),
+            verb("place-label", &[Place::Volume], VerbKind::Act, object(&label, &["label"])),
             verb("scratch-config", &[Place::Volume], VerbKind::Act, none()),
             verb("accepting", &[Place::Service], VerbKind::Read, none()),
             verb("compare-facts", &[Place::Service], VerbKind::Read, facts),
@@ -132,7 +132,7 @@ fn postgresql() -> HookDescription {
 }
 
 fn sqlite() -> HookDescription {
-    let file = object(json!({"file": {"type": "string"}}), &["file"]);
+    let file = object(&json!({"file": {"type": "string"}}), &["file"]);
     HookDescription {
         name: "sqlite",
         summary: "SQLite",
