@@ -33,8 +33,9 @@ demo *arguments:
     cargo run --release -- demo {{arguments}}
 
 # Speed, side by side with the tools that it is compared with
-bench:
-    tests/bench/run
+bench *arguments:
+    cargo build --release --locked --package standstill
+    cargo bench --locked --package standstill-tests -- {{arguments}}
 
 # Every mistake in the blueprints that ship
 lint:
