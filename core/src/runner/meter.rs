@@ -36,8 +36,8 @@ pub(super) struct Meter {
     phases: Vec<Measured>,
     pub(super) started_at: Timestamp,
     pub(super) cut_at: Option<Timestamp>,
-    restore_began: Option<Instant>,
-    serving: Option<Instant>,
+    recovery_began: Option<Instant>,
+    recovered: Option<Instant>,
 }
 
 impl Meter {
@@ -49,8 +49,8 @@ impl Meter {
             phases: Vec::new(),
             started_at: Timestamp::now(),
             cut_at: None,
-            restore_began: None,
-            serving: None,
+            recovery_began: None,
+            recovered: None,
         }
     }
 
@@ -74,20 +74,19 @@ impl Meter {
         self.others += duration;
     }
 
-    /// Data begins to come back; the first time counts.
-    pub(super) fn restoring(&mut self) {
-        self.restore_began.get_or_insert_with(Instant::now);
+    /// Data begins to come back, or a server to start; the first time counts.
+    pub(super) fn recovering(&mut self) {
+        self.recovery_began.get_or_insert_with(Instant::now);
     }
 
-    /// A restored server serves; the last time counts.
-    pub(super) fn served(&mut self) {
-        self.serving = Some(Instant::now());
+    /// Data is back, or a server serves; the last time counts.
+    pub(super) fn recovered(&mut self) {
+        self.recovered = Some(Instant::now());
     }
 
-    /// From the start of the restore to a serving database, or until now where nothing serves.
+    /// From the start of the restore to a database with its data back, in milliseconds.
     pub(super) fn recovery_time(&self) -> Option<u64> {
-        let began = self.restore_began?;
-        Some(milliseconds(self.serving.unwrap_or_else(Instant::now).saturating_duration_since(began)))
+        Some(milliseconds(self.recovered?.saturating_duration_since(self.recovery_began?)))
     }
 
     /// A step of a phase ran in this time.

@@ -14,7 +14,7 @@ mod wait;
 use crate::{
     Error, ErrorKind, Result,
     hook::Called,
-    language::{StepKind, holds, render_text},
+    language::{Phase, StepKind, holds, render_text},
     point::{Check, CheckOutcome, Fact, Outputs, StoredArtifact},
     units::show_duration,
 };
@@ -107,10 +107,12 @@ fn check(context: &StepContext, check: &crate::language::CheckStep) -> Result<Pe
 /// what is not so is an error.
 fn judge(context: &StepContext, held: bool, what: &str, otherwise: String) -> Result<Performed> {
     if !context.verifies() {
+        // What preflight finds unmet is wrong with what was asked for, not with the run.
+        let kind = if context.step.phase == Phase::Preflight { ErrorKind::Input } else { ErrorKind::Failed };
         return if held {
             Ok(Performed::default())
         } else {
-            Err(Error::failed(otherwise).remedy("See the blueprint's README for what it requires."))
+            Err(Error::new(kind, otherwise).remedy("See the blueprint's README for what it requires."))
         };
     }
     let (outcome, detail) = if held {
@@ -125,7 +127,7 @@ fn judge(context: &StepContext, held: bool, what: &str, otherwise: String) -> Re
 impl StepContext {
     /// Whether the action is `verify` and this step is part of what it checks.
     fn verifies(&self) -> bool {
-        self.world.plan.request.action == "verify" && self.step.phase == crate::language::Phase::Steps
+        self.world.plan.request.action == "verify" && self.step.phase == Phase::Steps
     }
 
     /// Notes how long something made writes wait that is not a hold.

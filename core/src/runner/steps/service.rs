@@ -45,6 +45,7 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
         stop_signal: signal.to_owned(),
         stop_timeout: duration(stop_timeout, Duration::from_secs(30), &scope)?,
     };
+    locked(&context.world.meter).recovering();
     let service = runtime.service(&spec).await?;
     let running = Running { service: Arc::clone(&service), endpoint, run_as };
     locked(&context.world.services).insert(name.clone(), running);
@@ -57,7 +58,7 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
                 .remedy("Set `ready.timeout` higher, or see its log above."));
         }
     }
-    locked(&context.world.meter).served();
+    locked(&context.world.meter).recovered();
     let outputs = outputs.as_object().cloned().unwrap_or_default().into_iter().collect();
     Ok(Performed { outputs, ..Performed::default() })
 }

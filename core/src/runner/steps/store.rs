@@ -66,14 +66,17 @@ async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Perfo
     let artifact = artifact(context, &step.artifact)?;
     let mut destination = context.volume_path(to)?;
     if let Some(under) = &step.under {
-        destination.push(inside(under)?);
-        make_directory(&destination).await?;
+        for part in inside(under)?.components() {
+            destination.push(part);
+            make_directory(&destination).await?;
+        }
     }
-    locked(&context.world.meter).restoring();
+    locked(&context.world.meter).recovering();
     let progress = context.world.host.observer.transfer(&artifact.name);
     let repository = context.world.repository()?;
     let restored = repository.get_tree(&artifact, &destination, progress, context.cancel.clone()).await;
     let restored = restored.map_err(|error| error.during(&format!("restore the artifact {}", artifact.name)))?;
+    locked(&context.world.meter).recovered();
     let outputs = [("entries".to_owned(), json!(restored.entries)), ("bytes".to_owned(), json!(restored.bytes))];
     Ok(Performed { outputs: outputs.into(), ..Performed::default() })
 }
@@ -88,10 +91,18 @@ fn inside(path: &str) -> Result<&Path> {
     }
 }
 
+/// Makes one directory. A link in its place is refused: a restored one may point at the live data.
 async fn make_directory(path: &Path) -> Result<()> {
-    tokio::fs::create_dir_all(path)
-        .await
-        .map_err(|cause| Error::failed(format!("cannot make the directory {}", path.display())).because(cause))
+    let failed = |cause| Error::failed(format!("cannot make the directory {}", path.display())).because(cause);
+    match tokio::fs::symlink_metadata(path).await {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Error::failed(format!("{} is in the way: it is no directory", path.display()))
+            .remedy("Have the blueprint replace links before it restores below them.")),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            tokio::fs::create_dir(path).await.map_err(failed)
+        }
+        Err(cause) => Err(failed(cause)),
+    }
 }
 
 /// An artifact of the recovery point.

@@ -106,7 +106,7 @@ impl StreamSource for Produced {
 }
 
 async fn restore(context: &StepContext, artifact: &StoredArtifact, command: &Command) -> Result<u64> {
-    locked(&context.world.meter).restoring();
+    locked(&context.world.meter).recovering();
     let consumer = context.world.host.runtime.consumer(command, &context.cancel).await?;
     let consumer = Arc::new(Mutex::new(consumer));
     let sink = Box::new(Consumed(Arc::clone(&consumer)));
@@ -120,7 +120,10 @@ async fn restore(context: &StepContext, artifact: &StoredArtifact, command: &Com
     });
     let attempt = format!("restore the artifact {}", artifact.name);
     match (written, finished) {
-        (Ok(restored), Ok(())) => Ok(restored.bytes),
+        (Ok(restored), Ok(())) => {
+            locked(&context.world.meter).recovered();
+            Ok(restored.bytes)
+        }
         (Err(error), Ok(())) => Err(error.during(&attempt)),
         (_, Err(error)) => Err(error.during(&attempt)),
     }
