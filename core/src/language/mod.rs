@@ -27,4 +27,5 @@ pub use source::{Key, Node, NodeValue, Path, Segment, Source};
 pub use step::*;
 pub use template::{
     evaluate, holds, is_template, references, references_of_expression, render, render_text, render_value,
+    sole_path,
 };

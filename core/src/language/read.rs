@@ -47,3 +47,33 @@ fn model(source: &Source, value: Value) -> Result<Blueprint, Vec<Diagnostic>> {
         vec![Diagnostic::error("wrong-shape", &Path::root(), position, cause.to_string(), remedy)]
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "{apiVersion: standstill.dev/v1alpha1, kind: Blueprint, metadata: {name: a}, \
+                         spec: {summary: nothing, actions: {}}}";
+
+    #[test]
+    fn a_blueprint_is_read_without_hooks() {
+        let blueprint = read("b.yaml", SMALL).unwrap();
+        assert_eq!(blueprint.metadata.name, "a");
+        assert_eq!(serde_json::to_value(&blueprint).unwrap()["spec"]["summary"], "nothing");
+    }
+
+    #[test]
+    fn what_is_no_blueprint_is_one_error_with_its_place_and_a_remedy() {
+        let error =
+            read("b.yaml", &SMALL.replace("summary", "sumary").replace("metadata", "meta")).unwrap_err();
+        insta::assert_snapshot!(error, @"the blueprint b.yaml:1:56 is wrong: there is no key `meta` here (and 2 more)");
+        insta::assert_snapshot!(error.remedy_text().unwrap_or_default(), @"Use one of: metadata.");
+        let error = read("b.yaml", "a: [").unwrap_err();
+        insta::assert_snapshot!(error, @"the blueprint b.yaml:1:4 is wrong: this is not YAML: unclosed bracket '['");
+    }
+
+    #[test]
+    fn the_digest_is_blake3() {
+        assert_eq!(Blueprint::digest(""), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+    }
+}

@@ -51,15 +51,16 @@ impl Used {
                 match key {
                     "that" | "expect" | "until" => self.paths(references_of_expression(text)),
                     "connection" => self.connections.extend([text.clone()]),
-                    "volume" | "volumes" | "like" | "to" | "covers" => self.volumes.extend([text.clone()]),
+                    "volume" | "volumes" | "like" | "to" => self.volumes.extend([text.clone()]),
                     _ => {}
                 }
             }
             Value::Array(items) => items.iter().for_each(|item| self.value(key, item)),
             Value::Object(map) => {
                 self.parameters.extend(parameter_of(map).map(str::to_owned));
-                for (key, value) in map {
-                    self.value(key, value);
+                for (inner, value) in map {
+                    // An argument may name a volume too; which ones do, only the verb knows.
+                    self.value(if key == "with" { "volume" } else { inner }, value);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -71,10 +71,10 @@ struct Shape<'a> {
 
 impl<'a> Shape<'a> {
     fn check(&mut self, node: &Node, schema: &'a Value, path: &Path) {
-        let schema = self.resolve(schema);
         if is_secret(schema) {
             return;
         }
+        let schema = self.resolve(schema);
         if let Some(text) = node.as_text().filter(|text| is_template(text))
             && !self.check_template(text, schema, path)
         {

@@ -6,8 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{As, Environment};
-use crate::language::model::Template;
-use crate::runtime::CaptureMode;
+use crate::{language::model::Template, runtime::CaptureMode};
 
 /// Captures a volume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

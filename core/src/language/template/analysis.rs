@@ -125,6 +125,17 @@ pub fn references(value: &Value) -> Vec<Vec<String>> {
     paths
 }
 
+/// The dotted path that a value is, if it is exactly one `{{ … }}` with nothing but a path in it.
+///
+/// Where an optional parameter may be left out, this is what is looked at: `{{ params.level | default(3) }}` is no
+/// mere path, and always has a value.
+pub fn sole_path(value: &Value) -> Option<Vec<String>> {
+    match analyse_template(value.as_str()?) {
+        Analysis { gives: Gives::Path(path), sole: true, .. } => Some(path),
+        _ => None,
+    }
+}
+
 /// The dotted paths that an expression uses; each once, in order of appearance.
 pub fn references_of_expression(expression: &str) -> Vec<Vec<String>> {
     let mut paths = Vec::new();

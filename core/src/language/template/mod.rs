@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 pub use self::analysis::{
     Analysis, Gives, Reference, analyse_expression, analyse_template, references, references_of_expression,
+    sole_path,
 };
 use self::{
     environment::{environment, to_json},

@@ -105,6 +105,30 @@ fn references_are_the_free_dotted_paths() {
 }
 
 #[test]
+fn only_a_mere_path_is_one() {
+    let path = |text: &str| sole_path(&json!(text)).map(|path| path.join("."));
+    assert_eq!(path("{{ params.x }}"), Some("params.x".into()));
+    assert_eq!(path("{{ params.x | default(3) }}"), None);
+    assert_eq!(path("x{{ params.x }}"), None);
+    assert_eq!(sole_path(&json!(3)), None);
+}
+
+#[test]
+fn an_error_never_holds_a_value_of_the_scope() {
+    let mut scope = Scope::new();
+    scope.set_path(&["params", "word"], "CANARY");
+    for text in [
+        "{{ params.word.x.y }}",
+        "{{ params.word + 1 }}",
+        "{{ params.word | fromjson }}",
+        "{{ params.word | int }}",
+    ] {
+        let error = render(&Template::text(text), &scope).unwrap_err();
+        assert!(!format!("{error:?} {error:#} {}", error.chain()).contains("CANARY"), "{error:?}");
+    }
+}
+
+#[test]
 fn an_analysis_knows_what_is_guarded() {
     let guarded = |text: &str| -> Vec<bool> {
         analyse_template(text).references.iter().map(|reference| reference.guarded).collect()

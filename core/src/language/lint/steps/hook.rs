@@ -52,7 +52,7 @@ impl<'a> Linter<'a> {
         let hooks = self.hooks;
         let Some((hook, verb)) = name.split_once('/') else {
             let message = format!("`{name}` is not a verb");
-            self.error("unknown-verb", path, message, "Write the hook and its verb: `postgresql/ready`.");
+            self.error("unknown-verb", path, message, "Write the hook and its verb: `HOOK/VERB`.");
             return None;
         };
         let Some(described) = hooks.get(hook) else {

@@ -11,6 +11,7 @@ mod stream;
 
 use super::{
     Linter,
+    known::Kind,
     references::Need,
     view::{PLANNED, StepView, View},
 };
@@ -89,10 +90,18 @@ impl Linter<'_> {
         }
         let Some(outputs) = &seen.outputs else { return };
         for (index, name) in step.record.iter().enumerate() {
-            if !outputs.contains_key(name.as_str()) {
-                let remedy = suggest::remedy(name, "output", outputs.keys().copied());
-                let message = format!("this step has no output `{name}`");
-                self.error("unknown-output", &path.index(index), message, remedy);
+            let path = path.index(index);
+            match outputs.get(name.as_str()) {
+                Some(output) if output.kind == Kind::Files => {
+                    let message = format!("`{name}` is files, which are stored and not recorded");
+                    let remedy = "Remove it here, and add a `files` step to `store`.";
+                    self.error("wrong-type", &path, message, remedy);
+                }
+                Some(_) => {}
+                None => {
+                    let remedy = suggest::remedy(name, "output", outputs.keys().copied());
+                    self.error("unknown-output", &path, format!("this step has no output `{name}`"), remedy);
+                }
             }
         }
     }

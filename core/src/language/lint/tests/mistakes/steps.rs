@@ -17,7 +17,7 @@ fn a_step_is_exactly_one_thing_and_has_a_name_of_its_own() {
 fn hooks_and_verbs_are_known() {
     insta::assert_snapshot!(changed("use: postgresql/ready", "use: postgres/ready"), @"unknown-hook: there is no hook `postgres` [postgres/ready] Did you mean `postgresql`?");
     insta::assert_snapshot!(changed("use: postgresql/ready", "use: postgresql/redy"), @"unknown-verb: the hook `postgresql` has no verb `redy` [postgresql/redy] Did you mean `ready`?");
-    insta::assert_snapshot!(changed("use: postgresql/ready", "use: ready"), @"unknown-verb: `ready` is not a verb [ready] Write the hook and its verb: `postgresql/ready`.");
+    insta::assert_snapshot!(changed("use: postgresql/ready", "use: ready"), @"unknown-verb: `ready` is not a verb [ready] Write the hook and its verb: `HOOK/VERB`.");
     insta::assert_snapshot!(changed("ready: {hook: postgresql/accepting}", "ready: {hook: postgresql/query}"), @"missing-key: `postgresql/query` needs arguments, and `ready` has none to give [postgresql/query] Use another verb, or a `command`.");
     insta::assert_snapshot!(changed("ready: {hook: postgresql/accepting}", "ready: {hook: postgresql/ready}"), @"wrong-place: `postgresql/ready` does not work with a service [postgresql/ready] Use a verb that does, or a `command`.");
     insta::assert_snapshot!(changed("ready: {hook: postgresql/accepting}", "ready: {}"), @"not-exactly-one: it is not said when the service is ready [ready] Add `hook` or `command`.");
@@ -60,6 +60,7 @@ fn recorded_outputs_are_ones_that_the_step_has() {
     unknown-output: this step has no output `lable` [lable] Did you mean `label`?
     unknown-output: `backup` does not record `label` of the step `backupMode` [point.outputs.backupMode.label] Did you mean `lable`?
     ");
+    insta::assert_snapshot!(changed("record: [label,", "record: [wal, label,"), @"wrong-type: `wal` is files, which are stored and not recorded [wal] Remove it here, and add a `files` step to `store`.");
     insta::assert_snapshot!(changed_own("name: size\n          timeout", "timeout"), @r"
     missing-name: what a step without a name puts out cannot be recorded [record] Give the step a `name`.
     unknown-step: `backup` has no step `size` [steps.size] Use one of: pause, hold, tx.
