@@ -1,6 +1,7 @@
 //! The runner's side of a keeper.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     process::{Command, Stdio},
@@ -18,13 +19,12 @@ use standstill_core::{
     secret::Secret,
     units::{milliseconds, show_duration},
 };
-use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::{
     dispose::dispose,
     protocol::{Order, OrderKind, PairProgram, Program, Reply, Said, SessionProgram, Start},
-    record::{KeeperFiles, KeeperRecord},
+    record::KeeperRecord,
 };
 use crate::{
     Expectation,
@@ -325,7 +325,6 @@ impl Drop for KeptHold {
         if self.receipt.is_none() && self.lapsed.is_none() && self.input.is_some() {
             tracing::error!(
                 step = self.record.name,
-                files = ?KeeperFiles::new(&self.record.directory),
                 "a hold was given up without being released; its keeper lets go now"
             );
         }
