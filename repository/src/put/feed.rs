@@ -74,10 +74,32 @@ impl Feed {
         Ok((feed, Outcome(outcome)))
     }
 
+    /// Gets the next piece; false at the end.
+    fn advance(&mut self) -> io::Result<bool> {
+        while !self.ended {
+            if self.cancel.is_cancelled() {
+                self.end(Err(crate::fault::cancelled("storing the stream")))?;
+            }
+            match self.pieces.recv_timeout(LOOK_AROUND) {
+                Ok(Piece::Bytes(bytes)) => {
+                    self.progress.advance(bytes.len() as u64);
+                    self.current = io::Cursor::new(bytes);
+                    return Ok(true);
+                }
+                Ok(Piece::End(outcome)) => self.end(outcome)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.end(Err(Error::failed("the stream's reader ended unexpectedly")))?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Notes how it ended. An error also stops the archiver.
-    fn end(&mut self, outcome: Result<Whole>) -> io::Result<usize> {
+    fn end(&mut self, outcome: Result<Whole>) -> io::Result<()> {
         let result = match &outcome {
-            Ok(_) => Ok(0),
+            Ok(_) => Ok(()),
             Err(error) => Err(io::Error::other(error.chain())),
         };
         self.ended = true;
@@ -87,27 +109,18 @@ impl Feed {
 }
 
 impl Read for Feed {
+    /// Fills the whole buffer unless the stream ends. The archiver's chunker cuts its buffer down to the shortest
+    /// read it ever got and never lets it grow again: after one read of a single byte it would go byte by byte.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.current.read(buffer)?;
-            if read > 0 || self.ended || buffer.is_empty() {
-                return Ok(read);
-            }
-            if self.cancel.is_cancelled() {
-                return self.end(Err(crate::fault::cancelled("storing the stream")));
-            }
-            match self.pieces.recv_timeout(LOOK_AROUND) {
-                Ok(Piece::Bytes(bytes)) => {
-                    self.progress.advance(bytes.len() as u64);
-                    self.current = io::Cursor::new(bytes);
-                }
-                Ok(Piece::End(outcome)) => return self.end(outcome),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return self.end(Err(Error::failed("the stream's reader ended unexpectedly")));
-                }
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let read = self.current.read(&mut buffer[filled..])?;
+            filled += read;
+            if read == 0 && !self.advance()? {
+                break;
             }
         }
+        Ok(filled)
     }
 }
 
