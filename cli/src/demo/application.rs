@@ -10,7 +10,11 @@ pub const INITIAL: u64 = 10_000;
 
 /// What an order says besides its id: some bytes, so that the database is not tiny.
 pub fn note(id: u64) -> String {
-    format!("order {id} of customer {}: {}", id * 7919 % 1000, "two of these, one of those, and quickly please; ".repeat(4))
+    format!(
+        "order {id} of customer {}: {}",
+        id * 7919 % 1000,
+        "two of these, one of those, and quickly please; ".repeat(4)
+    )
 }
 
 /// Values for a blueprint's parameters.
@@ -36,7 +40,7 @@ pub trait Application: Send + Sync {
     fn writer(&self) -> Vec<String>;
     /// The ids of all orders in a restored copy, read from the copy alone.
     async fn orders_in(&self, restored: &Path) -> Result<Vec<u64>>;
-    /// What a user types to back up a database of this kind.
+    /// What a user types after `standstill backup` for a database of this kind.
     fn next_command(&self) -> String;
     /// Ends whatever serves it.
     async fn stop(&self) -> Result<()>;

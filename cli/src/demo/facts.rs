@@ -43,7 +43,7 @@ pub struct Facts {
     /// The phases of the backup, which its report has with their times of day.
     #[serde(skip)]
     pub phases: Vec<(String, Span)>,
-    /// What a user types for a database of their own.
+    /// What a user types after `standstill backup` for a database of their own.
     #[serde(skip)]
     pub next_command: String,
 }
@@ -114,7 +114,8 @@ impl Facts {
     /// Whether everything that the demo is to show was shown.
     pub fn judge(&mut self) -> Result<(), Error> {
         let failed = |what: String| {
-            Err(Error::damaged(what).remedy("Run it again with `--directory DIR` and look at what it leaves there."))
+            Err(Error::damaged(what)
+                .remedy("Run it again with `--directory DIR` and look at what it leaves there."))
         };
         if self.backup.as_ref().and_then(|backup| backup.consistency) != Some(Consistency::Application) {
             return failed("the backup was not proven to be application-consistent".to_owned());

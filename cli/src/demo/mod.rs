@@ -39,7 +39,8 @@ use crate::{
 
 /// Tells the whole story on this machine, and cleans up. The status is 0 only if everything was proven.
 pub async fn demo(global: &Global, arguments: Demo) -> Result<u8> {
-    let cancel = signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
+    let cancel =
+        signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let clock = Clock::start();
     let place = Place::take(arguments.directory.as_deref())?;
     let (narrator, printer) = Narrator::start(clock, !global.quiet && global.output == Format::Text);
@@ -47,7 +48,8 @@ pub async fn demo(global: &Global, arguments: Demo) -> Result<u8> {
     narrator.say(&format!("working in {}{staying}", place.root().display()));
 
     let mut facts = Facts::default();
-    let story = Story { database: arguments.database, place: &place, clock, narrator: &narrator, cancel: &cancel };
+    let story =
+        Story { database: arguments.database, place: &place, clock, narrator: &narrator, cancel: &cancel };
     let told = story.tell(&mut facts).await;
     let interrupted = told.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
     if place.is_kept() && !interrupted {

@@ -8,11 +8,7 @@ use std::{
 };
 
 use standstill_core::{
-    journal::Event,
-    plan::Plan,
-    point::CheckOutcome,
-    runner::Observer,
-    runtime::CaptureMode,
+    journal::Event, plan::Plan, point::CheckOutcome, runner::Observer, runtime::CaptureMode,
 };
 
 use super::clock::Clock;

@@ -24,13 +24,20 @@ impl Place {
     /// Takes the user's directory, which must be empty or absent, or makes a temporary one.
     pub fn take(wanted: Option<&Path>) -> Result<Self> {
         let Some(wanted) = wanted else {
-            let temporary = tempfile::Builder::new().prefix("standstill-demo-").tempdir().map_err(|cause| {
-                Error::failed("no temporary directory can be made")
-                    .remedy("Set TMPDIR to a directory with some 100 MB of room, or add `--directory DIR`.")
-                    .because(cause)
-            })?;
-            let place = Self { root: temporary.path().to_owned(), temporary: Some(temporary), existed: false };
-            return place.opened();
+            let temporary =
+                tempfile::Builder::new().prefix("standstill-demo-").tempdir().map_err(|cause| {
+                    Error::failed("no temporary directory can be made")
+                        .remedy(
+                            "Set TMPDIR to a directory with some 100 MB of room, or add `--directory DIR`.",
+                        )
+                        .because(cause)
+                })?;
+            let place =
+                Self { root: temporary.path().to_owned(), temporary: Some(temporary), existed: false };
+            // A server of another user must pass through to its own files; it cannot list the directory.
+            let mode = fs::Permissions::from_mode(0o711);
+            fs::set_permissions(&place.root, mode).map_err(|cause| place.unusable(cause))?;
+            return Ok(place);
         };
         let refused = |cause: io::Error| {
             Error::input(format!("the demo cannot work in {}", wanted.display()))
@@ -49,14 +56,7 @@ impl Place {
             Err(cause) => return Err(refused(cause)),
         };
         let root = fs::canonicalize(wanted).map_err(refused)?;
-        Self { root, temporary: None, existed }.opened()
-    }
-
-    /// A server of another user must pass through to its own files; it cannot list the directory.
-    fn opened(self) -> Result<Self> {
-        let mode = fs::Permissions::from_mode(0o711);
-        fs::set_permissions(&self.root, mode).map_err(|cause| self.unusable(cause))?;
-        Ok(self)
+        Ok(Self { root, temporary: None, existed })
     }
 
     fn unusable(&self, cause: io::Error) -> Error {

@@ -82,7 +82,7 @@ impl Application for Sqlite {
     }
 
     fn next_command(&self) -> String {
-        "standstill backup sqlite --repository /srv/backups --set directory=DIRECTORY --set file=FILE".to_owned()
+        "sqlite --set directory=DIRECTORY --set file=FILE".to_owned()
     }
 
     async fn stop(&self) -> Result<()> {

@@ -84,6 +84,8 @@ impl Story<'_> {
         let cut = saved?;
         facts.orders = orders?;
         self.narrator.say(&format!("the writer is stopped after {} orders", facts.orders.len()));
+        self.narrator
+            .say("the restored copy is opened, and its rows are compared with what was acknowledged");
         let found = application.orders_in(&self.place.restored()).await?;
         facts.measure(INITIAL, cut, &found, &self.clock);
         Ok(())
@@ -114,7 +116,8 @@ impl Story<'_> {
         facts.restore_milliseconds = Some(standstill_core::units::milliseconds(span.length()));
 
         self.narrator.say("verify, in a scratch place");
-        let (verified, span) = self.run(state, wanted("verify", super::application::Parameters::new()), &repository).await?;
+        let (verified, span) =
+            self.run(state, wanted("verify", super::application::Parameters::new()), &repository).await?;
         facts.stretch("verify", span);
         facts.verify.clone_from(&verified.verify);
         succeeded(&verified, "verify")?;
@@ -149,7 +152,12 @@ impl Story<'_> {
         succeeded(&report, "backup")
     }
 
-    async fn run(&self, state: &StateDir, wanted: Wanted, repository: &Repository) -> Result<(RunReport, Span)> {
+    async fn run(
+        &self,
+        state: &StateDir,
+        wanted: Wanted,
+        repository: &Repository,
+    ) -> Result<(RunReport, Span)> {
         let watcher = Arc::new(Watcher::of(self.narrator, None));
         let from = self.clock.elapsed();
         let run =

@@ -60,8 +60,14 @@ fn write(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (record, mut orders): (&str, Box<dyn Orders>) = match words.as_slice() {
         [record, "sqlite", file] => (record, Box::new(sqlite::Writer::open(Path::new(file))?)),
-        [record, "postgresql", sockets, port] => (record, Box::new(postgresql::Writer::connect(sockets, port)?)),
-        _ => return Err(Error::input("the writer of the demo is started by `standstill demo`, not by people")),
+        [record, "postgresql", sockets, port] => {
+            (record, Box::new(postgresql::Writer::connect(sockets, port)?))
+        }
+        _ => {
+            return Err(Error::input(
+                "the writer of the demo is started by `standstill demo`, not by people",
+            ));
+        }
     };
     let stop = stop_at_end_of_input()?;
     insert(orders.as_mut(), Path::new(record), &stop)?;
@@ -156,7 +162,8 @@ impl Running {
             return Err(Error::failed(format!("the writer ended with {exit}")));
         }
         let record = std::fs::read(&self.record).map_err(|cause| {
-            Error::failed(format!("the writer's record {} cannot be read", self.record.display())).because(cause)
+            Error::failed(format!("the writer's record {} cannot be read", self.record.display()))
+                .because(cause)
         })?;
         Ok(read(&record, clock))
     }
@@ -194,7 +201,8 @@ mod tests {
         let path = place.path().join("record");
         let (stop, clock) = (AtomicBool::new(false), Clock::start());
         insert(&mut Three(0, &stop), &path, &stop).unwrap();
-        let ids: Vec<u64> = read(&std::fs::read(path).unwrap(), &clock).iter().map(|order| order.id).collect();
+        let ids: Vec<u64> =
+            read(&std::fs::read(path).unwrap(), &clock).iter().map(|order| order.id).collect();
         assert_eq!(ids, [11, 12, 13]);
     }
 }

@@ -1,12 +1,6 @@
 //! A server of the demo, under a guard that ends it if the demo dies.
 
-use std::{
-    fs::Permissions,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use standstill_core::{
     Error, Result,
@@ -38,11 +32,13 @@ pub struct Server {
 impl Server {
     /// Starts a server on a data directory, as that directory's owner.
     ///
-    /// It listens on a socket in a private directory only: no other user of this machine reaches it.
+    /// It listens on a socket in a private directory only: no other user of this machine reaches it. `options` are
+    /// options of the server, `stop_signal` is what ends it.
     pub async fn start(
         runtime: &dyn Runtime,
         programs: &Programs,
         data: &Path,
+        (options, stop_signal): (&[&str], &str),
         cancel: &CancellationToken,
     ) -> Result<Self> {
         let sockets = short_directory()?;
@@ -50,14 +46,17 @@ impl Server {
         let endpoint = runtime.endpoint("pg", sockets.path(), &run_as, None).await?;
         let directory = socket_directory(&endpoint);
         let mut command = Command::new([programs.path("postgres")]);
-        command.argv.extend(["-D", &data.display().to_string(), "-p", &endpoint.port.to_string()].map(str::to_owned));
+        command
+            .argv
+            .extend(["-D", &data.display().to_string(), "-p", &endpoint.port.to_string()].map(str::to_owned));
         command.argv.extend(["-k", &directory, "-c", "listen_addresses="].map(str::to_owned));
+        command.argv.extend(options.iter().map(|option| (*option).to_owned()));
         command.run_as = run_as;
         let spec = ServiceSpec {
             name: "pg".to_owned(),
             command,
             endpoint: endpoint.clone(),
-            stop_signal: "INT".to_owned(),
+            stop_signal: stop_signal.to_owned(),
             stop_timeout: STOP,
         };
         let service = runtime.service(&spec).await?;
@@ -110,8 +109,10 @@ fn short_directory() -> Result<TempDir> {
 async fn accepted(service: &dyn Service, endpoint: &Endpoint) -> Result<Client> {
     loop {
         if let Some((exit, log)) = service.ended() {
-            return Err(Error::failed(format!("PostgreSQL ended with {exit} before it accepted a connection: {log}"))
-                .remedy("Its log says why."));
+            return Err(Error::failed(format!(
+                "PostgreSQL ended with {exit} before it accepted a connection: {log}"
+            ))
+            .remedy("Its log says why."));
         }
         match connect(&socket_directory(endpoint), endpoint.port).await {
             Ok(client) => return Ok(client),

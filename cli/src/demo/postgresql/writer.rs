@@ -4,7 +4,10 @@ use standstill_core::{Error, Result};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Statement};
 
-use super::{super::{application::note, writer::Orders}, server::connect};
+use super::{
+    super::{application::note, writer::Orders},
+    server::connect,
+};
 
 /// A connection that inserts one order at a time, each in a transaction of its own.
 pub struct Writer {
@@ -16,7 +19,8 @@ pub struct Writer {
 
 impl Writer {
     pub fn connect(sockets: &str, port: &str) -> Result<Self> {
-        let port = port.parse().map_err(|cause| Error::input(format!("`{port}` is not a port")).because(cause))?;
+        let port =
+            port.parse().map_err(|cause| Error::input(format!("`{port}` is not a port")).because(cause))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
