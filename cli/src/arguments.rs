@@ -1,4 +1,5 @@
 //! The command line, as it is typed.
+#![expect(clippy::doc_markdown, reason = "these comments are help texts and are shown as they stand")]
 
 use std::path::PathBuf;
 
@@ -260,6 +261,7 @@ pub struct Forget {
 
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Rules")]
+#[expect(clippy::struct_field_names, reason = "each is the name of an option")]
 pub struct Keep {
     /// Keep the newest N of each application
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -35,9 +35,11 @@ pub fn find(name: &str) -> Result<Text> {
     let path = if path.is_dir() { path.join("blueprint.yaml") } else { path.to_owned() };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Text { origin: path.display().to_string(), text }),
-        Err(cause) => Err(Error::input(format!("`{name}` is neither a built-in blueprint nor a file that can be read"))
-            .remedy("`standstill blueprints` lists the built-in ones; anything else is taken as a path.")
-            .because(cause)),
+        Err(cause) => {
+            Err(Error::input(format!("`{name}` is neither a built-in blueprint nor a file that can be read"))
+                .remedy("`standstill blueprints` lists the built-in ones; anything else is taken as a path.")
+                .because(cause))
+        }
     }
 }
 

@@ -16,9 +16,15 @@ pub const DONE: u8 = 0;
 pub fn start_log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "standstill=warn,standstill_core=warn,standstill_hooks=warn,standstill_local=warn,standstill_repository=warn,error",
-        (false, 1) => "standstill=info,standstill_core=info,standstill_hooks=info,standstill_local=info,standstill_repository=info,error",
-        (false, 2) => "standstill=debug,standstill_core=debug,standstill_hooks=debug,standstill_local=debug,standstill_repository=debug,warn",
+        (false, 0) => {
+            "standstill=warn,standstill_core=warn,standstill_hooks=warn,standstill_local=warn,standstill_repository=warn,error"
+        }
+        (false, 1) => {
+            "standstill=info,standstill_core=info,standstill_hooks=info,standstill_local=info,standstill_repository=info,error"
+        }
+        (false, 2) => {
+            "standstill=debug,standstill_core=debug,standstill_hooks=debug,standstill_local=debug,standstill_repository=debug,warn"
+        }
         (false, _) => "trace",
     };
     let filter = EnvFilter::try_from_env("STANDSTILL_LOG").unwrap_or_else(|_| EnvFilter::new(level));

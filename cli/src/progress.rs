@@ -66,7 +66,9 @@ impl Observer for Terminal {
     }
 
     fn transfer(&self, artifact: &str) -> Arc<dyn Progress> {
-        let Ok(style) = ProgressStyle::with_template("  {msg:24} {bytes:>12} {bytes_per_sec:>14} {elapsed:>6}") else {
+        let Ok(style) =
+            ProgressStyle::with_template("  {msg:24} {bytes:>12} {bytes_per_sec:>14} {elapsed:>6}")
+        else {
             return Arc::new(NoProgress);
         };
         let bar = BARS.add(ProgressBar::new_spinner().with_style(style).with_message(artifact.to_owned()));

@@ -42,7 +42,8 @@ pub fn password(arguments: &arguments::Password) -> Result<Secret> {
     };
     let password = ProcessSecrets.read(&reference)?;
     if password.expose().is_empty() {
-        return Err(Error::input("the repository's password is empty").remedy("Choose one; it encrypts every backup."));
+        return Err(Error::input("the repository's password is empty")
+            .remedy("Choose one; it encrypts every backup."));
     }
     Ok(password)
 }
@@ -71,8 +72,10 @@ pub async fn point(repository: &Repository, wanted: &str, name: Option<&str>) ->
             Err(Error::input(format!("the repository has no recovery point `{wanted}`"))
                 .remedy("`standstill list` shows them."))
         }
-        Err(matching) => Err(Error::input(format!("{} recovery points begin with `{wanted}`", matching.len()))
-            .remedy("Give more of the id.")),
+        Err(matching) => {
+            Err(Error::input(format!("{} recovery points begin with `{wanted}`", matching.len()))
+                .remedy("Give more of the id."))
+        }
     }
 }
 

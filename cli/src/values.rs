@@ -34,7 +34,9 @@ pub fn given(values: &Values) -> Result<BTreeMap<String, Given>> {
 fn read(path: &Path) -> Result<BTreeMap<String, Given>> {
     let origin = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|cause| {
-        Error::input(format!("the values file {origin} cannot be read")).remedy("Check its path.").because(cause)
+        Error::input(format!("the values file {origin} cannot be read"))
+            .remedy("Check its path.")
+            .because(cause)
     })?;
     let source = Source::parse(&origin, &text)
         .map_err(|diagnostics| standstill_core::language::as_error(&origin, &diagnostics))?;

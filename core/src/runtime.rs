@@ -218,7 +218,9 @@ pub struct Volume {
 }
 
 /// How a volume is captured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum CaptureMode {
     /// A real snapshot.
@@ -338,7 +340,13 @@ pub trait Runtime: Send + Sync {
     async fn consumer(&self, command: &Command, cancel: &CancellationToken) -> Result<Box<dyn Consumer>>;
 
     /// Chooses where a service will listen: a free loopback port and a private socket directory under `scratch`.
-    async fn endpoint(&self, name: &str, scratch: &Path, run_as: &RunAs, port: Option<u16>) -> Result<Endpoint>;
+    async fn endpoint(
+        &self,
+        name: &str,
+        scratch: &Path,
+        run_as: &RunAs,
+        port: Option<u16>,
+    ) -> Result<Endpoint>;
 
     /// Starts a server under a guard.
     async fn service(&self, spec: &ServiceSpec) -> Result<Arc<dyn Service>>;
@@ -356,7 +364,12 @@ pub trait Runtime: Send + Sync {
     async fn scratch_intent(&self, run: &RunId) -> Result<ScratchIntent>;
 
     /// Chooses a place for a scratch volume, on the file system of `like` where that has room; touches nothing.
-    async fn scratch_volume_intent(&self, name: &str, like: Option<&Path>, run: &RunId) -> Result<ScratchIntent>;
+    async fn scratch_volume_intent(
+        &self,
+        name: &str,
+        like: Option<&Path>,
+        run: &RunId,
+    ) -> Result<ScratchIntent>;
 
     /// Chooses to restore into a directory of the user's: it must be absent or empty. Touches nothing. Disposing of
     /// it empties it again (and removes it, if it was absent), for a restore that did not finish.

@@ -39,7 +39,8 @@ pub struct Asked {
 /// Backs up, and prints the report also when it failed.
 pub async fn backup(global: &Global, arguments: &arguments::Backup) -> Result<u8> {
     let id = RunId::generate();
-    let cancel = signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
+    let cancel =
+        signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let name = arguments.name.clone().unwrap_or_else(|| arguments.blueprint.clone());
     let report = match prepare_and_run(global, arguments, id.clone(), cancel).await {
         Ok(report) => report,
@@ -88,8 +89,10 @@ fn not_inside_itself(plan: &Plan, location: &Location) -> Result<()> {
     for (name, volume) in &plan.blueprint.spec.volumes {
         let Ok(path) = standstill_core::language::render_text(&volume.path, &scope) else { continue };
         if is_inside(std::path::Path::new(&path), location) {
-            return Err(Error::input(format!("the repository {location} lies inside the volume `{name}` ({path})"))
-                .remedy("Choose a repository on another disk: a backup beside its original is lost with it."));
+            return Err(Error::input(format!(
+                "the repository {location} lies inside the volume `{name}` ({path})"
+            ))
+            .remedy("Choose a repository on another disk: a backup beside its original is lost with it."));
         }
     }
     Ok(())
@@ -108,7 +111,9 @@ pub async fn back_up(
     match repository.discard_strays(None).await {
         Ok(0) => {}
         Ok(count) => tracing::info!("removed {count} artifacts that older runs left unfinished"),
-        Err(error) => tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain()),
+        Err(error) => {
+            tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain())
+        }
     }
     let host = wiring::host(state, Some(Arc::new(repository)), observer, plan.limits.lease)?;
     run(host, plan, id, cancel).await
@@ -125,7 +130,10 @@ fn print(global: &Global, report: &RunReport) -> Result<u8> {
         None => render(&report.backup),
     })?;
     if let (Some(error), Format::Text) = (&report.backup.error, global.output) {
-        output::print_error(&format!("{} ({}): {}", error.phase, error.step, error.message), error.remedy.as_deref());
+        output::print_error(
+            &format!("{} ({}): {}", error.phase, error.step, error.message),
+            error.remedy.as_deref(),
+        );
     }
     Ok(status)
 }

@@ -17,9 +17,11 @@ pub fn list(global: &Global) -> Result<u8> {
         let blueprint = load(&find(name)?, hooks.as_ref())?;
         rows.push(((*name).to_owned(), blueprint.spec.summary));
     }
-    let document: Vec<_> = rows.iter().map(|(name, summary)| json!({"name": name, "summary": summary})).collect();
+    let document: Vec<_> =
+        rows.iter().map(|(name, summary)| json!({"name": name, "summary": summary})).collect();
     output::result(global, &document, || {
-        let rows: Vec<Vec<String>> = rows.iter().map(|(name, summary)| vec![name.clone(), summary.clone()]).collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|(name, summary)| vec![name.clone(), summary.clone()]).collect();
         output::table(&["NAME", "SUMMARY"], &rows)
     })?;
     Ok(output::DONE)

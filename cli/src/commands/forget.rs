@@ -35,7 +35,8 @@ pub async fn forget(global: &Global, arguments: &arguments::Forget) -> Result<u8
         ids
     } else {
         let points = repository.points().await?;
-        let of_name = |listed: &ListedPoint| arguments.name.as_ref().is_none_or(|name| listed.point.name == *name);
+        let of_name =
+            |listed: &ListedPoint| arguments.name.as_ref().is_none_or(|name| listed.point.name == *name);
         let points: Vec<ListedPoint> = points.into_iter().filter(of_name).collect();
         decide(&points, &policy, &TimeZone::system()).remove
     };
@@ -46,7 +47,8 @@ pub async fn forget(global: &Global, arguments: &arguments::Forget) -> Result<u8
     }
     let report = repository.forget(&remove, arguments.prune).await?;
     output::result(global, &report, || {
-        let freed = report.freed_bytes.map_or_else(String::new, |bytes| format!(", {} freed", show_bytes(bytes)));
+        let freed =
+            report.freed_bytes.map_or_else(String::new, |bytes| format!(", {} freed", show_bytes(bytes)));
         format!("removed {}{freed}", names(&report.removed))
     })?;
     Ok(output::DONE)
@@ -83,7 +85,8 @@ fn days_or_duration(text: &str) -> Result<std::time::Duration> {
 pub async fn check(global: &Global, arguments: &arguments::Repository, read_data: bool) -> Result<u8> {
     let report = open(arguments).await?.check(read_data).await?;
     output::result(global, &report, || {
-        let read = if read_data { format!(", {} read", show_bytes(report.bytes_read)) } else { String::new() };
+        let read =
+            if read_data { format!(", {} read", show_bytes(report.bytes_read)) } else { String::new() };
         let mut text = format!("{} recovery points looked at{read}\n", report.recovery_points);
         if report.damage.is_empty() {
             text.push_str("no damage found");

@@ -16,7 +16,9 @@ pub async fn init(global: &Global, arguments: &arguments::Repository) -> Result<
     Repository::init(&location, &password(&arguments.password)?).await?;
     let document = json!({"repository": location.to_string()});
     output::result(global, &document, || {
-        format!("made a repository at {location}\nWithout its password nothing in it can be read: keep it safe.")
+        format!(
+            "made a repository at {location}\nWithout its password nothing in it can be read: keep it safe."
+        )
     })?;
     Ok(output::DONE)
 }

@@ -25,7 +25,9 @@ pub fn lint(global: &Global, files: &[String]) -> Result<u8> {
         for (diagnostic, rendered) in found {
             match global.output {
                 Format::Text => output::line(rendered),
-                Format::Json => document.push(serde_json::json!({"file": text.origin, "diagnostic": diagnostic})),
+                Format::Json => {
+                    document.push(serde_json::json!({"file": text.origin, "diagnostic": diagnostic}))
+                }
             }
         }
     }

@@ -93,7 +93,8 @@ async fn prepare_and_run(
     action: &'static str,
     id: RunId,
 ) -> Result<RunReport> {
-    let cancel = signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
+    let cancel =
+        signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let repository = open(&arguments.repository).await?;
     let listed = point(&repository, &arguments.point, arguments.name.as_deref()).await?;
     let wanted = Wanted {
@@ -102,7 +103,8 @@ async fn prepare_and_run(
         given: given(&arguments.values)?,
         blueprint: arguments.blueprint.as_deref().map(find).transpose()?,
     };
-    run_on_point(&StateDir::of_user()?, wanted, repository, id, cancel, progress::observer(global.quiet)).await
+    run_on_point(&StateDir::of_user()?, wanted, repository, id, cancel, progress::observer(global.quiet))
+        .await
 }
 
 /// Runs an action on a recovery point.

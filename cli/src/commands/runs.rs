@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use standstill_core::{
     Error, Result,
-    journal::{Event, RunState, RunSummary},
+    journal::{Entry, Event, RunState, RunSummary},
     point::RunId,
     repository::Repository,
     runner::{NoObserver, Recovered, recover as recover_runs},
@@ -57,7 +57,10 @@ async fn find(wanted: &str) -> Result<RunId> {
     match matching.as_slice() {
         [one] => Ok(one.run.clone()),
         [] => RunId::from_str(wanted),
-        more => Err(Error::input(format!("{} runs begin with `{wanted}`", more.len())).remedy("Give more of the id.")),
+        more => {
+            Err(Error::input(format!("{} runs begin with `{wanted}`", more.len()))
+                .remedy("Give more of the id."))
+        }
     }
 }
 
@@ -65,7 +68,8 @@ async fn find(wanted: &str) -> Result<RunId> {
 pub async fn logs(global: &Global, wanted: &str) -> Result<u8> {
     let entries = wiring::journals(&StateDir::of_user()?)?.read(&find(wanted).await?).await?;
     output::result(global, &entries, || {
-        entries.iter().map(|entry| format!("{}  {}\n", entry.at.strftime("%H:%M:%S%.3f"), event(&entry.event))).collect()
+        let line = |entry: &Entry| format!("{}  {}", entry.at.strftime("%H:%M:%S%.3f"), event(&entry.event));
+        entries.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
     Ok(output::DONE)
 }
@@ -90,7 +94,9 @@ fn event(event: &Event) -> String {
         Event::Disposed { step } => format!("removed what {step} made"),
         Event::LeftBehind { step, error } => format!("left behind: {step}: {}", error.message),
         Event::TakenOver => "taken over: the process of this run is gone".into(),
-        Event::Finished { success } => format!("finished: {}", if *success { "success" } else { "no success" }),
+        Event::Finished { success } => {
+            format!("finished: {}", if *success { "success" } else { "no success" })
+        }
     }
 }
 
@@ -108,7 +114,8 @@ pub async fn recover(global: &Global, run: Option<&str>, repository: &OptionalRe
         }
         None => None,
     };
-    let host = wiring::host(&StateDir::of_user()?, repository, Arc::new(NoObserver), Duration::from_secs(10))?;
+    let host =
+        wiring::host(&StateDir::of_user()?, repository, Arc::new(NoObserver), Duration::from_secs(10))?;
     let recovered = recover_runs(&host, run.as_ref()).await?;
     output::result(global, &recovered, || {
         if recovered.is_empty() {
@@ -120,7 +127,10 @@ pub async fn recover(global: &Global, run: Option<&str>, repository: &OptionalRe
     if let Some((run, held)) = held {
         output::print_error(
             &format!("run {} still holds {held}", run.run),
-            Some(&format!("Let it go by hand as the message says, then run `standstill recover --run {}`.", run.run)),
+            Some(&format!(
+                "Let it go by hand as the message says, then run `standstill recover --run {}`.",
+                run.run
+            )),
         );
         return Ok(STILL_HELD);
     }
@@ -128,7 +138,8 @@ pub async fn recover(global: &Global, run: Option<&str>, repository: &OptionalRe
 }
 
 fn describe(recovered: &Recovered) -> String {
-    let list = |items: &[String], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
+    let list =
+        |items: &[String], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     let mut text = format!(
         "run {} ({} of {}) had died\n  let go or removed now: {}\n",
         recovered.run,

@@ -55,7 +55,7 @@ pub async fn demo(global: &Global, arguments: Demo) -> Result<u8> {
     if place.is_kept() && !interrupted {
         facts.directory = Some(place.root().to_owned());
     }
-    let cleaned = place.clean(!interrupted);
+    let cleaned = place.clean(interrupted);
     if let Some(printer) = printer {
         printer.finish();
     }

@@ -113,24 +113,25 @@ impl Place {
     }
 
     /// Removes what nobody needs any more. In the user's directory the repository, its password and the restored
-    /// copy stay, if the demo came to its end.
-    pub fn clean(self, came_to_its_end: bool) -> Result<()> {
+    /// copy stay, if there is a repository and the demo was not interrupted.
+    pub fn clean(self, interrupted: bool) -> Result<()> {
         let root = self.root.clone();
         let failed = |cause: io::Error| {
             Error::failed(format!("{} cannot be removed", root.display()))
                 .remedy(format!("Remove it by hand: rm -r {}", root.display()))
                 .because(cause)
         };
+        let keeps = !interrupted && self.repository().exists();
         let stays = [self.repository(), self.password_file(), self.restored()];
         if let Some(temporary) = self.temporary {
             return temporary.close().map_err(failed);
         }
-        if !came_to_its_end && !self.existed {
+        if !keeps && !self.existed {
             return fs::remove_dir_all(&root).map_err(failed);
         }
         for entry in fs::read_dir(&root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if came_to_its_end && stays.contains(&entry.path()) {
+            if keeps && stays.contains(&entry.path()) {
                 continue;
             }
             let is_directory = entry.file_type().map_err(failed)?.is_dir();
@@ -152,7 +153,7 @@ mod tests {
         let root = place.root().to_owned();
         place.make("data").unwrap();
         place.password().unwrap();
-        place.clean(true).unwrap();
+        place.clean(false).unwrap();
         assert!(!root.exists());
     }
 
@@ -175,10 +176,20 @@ mod tests {
         }
         place.password().unwrap();
         let root = place.root().to_owned();
-        place.clean(true).unwrap();
+        place.clean(false).unwrap();
         let mut left: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["password", "repository", "restored"]);
+    }
+
+    #[test]
+    fn a_demo_that_failed_before_it_had_a_repository_leaves_nothing() {
+        let outside = tempfile::tempdir().unwrap();
+        let absent = outside.path().join("demo");
+        let place = Place::take(Some(&absent)).unwrap();
+        place.make("data").unwrap();
+        place.clean(false).unwrap();
+        assert!(!absent.exists());
     }
 
     #[test]
@@ -187,11 +198,11 @@ mod tests {
         let absent = outside.path().join("demo");
         let place = Place::take(Some(&absent)).unwrap();
         place.make("repository").unwrap();
-        place.clean(false).unwrap();
+        place.clean(true).unwrap();
         assert!(!absent.exists());
         let place = Place::take(Some(outside.path())).unwrap();
         place.make("repository").unwrap();
-        place.clean(false).unwrap();
+        place.clean(true).unwrap();
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 }

@@ -35,13 +35,12 @@ pub fn choose(
         let Some(ability) = abilities.iter().find(|ability| ability.mode == mode) else {
             continue;
         };
-        match refusal(wanted, ability, holds) {
-            Some(reason) => refusals.push(format!("{}: {reason}", name(mode))),
-            None => {
-                let writes_go_on = !holds.iter().any(|hold| hold.blocks_writes);
-                return Ok(Capturing { mode, tolerate_changes: writes_go_on && mode != CaptureMode::Atomic });
-            }
+        if let Some(reason) = refusal(wanted, ability, holds) {
+            refusals.push(format!("{}: {reason}", name(mode)));
+            continue;
         }
+        let writes_go_on = !holds.iter().any(|hold| hold.blocks_writes);
+        return Ok(Capturing { mode, tolerate_changes: writes_go_on && mode != CaptureMode::Atomic });
     }
     Err(Error::input(format!("the volume `{volume}` cannot be captured ({})", refusals.join("; ")))
         .remedy("Put the volume on a file system with snapshots (btrfs), or quiesce with a hold that tolerates a copy."))
@@ -72,7 +71,9 @@ fn refusal(wanted: CaptureMode, ability: &CaptureAbility, holds: &[HoldTraits]) 
         CaptureMode::Live if wanted == CaptureMode::Auto && !writes_go_on => {
             Some("writes would wait for the whole upload".into())
         }
-        _ if !all(|hold| hold.tolerates.not_atomic) => Some("a hold does not tolerate a copy that is not atomic".into()),
+        _ if !all(|hold| hold.tolerates.not_atomic) => {
+            Some("a hold does not tolerate a copy that is not atomic".into())
+        }
         _ if writes_go_on && !all(|hold| hold.tolerates.changing_files) => {
             Some("writes go on, and a hold does not tolerate files that change while they are read".into())
         }
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_hold_that_blocks_no_writes_lets_files_be_read_live() {
-        let chosen = choose("data", CaptureMode::Auto, &abilities(Some("ext4")), &[hold(false, true, true)]).unwrap();
+        let chosen =
+            choose("data", CaptureMode::Auto, &abilities(Some("ext4")), &[hold(false, true, true)]).unwrap();
         assert_eq!(chosen, Capturing { mode: CaptureMode::Live, tolerate_changes: true });
     }
 
@@ -125,8 +127,9 @@ mod tests {
 
     #[test]
     fn what_a_hold_does_not_tolerate_is_refused_with_every_reason() {
-        let error = choose("data", CaptureMode::Auto, &abilities(Some("not btrfs")), &[hold(false, false, false)])
-            .unwrap_err();
+        let error =
+            choose("data", CaptureMode::Auto, &abilities(Some("not btrfs")), &[hold(false, false, false)])
+                .unwrap_err();
         assert_eq!(
             error.to_string(),
             "the volume `data` cannot be captured (atomic: not btrfs; live: a hold does not tolerate a copy that is \

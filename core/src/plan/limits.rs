@@ -54,7 +54,9 @@ pub(crate) fn duration(template: Option<&Template>, default: Duration, scope: &S
 pub(super) const fn step_timeout(kind: &StepKind<'_>) -> Duration {
     match kind {
         StepKind::Check(_) => Duration::from_secs(10),
-        StepKind::Hook(_) | StepKind::Query(_) | StepKind::Pair(_) | StepKind::Session(_) => Duration::from_mins(10),
+        StepKind::Hook(_) | StepKind::Query(_) | StepKind::Pair(_) | StepKind::Session(_) => {
+            Duration::from_mins(10)
+        }
         StepKind::Service(_) | StepKind::Wait(_) => Duration::from_mins(5),
         StepKind::Exec(_) => Duration::from_hours(1),
         StepKind::Snapshot(_)

@@ -13,8 +13,7 @@ use crate::{
     hook::{HoldKind, HoldTraits, Hooks, Tolerance},
     journal::RunRequest,
     language::{
-        Action, Blueprint, OnQuiesceFailure, Phase, Scope, Source, Step, StepKind, Tolerates, as_error,
-        render_value,
+        Action, Blueprint, OnQuiesceFailure, Phase, Scope, Step, StepKind, Tolerates, read, render_value,
     },
     point::RecoveryPoint,
     runner::{Outline, StepOutline},
@@ -112,7 +111,7 @@ impl Plan {
         }
         let (steps, on_quiesce_failure) =
             (maker.steps, action.on_quiesce_failure.unwrap_or(OnQuiesceFailure::Fail));
-        Ok(Self { limits, on_quiesce_failure, steps, point, request, blueprint })
+        Ok(Self { request, blueprint, limits, on_quiesce_failure, steps, point })
     }
 
     /// The same action with its values, made of the request that a journal holds.
@@ -120,7 +119,8 @@ impl Plan {
     /// # Errors
     /// When the blueprint's text cannot be read any more.
     pub fn remake(request: RunRequest, point: Option<Point>, hooks: &dyn Hooks) -> Result<Self> {
-        let blueprint = read(&request)?;
+        // It was linted when the run began, and is not again: a rule that came later must not stop a recovery.
+        let blueprint = read(&request.blueprint_origin, &request.blueprint_text)?;
         Self::make(Arc::new(blueprint), request, point, hooks)
     }
 
@@ -157,19 +157,6 @@ impl Plan {
     pub fn static_scope(&self) -> Scope {
         static_scope(&self.request, self.point.as_deref())
     }
-}
-
-/// The blueprint of a request. It was linted when the run began, and is not again: recovery must not be stopped by a
-/// rule that came later.
-fn read(request: &RunRequest) -> Result<Blueprint> {
-    let origin = &request.blueprint_origin;
-    let source = Source::parse(origin, &request.blueprint_text)
-        .map_err(|diagnostics| as_error(origin, &diagnostics))?;
-    serde_json::from_value(source.to_value()).map_err(|cause| {
-        Error::input(format!("{origin} is not a blueprint"))
-            .remedy("Run `standstill lint` on it.")
-            .because(cause)
-    })
 }
 
 /// The parameters that have a value, and the recovery point.
@@ -258,7 +245,13 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step, id: String, phase: Phase, volumes: &BTreeMap<String, String>) -> Result<()> {
+    fn step(
+        &mut self,
+        step: &Step,
+        id: String,
+        phase: Phase,
+        volumes: &BTreeMap<String, String>,
+    ) -> Result<()> {
         let kind = only_kind(step, &id)?;
         let timeout = duration(step.timeout.as_ref(), step_timeout(&kind), self.scope)?;
         let (attempts, delay) = match &step.retry {

@@ -11,8 +11,8 @@ mod show;
 mod values;
 
 pub use capture::{Capturing, choose};
-pub(crate) use limits::duration;
 pub use limits::Limits;
+pub(crate) use limits::duration;
 pub use make::{Plan, PlannedStep, Point};
 pub use show::{ShownPlan, ShownStep};
 pub use values::{Given, Values, bind};

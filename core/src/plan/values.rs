@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn values_get_their_types_and_defaults() {
-        let values = bind(&blueprint(), &given(&[("dataDir", "/d"), ("port", "1"), ("password", "env:PW")])).unwrap();
+        let values =
+            bind(&blueprint(), &given(&[("dataDir", "/d"), ("port", "1"), ("password", "env:PW")])).unwrap();
         assert_eq!(values.parameters["port"], 1);
         assert_eq!(values.parameters["mode"], "a");
         assert_eq!(values.secrets["password"], SecretReference::Env("PW".into()));

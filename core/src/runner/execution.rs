@@ -192,8 +192,7 @@ impl Execution<'_> {
         let lapses = async {
             let mut lapses: tokio::task::JoinSet<()> = tokio::task::JoinSet::new();
             for hold in holds {
-                let lapsed = hold.lapsed.clone();
-                lapses.spawn(async move { lapsed.cancelled().await });
+                lapses.spawn(async move { hold.lapsed.cancelled().await });
             }
             if lapses.join_next().await.is_none() {
                 std::future::pending::<()>().await;
@@ -209,7 +208,8 @@ impl Execution<'_> {
 
     /// How long one call to a hold may take: writes may wait for it.
     fn hold_deadline(&self, step: &str) -> Duration {
-        let blocks = self.world.plan.step(step).and_then(|step| step.hold).is_some_and(|hold| hold.blocks_writes);
+        let blocks =
+            self.world.plan.step(step).and_then(|step| step.hold).is_some_and(|hold| hold.blocks_writes);
         if blocks { self.world.plan.limits.lease } else { Duration::from_mins(30) }
     }
 
@@ -261,7 +261,8 @@ impl Execution<'_> {
 
     async fn try_release(&mut self, step: &str) -> Result<Event> {
         let live = locked(&self.world.holds).get(step).cloned();
-        let released = |evidence, outputs, facts| Event::Released { step: step.to_owned(), evidence, outputs, facts };
+        let released =
+            |evidence, outputs, facts| Event::Released { step: step.to_owned(), evidence, outputs, facts };
         if let Some(live) = live {
             match self.world.thread.release(&live, self.hold_deadline(step)).await {
                 Ok(receipt) => {

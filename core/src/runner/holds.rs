@@ -29,7 +29,8 @@ pub(super) struct HoldThread {
 impl HoldThread {
     /// Starts the thread.
     pub(super) fn start() -> Result<Self> {
-        let failed = |cause: std::io::Error| Error::failed("cannot start the thread that renews holds").because(cause);
+        let failed =
+            |cause: std::io::Error| Error::failed("cannot start the thread that renews holds").because(cause);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
@@ -53,7 +54,10 @@ impl HoldThread {
         let task = self.handle.spawn(tokio::time::timeout(deadline, work));
         match task.await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Error::failed(format!("{what} took longer than {}", crate::units::show_duration(deadline)))),
+            Ok(Err(_)) => Err(Error::failed(format!(
+                "{what} took longer than {}",
+                crate::units::show_duration(deadline)
+            ))),
             Err(cause) => Err(Error::failed(format!("{what} ended unexpectedly")).because(cause)),
         }
     }
@@ -79,8 +83,9 @@ impl HoldThread {
     /// Proves a hold.
     pub(super) async fn confirm(&self, live: &LiveHold, deadline: Duration) -> Result<Evidence> {
         let hold = Arc::clone(&live.hold);
-        let evidence =
-            self.within(deadline, "proving the hold", async move { hold.lock().await.confirm().await }).await?;
+        let evidence = self
+            .within(deadline, "proving the hold", async move { hold.lock().await.confirm().await })
+            .await?;
         if live.lapsed.is_cancelled() {
             return Err(Error::lapsed("the hold could not be renewed in time"));
         }

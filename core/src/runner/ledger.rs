@@ -27,7 +27,11 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// A ledger over a journal, with the events that it holds already.
-    pub(super) fn new(journal: Box<dyn Journal>, events: Vec<Event>, observer: Arc<dyn Observer>) -> Arc<Self> {
+    pub(super) fn new(
+        journal: Box<dyn Journal>,
+        events: Vec<Event>,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
         let (queue, orders) = mpsc::unbounded_channel();
         let ledger = Arc::new(Self { events: Mutex::new(events), queue, observer });
         tokio::spawn(write(journal, orders, Arc::downgrade(&ledger)));
@@ -116,6 +120,8 @@ fn stop(error: &Error) -> Failure {
     Failure {
         kind: ErrorKind::Failed,
         message: format!("the journal cannot be written: {}", error.chain()),
-        remedy: Some("Make room on the disk that holds the state directory, then run `standstill recover`.".into()),
+        remedy: Some(
+            "Make room on the disk that holds the state directory, then run `standstill recover`.".into(),
+        ),
     }
 }

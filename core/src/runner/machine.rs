@@ -68,6 +68,7 @@ pub enum Next<'a> {
 
 /// What the journal says, folded.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that has or has not happened")]
 struct State<'a> {
     target: bool,
     intents: Vec<(&'a str, &'a Undo, bool)>,
@@ -143,9 +144,15 @@ impl<'a> State<'a> {
 
     /// The steps of a phase that are to be done next: all snapshots together, then one at a time.
     fn pending<'o>(&self, outline: &'o Outline, phase: Phase) -> Option<Next<'o>> {
-        let pending = |step: &&StepOutline| step.phase == phase && !self.settled_steps.contains(step.id.as_str());
-        let snapshots: Vec<&str> =
-            outline.steps.iter().filter(pending).filter(|step| step.snapshot).map(|step| step.id.as_str()).collect();
+        let pending =
+            |step: &&StepOutline| step.phase == phase && !self.settled_steps.contains(step.id.as_str());
+        let snapshots: Vec<&str> = outline
+            .steps
+            .iter()
+            .filter(pending)
+            .filter(|step| step.snapshot)
+            .map(|step| step.id.as_str())
+            .collect();
         if !snapshots.is_empty() {
             return Some(Next::Perform(snapshots));
         }
@@ -218,12 +225,15 @@ pub fn next<'a>(outline: &'a Outline, events: &'a [Event]) -> Next<'a> {
         return next;
     }
     // A run that never found its target has nothing to clean up but its own temporary things.
-    if state.target && let Some(next) = state.pending(outline, Phase::Cleanup) {
+    if state.target
+        && let Some(next) = state.pending(outline, Phase::Cleanup)
+    {
         return next;
     }
     let success = !state.stopping || state.committed;
     let left = state.intents.iter().rev().find(|(step, _, keep)| {
-        !outline.is_hold(step) && !state.disposed.contains(step) && !(*keep && success)
+        let settled = outline.is_hold(step) || state.disposed.contains(step) || (*keep && success);
+        !settled
     });
     match left {
         Some((step, ..)) => Next::Dispose(step),

@@ -214,7 +214,8 @@ fn a_failed_acquire_is_undone_too() {
 fn a_failed_cleanup_does_not_undo_a_commit() {
     let outline = backup();
     let events = play(&outline, Vec::new(), |_| false);
-    let cleanup = events.iter().position(|event| matches!(event, Event::Done { step, .. } if step == "cleanup[0]"));
+    let cleanup =
+        events.iter().position(|event| matches!(event, Event::Done { step, .. } if step == "cleanup[0]"));
     let mut events = events[..cleanup.unwrap()].to_vec();
     events.push(failed("cleanup[0]"));
     let events = play(&outline, events, |_| false);

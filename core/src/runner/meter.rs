@@ -162,7 +162,10 @@ mod tests {
         meter.held("long", false, start);
         assert_eq!(meter.ceiling().unwrap().1, "maxHold");
         meter.held("freeze", true, start);
-        assert_eq!(meter.ceiling().unwrap(), (start + Duration::from_secs(30), "maxFreeze", Duration::from_secs(30)));
+        assert_eq!(
+            meter.ceiling().unwrap(),
+            (start + Duration::from_secs(30), "maxFreeze", Duration::from_secs(30))
+        );
         meter.released("freeze", start);
         assert_eq!(meter.ceiling().unwrap().1, "maxHold");
     }

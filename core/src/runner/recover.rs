@@ -80,7 +80,11 @@ pub(super) fn predecessors<'a>(
             tracing::warn!(
                 "run {} had died; undone now: {}",
                 recovered.run,
-                if recovered.undone.is_empty() { "nothing was left".into() } else { recovered.undone.join(", ") }
+                if recovered.undone.is_empty() {
+                    "nothing was left".into()
+                } else {
+                    recovered.undone.join(", ")
+                }
             );
             if let Some(held) = recovered.still_held.first() {
                 return Err(Error::new(
@@ -99,8 +103,11 @@ async fn one(host: &Host, summary: &RunSummary) -> Result<Recovered> {
     let entries = host.journals.read(&summary.run).await?;
     let mut events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     let Some(Event::Started { request, .. }) = events.first() else {
-        return Err(Error::failed(format!("the journal of run {} does not begin with its start", summary.run))
-            .remedy("Look at it with `standstill logs`; remove its folder once nothing is held."));
+        return Err(Error::failed(format!(
+            "the journal of run {} does not begin with its start",
+            summary.run
+        ))
+        .remedy("Look at it with `standstill logs`; remove its folder once nothing is held."));
     };
     let request = (**request).clone();
     let point = match (&request.point, &host.repository) {
@@ -134,8 +141,12 @@ fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recov
     recovered.undone = let_go.map(|(step, _)| step.clone()).collect();
     for event in world.ledger.events() {
         match event {
-            Event::StillHeld { step, error } => recovered.still_held.push(format!("{step}: {}", error.message)),
-            Event::LeftBehind { step, error } => recovered.left_behind.push(format!("{step}: {}", error.message)),
+            Event::StillHeld { step, error } => {
+                recovered.still_held.push(format!("{step}: {}", error.message))
+            }
+            Event::LeftBehind { step, error } => {
+                recovered.left_behind.push(format!("{step}: {}", error.message))
+            }
             _ => {}
         }
     }

@@ -123,7 +123,11 @@ pub(super) async fn report(world: &World, undone: UndoneSteps) -> Result<RunRepo
         verify: None,
         failure,
         warnings: warnings(world, &events),
-        undone: undone.into_iter().filter(|(_, undone)| *undone == Undone::LetGo).map(|(step, _)| step).collect(),
+        undone: undone
+            .into_iter()
+            .filter(|(_, undone)| *undone == Undone::LetGo)
+            .map(|(step, _)| step)
+            .collect(),
     };
     if world.plan.request.action == "verify" {
         let verified = verify(world, &events, error, &mut failure);

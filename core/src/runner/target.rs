@@ -17,7 +17,7 @@ use crate::{
     Error, Result,
     hook::{Connection, HookContext, Probe},
     journal::{Event, Undo},
-    language::{Blueprint, Phase, Scope, references, render_text, render_value},
+    language::{Blueprint, Phase, Scope, references, render_text, render_value, sole_path},
     lock::LockGuard,
     plan::{Capturing, Plan, PlannedStep, choose},
     runtime::{CaptureMode, SnapshotIntent, Volume},
@@ -114,11 +114,7 @@ impl Target {
 
 /// Whether a value is exactly one template of an optional parameter that has no value: its key is then left out.
 pub(super) fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
-    let Some(text) = value.as_str().map(str::trim) else { return false };
-    if !(text.starts_with("{{") && text.ends_with("}}") && text.matches("{{").count() == 1) {
-        return false;
-    }
-    let [path] = references(value).try_into().unwrap_or([const { Vec::new() }; 1]);
+    let Some(path) = sole_path(value) else { return false };
     match path.as_slice() {
         [place, name] if place == "params" => {
             let optional = blueprint.spec.parameters.get(name).is_some_and(|parameter| parameter.optional);
@@ -129,7 +125,11 @@ pub(super) fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -
 }
 
 /// Renders arguments, without those whose value is an optional parameter that has none.
-pub(super) fn render_arguments(with: &Map<String, Value>, blueprint: &Blueprint, scope: &Scope) -> Result<Value> {
+pub(super) fn render_arguments(
+    with: &Map<String, Value>,
+    blueprint: &Blueprint,
+    scope: &Scope,
+) -> Result<Value> {
     with.iter()
         .filter(|(_, value)| !is_left_out(value, blueprint, scope))
         .map(|(key, value)| Ok((key.clone(), render_value(value, scope)?)))
@@ -147,7 +147,8 @@ pub(super) async fn find(world: &Arc<World>) -> Result<()> {
 
     let plan = &world.plan;
     let static_scope = plan.static_scope();
-    let mut target = Target { scratch: Some(intent.path), secrets: used_secrets(world)?, ..Target::default() };
+    let mut target =
+        Target { scratch: Some(intent.path), secrets: used_secrets(world)?, ..Target::default() };
     target.render_connections(plan, &static_scope)?;
     find_volumes(world, &mut target, &static_scope).await?;
     set(world, &target);
@@ -222,7 +223,8 @@ fn parameters(value: &Value, into: &mut BTreeSet<String>) {
 /// The blueprint's volumes. Only a backup needs them to be there, and only those that its steps name: others are
 /// what places of other actions are like.
 async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Result<()> {
-    let needed = |name: &str| world.plan.commits() && world.plan.steps.iter().any(|step| names_volume(step, name));
+    let needed =
+        |name: &str| world.plan.commits() && world.plan.steps.iter().any(|step| names_volume(step, name));
     for (name, spec) in &world.plan.blueprint.spec.volumes {
         let found = match render_text(&spec.path, scope) {
             // The default of a parameter that few need to set: such a volume is not there.
@@ -244,8 +246,7 @@ async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Resu
 /// Whether a step names a volume: as its own, as one that its verb is told of, or in a template.
 fn names_volume(step: &PlannedStep, name: &str) -> bool {
     let written = serde_json::to_value(&step.step).unwrap_or_default();
-    let by_template =
-        |path: &Vec<String>| matches!(path.as_slice(), [place, volume, ..] if place == "volumes" && volume == name);
+    let by_template = |path: &Vec<String>| matches!(path.as_slice(), [place, volume, ..] if place == "volumes" && volume == name);
     is_or_holds(&written, name) || references(&written).iter().any(by_template)
 }
 
@@ -263,7 +264,8 @@ fn is_or_holds(value: &Value, text: &str) -> bool {
 async fn make_places(world: &World, target: &mut Target, scope: &Scope) -> Result<()> {
     let runtime = &world.host.runtime;
     for (name, place) in &world.plan.action()?.volumes {
-        let like = place.like.as_ref().and_then(|like| target.volumes.get(like)).map(|volume| volume.path.clone());
+        let like =
+            place.like.as_ref().and_then(|like| target.volumes.get(like)).map(|volume| volume.path.clone());
         let (intent, keep) = match &place.path {
             Some(path) if !place.scratch => {
                 let path = PathBuf::from(render_text(path, scope)?);
@@ -297,7 +299,8 @@ async fn find_programs(world: &World, scope: &Scope) -> Result<BTreeMap<String, 
             return Err(Error::input(format!("the blueprint declares no program `{name}`")));
         };
         let search = spec.search.iter().map(|place| render_text(place, scope)).collect::<Result<Vec<_>>>()?;
-        let search: Vec<PathBuf> = search.into_iter().filter(|place| !place.is_empty()).map(Into::into).collect();
+        let search: Vec<PathBuf> =
+            search.into_iter().filter(|place| !place.is_empty()).map(Into::into).collect();
         let path = world.host.runtime.program(&name, &search).await?;
         found.insert(name, path);
     }
@@ -324,7 +327,8 @@ async fn capturing(world: &World, target: &Target) -> Result<BTreeMap<String, Ca
 async fn intend_snapshots(world: &World, target: &Target) -> Result<BTreeMap<String, SnapshotIntent>> {
     let mut intents = BTreeMap::new();
     for step in &world.plan.steps {
-        let capturing = target.capturing.get(&step.id).filter(|capturing| capturing.mode != CaptureMode::Live);
+        let capturing =
+            target.capturing.get(&step.id).filter(|capturing| capturing.mode != CaptureMode::Live);
         let volume = step.step.snapshot.as_ref().and_then(|snapshot| target.volumes.get(&snapshot.volume));
         let (Some(capturing), Some(volume)) = (capturing, volume) else { continue };
         let intent = world.host.runtime.snapshotter().intend(volume, capturing.mode, &world.run).await?;
@@ -338,7 +342,8 @@ async fn intend_snapshots(world: &World, target: &Target) -> Result<BTreeMap<Str
 /// What the lock is on where no hook knows the database: the volumes, or the application's name.
 fn unprobed(world: &World) -> String {
     let target = world.target();
-    let paths: Vec<String> = target.volumes.values().map(|volume| volume.path.display().to_string()).collect();
+    let paths: Vec<String> =
+        target.volumes.values().map(|volume| volume.path.display().to_string()).collect();
     if paths.is_empty() {
         format!("application:{}", world.plan.request.application)
     } else {

@@ -185,7 +185,11 @@ impl StepContext {
             connection,
             service: service.map(|running| running.endpoint),
             volume: volume.map(|name| self.volume_path(name)).transpose()?,
-            volumes: target.volumes.iter().map(|(name, volume)| (name.clone(), volume.path.clone())).collect(),
+            volumes: target
+                .volumes
+                .iter()
+                .map(|(name, volume)| (name.clone(), volume.path.clone()))
+                .collect(),
             runtime: Arc::clone(&self.world.host.runtime),
             lease: self.lease(),
             scratch: self.world.scratch()?,

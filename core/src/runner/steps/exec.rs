@@ -23,7 +23,8 @@ pub(super) async fn exec(context: &StepContext, step: &ExecStep) -> Result<Perfo
         None => output.exit.is_success(),
     };
     let mut performed = judge(context, held, &format!("{program} ended with {}", output.exit), {
-        let expected = step.expect.as_ref().map_or_else(String::new, |expect| format!(", and not `{expect}`"));
+        let expected =
+            step.expect.as_ref().map_or_else(String::new, |expect| format!(", and not `{expect}`"));
         format!("{program} ended with {}{expected}: {}", output.exit, last_lines(&output))
     })?;
     if let Value::Object(result) = result {

@@ -64,14 +64,12 @@ async fn once(context: &StepContext) -> Result<Performed> {
     let timeout = context.step.timeout;
     // A child of the run's token: a step that runs out of time ends what it started, and nothing else.
     let context = StepContext { cancel: context.cancel.child_token(), ..context.clone() };
-    match tokio::time::timeout(timeout, kind(&context)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            context.cancel.cancel();
-            Err(Error::failed(format!("{} took longer than {}", context.step.id, show_duration(timeout)))
-                .remedy("Set the step's `timeout` higher, or find out what it waits for."))
-        }
+    if let Ok(outcome) = tokio::time::timeout(timeout, kind(&context)).await {
+        return outcome;
     }
+    context.cancel.cancel();
+    Err(Error::failed(format!("{} took longer than {}", context.step.id, show_duration(timeout)))
+        .remedy("Set the step's `timeout` higher, or find out what it waits for."))
 }
 
 async fn kind(context: &StepContext) -> Result<Performed> {
@@ -115,11 +113,8 @@ fn judge(context: &StepContext, held: bool, what: &str, otherwise: String) -> Re
             Err(Error::new(kind, otherwise).remedy("See the blueprint's README for what it requires."))
         };
     }
-    let (outcome, detail) = if held {
-        (CheckOutcome::Passed, what.to_owned())
-    } else {
-        (CheckOutcome::Failed, otherwise)
-    };
+    let (outcome, detail) =
+        if held { (CheckOutcome::Passed, what.to_owned()) } else { (CheckOutcome::Failed, otherwise) };
     let check = Check { name: context.step.label().to_owned(), outcome, detail };
     Ok(Performed { checks: vec![check], ..Performed::default() })
 }

@@ -48,7 +48,10 @@ pub(super) async fn ask(context: &StepContext, step: &QueryStep) -> Result<Outpu
 }
 
 /// What a `wait` asks again and again.
-pub(super) async fn answer(context: &StepContext, step: &crate::language::WaitStep) -> Result<serde_json::Value> {
+pub(super) async fn answer(
+    context: &StepContext,
+    step: &crate::language::WaitStep,
+) -> Result<serde_json::Value> {
     match (&step.exec, &step.query) {
         (Some(exec), None) => Ok(result(&super::exec::output(context, exec).await?.1)),
         (None, Some(query)) => Ok(serde_json::to_value(ask(context, query).await?).unwrap_or_default()),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    language::{Ready, ServiceStep, StopSignal, render_value},
+    language::{Environment, Ready, ServiceStep, StopSignal, render_value},
     plan::duration,
     runner::world::{Running, StepContext, locked},
     runtime::{Service, ServiceSpec},
@@ -22,7 +22,9 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
     let runtime = &context.world.host.runtime;
     let run_as = run_as(context, step.run_as, step.volumes.first().map(String::as_str))?;
     let port = match &step.port {
-        Some(port) => render_value(&port.0, &context.scope)?.as_u64().and_then(|port| u16::try_from(port).ok()),
+        Some(port) => {
+            render_value(&port.0, &context.scope)?.as_u64().and_then(|port| u16::try_from(port).ok())
+        }
         None => None,
     };
     let endpoint = runtime.endpoint(&name, &context.world.scratch()?, &run_as, port).await?;
@@ -54,8 +56,11 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
     match tokio::time::timeout(within, until_ready(&ready, &name, &step.ready, service.as_ref())).await {
         Ok(outcome) => outcome?,
         Err(_) => {
-            return Err(Error::failed(format!("the service {name} was not ready within {within:?}: {}", service.log()))
-                .remedy("Set `ready.timeout` higher, or see its log above."));
+            return Err(Error::failed(format!(
+                "the service {name} was not ready within {within:?}: {}",
+                service.log()
+            ))
+            .remedy("Set `ready.timeout` higher, or see its log above."));
         }
     }
     locked(&context.world.meter).recovered();
@@ -67,8 +72,10 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
 async fn until_ready(context: &StepContext, name: &str, ready: &Ready, service: &dyn Service) -> Result<()> {
     loop {
         if let Some((exit, log)) = service.ended() {
-            return Err(Error::failed(format!("the service {name} ended with {exit} before it was ready: {log}"))
-                .remedy("Its log says why."));
+            return Err(Error::failed(format!(
+                "the service {name} ended with {exit} before it was ready: {log}"
+            ))
+            .remedy("Its log says why."));
         }
         match ask(context, name, ready).await {
             Ok(true) => return Ok(()),
@@ -95,7 +102,8 @@ async fn ask(context: &StepContext, name: &str, ready: &Ready) -> Result<bool> {
         return Ok(true);
     }
     if let Some(argv) = &ready.command {
-        let command = command(context, &context.scope, argv, &Default::default(), Some(&format!("services.{name}")))?;
+        let command =
+            command(context, &context.scope, argv, &Environment::new(), Some(&format!("services.{name}")))?;
         let output =
             context.world.host.runtime.exec(&command, Duration::from_secs(10), &context.cancel).await?;
         return Ok(output.exit.is_success());

@@ -56,8 +56,8 @@ pub(super) async fn capture(context: &StepContext, step: &SnapshotStep) -> Resul
 /// The `volume` step that stores a capture: a live capture has to know what is left out.
 fn store_of(context: &StepContext, name: &str) -> Result<VolumeStep> {
     let from = format!("captures.{name}");
-    let stores = context.world.plan.steps.iter().filter_map(|step| step.step.volume.as_ref());
-    stores.cloned().find(|volume| volume.from.as_deref() == Some(&from)).ok_or_else(|| {
+    let mut volumes = context.world.plan.steps.iter().filter_map(|step| step.step.volume.as_ref());
+    volumes.find(|volume| volume.from.as_deref() == Some(&from)).cloned().ok_or_else(|| {
         Error::input(format!("the capture `{name}` is read live, and no step stores it"))
             .remedy(format!("Add `volume: {{from: {from}, artifact: {name}}}` to `store`."))
     })

@@ -75,9 +75,11 @@ async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Perfo
     let progress = context.world.host.observer.transfer(&artifact.name);
     let repository = context.world.repository()?;
     let restored = repository.get_tree(&artifact, &destination, progress, context.cancel.clone()).await;
-    let restored = restored.map_err(|error| error.during(&format!("restore the artifact {}", artifact.name)))?;
+    let restored =
+        restored.map_err(|error| error.during(&format!("restore the artifact {}", artifact.name)))?;
     locked(&context.world.meter).recovered();
-    let outputs = [("entries".to_owned(), json!(restored.entries)), ("bytes".to_owned(), json!(restored.bytes))];
+    let outputs =
+        [("entries".to_owned(), json!(restored.entries)), ("bytes".to_owned(), json!(restored.bytes))];
     Ok(Performed { outputs: outputs.into(), ..Performed::default() })
 }
 
@@ -93,7 +95,8 @@ fn inside(path: &str) -> Result<&Path> {
 
 /// Makes one directory. A link in its place is refused: a restored one may point at the live data.
 async fn make_directory(path: &Path) -> Result<()> {
-    let failed = |cause| Error::failed(format!("cannot make the directory {}", path.display())).because(cause);
+    let failed =
+        |cause| Error::failed(format!("cannot make the directory {}", path.display())).because(cause);
     match tokio::fs::symlink_metadata(path).await {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(Error::failed(format!("{} is in the way: it is no directory", path.display()))
@@ -120,7 +123,8 @@ pub(super) async fn files(context: &StepContext, step: &FilesStep) -> Result<Per
         return Err(Error::input("`files` stores; use `volume` to restore"));
     }
     let path: Vec<&str> = step.from.split('.').collect();
-    let directory = context.scope.at(&path).and_then(|files| files.get("directory")).and_then(|path| path.as_str());
+    let directory =
+        context.scope.at(&path).and_then(|files| files.get("directory")).and_then(|path| path.as_str());
     let directory = directory.ok_or_else(|| {
         Error::failed(format!("`{}` names no files", step.from))
             .remedy("Name an output that its hook declares as files.")

@@ -59,8 +59,8 @@ fn items(context: &StepContext, step: &StreamStep) -> Result<Vec<(String, Scope)
     let below = step.artifact.0.as_str().and_then(|artifact| artifact.strip_suffix('*'));
     match (below, &context.world.plan.point) {
         (Some(prefix), Some(point)) => {
-            let names = point.artifacts.iter().map(|artifact| artifact.name.clone());
-            let below = names.filter_map(|name| Some((name.strip_prefix(prefix)?.to_owned(), name)));
+            let all = point.artifacts.iter().map(|artifact| artifact.name.clone());
+            let below = all.filter_map(|name| Some((name.strip_prefix(prefix)?.to_owned(), name)));
             Ok(below
                 .map(|(short, name)| {
                     let scope = with_item(json!({"name": short, "artifact": name}));
@@ -115,17 +115,15 @@ async fn restore(context: &StepContext, artifact: &StoredArtifact, command: &Com
     let written = repository.get_stream(artifact, sink, progress, context.cancel.clone()).await;
     // The consumer's own last words say more about a broken pipe than the pipe does.
     let finished = tokio::task::spawn_blocking(move || locked(&consumer).finish()).await;
-    let finished = finished.unwrap_or_else(|cause| {
-        Err(Error::failed(format!("{} was lost", command.program())).because(cause))
-    });
+    let finished = finished
+        .unwrap_or_else(|cause| Err(Error::failed(format!("{} was lost", command.program())).because(cause)));
     let attempt = format!("restore the artifact {}", artifact.name);
     match (written, finished) {
         (Ok(restored), Ok(())) => {
             locked(&context.world.meter).recovered();
             Ok(restored.bytes)
         }
-        (Err(error), Ok(())) => Err(error.during(&attempt)),
-        (_, Err(error)) => Err(error.during(&attempt)),
+        (_, Err(error)) | (Err(error), Ok(())) => Err(error.during(&attempt)),
     }
 }
 
