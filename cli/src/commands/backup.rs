@@ -112,7 +112,7 @@ pub async fn back_up(
         Ok(0) => {}
         Ok(count) => tracing::info!("removed {count} artifacts that older runs left unfinished"),
         Err(error) => {
-            tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain())
+            tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain());
         }
     }
     let host = wiring::host(state, Some(Arc::new(repository)), observer, plan.limits.lease)?;

@@ -26,7 +26,7 @@ pub fn lint(global: &Global, files: &[String]) -> Result<u8> {
             match global.output {
                 Format::Text => output::line(rendered),
                 Format::Json => {
-                    document.push(serde_json::json!({"file": text.origin, "diagnostic": diagnostic}))
+                    document.push(serde_json::json!({"file": text.origin, "diagnostic": diagnostic}));
                 }
             }
         }

@@ -142,10 +142,10 @@ fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recov
     for event in world.ledger.events() {
         match event {
             Event::StillHeld { step, error } => {
-                recovered.still_held.push(format!("{step}: {}", error.message))
+                recovered.still_held.push(format!("{step}: {}", error.message));
             }
             Event::LeftBehind { step, error } => {
-                recovered.left_behind.push(format!("{step}: {}", error.message))
+                recovered.left_behind.push(format!("{step}: {}", error.message));
             }
             _ => {}
         }
