@@ -1,6 +1,7 @@
 //! `standstill schema`.
 
 use schemars::schema_for;
+use serde_json::{Value, json};
 use standstill_core::{
     Result,
     plan::ShownPlan,
@@ -11,11 +12,37 @@ use crate::{arguments::SchemaOf, output};
 
 /// Prints a JSON Schema.
 pub fn print(of: SchemaOf) -> Result<u8> {
-    match of {
-        SchemaOf::Blueprint => output::json(&standstill_core::language::schema()),
-        SchemaOf::Backup => output::json(&schema_for!(BackupReport)),
-        SchemaOf::Verify => output::json(&schema_for!(VerifyReport)),
-        SchemaOf::Plan => output::json(&schema_for!(ShownPlan)),
-    }?;
+    output::json(&schema(of))?;
     Ok(output::DONE)
+}
+
+fn schema(of: SchemaOf) -> Value {
+    match of {
+        SchemaOf::Blueprint => standstill_core::language::schema(),
+        SchemaOf::Backup => json!(schema_for!(BackupReport)),
+        SchemaOf::Verify => json!(schema_for!(VerifyReport)),
+        SchemaOf::Plan => json!(schema_for!(ShownPlan)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemas_of_the_outputs_are_checked_in() {
+        let checked_in = [
+            (SchemaOf::Backup, "backup", include_str!("../../schemas/backup.json")),
+            (SchemaOf::Verify, "verify", include_str!("../../schemas/verify.json")),
+            (SchemaOf::Plan, "plan", include_str!("../../schemas/plan.json")),
+        ];
+        for (of, name, text) in checked_in {
+            let found: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                found,
+                schema(of),
+                "run `standstill schema {name} > cli/schemas/{name}.json` and look at what changed"
+            );
+        }
+    }
 }

@@ -155,8 +155,10 @@ impl Running {
 
     /// Stops it after the order that it is at, and reads its record.
     pub async fn stop(&mut self, clock: &Clock) -> Result<Vec<Acknowledged>> {
-        self.session.send(STOP).await?;
-        self.session.receive(PATIENCE).await.map_err(|error| error.during("write orders"))?;
+        // A helper that is gone says more by how it ended than by its broken pipe.
+        let told = self.session.send(STOP).await;
+        self.session.receive(PATIENCE).await.map_err(|error| error.during("insert orders"))?;
+        told?;
         let exit = self.session.close(PATIENCE).await?;
         if exit != Exit::Status(0) {
             return Err(Error::failed(format!("the writer ended with {exit}")));
