@@ -100,9 +100,9 @@ pub(crate) fn make(intent: &ScratchIntent, like: Option<&Path>) -> Result<()> {
     give_like(&intent.path, like).map_err(failed)
 }
 
-/// Gives a directory the owner of another one.
+/// Gives a directory the owner of another one. Only root can give anything away; what others make stays theirs.
 pub(crate) fn give_like(path: &Path, like: Option<&Path>) -> io::Result<()> {
-    let Some(like) = like else { return Ok(()) };
+    let Some(like) = like.filter(|_| geteuid().is_root()) else { return Ok(()) };
     let owner = fs::metadata(like)?;
     give(path, owner.uid(), owner.gid())
 }
