@@ -29,8 +29,13 @@ pub fn show_duration(duration: Duration) -> String {
     match milliseconds(duration) {
         below if below < 1_000 => format!("{below} ms"),
         below if below < 60_000 => format!("{:.1} s", duration.as_secs_f64()),
-        more => format!("{} min {} s", more / 60_000, more / 1_000 % 60),
+        below if below < 3_600_000 => with_rest(below / 60_000, "min", below / 1_000 % 60, "s"),
+        more => with_rest(more / 3_600_000, "h", more / 60_000 % 60, "min"),
     }
+}
+
+fn with_rest(whole: u64, unit: &str, rest: u64, unit_of_rest: &str) -> String {
+    if rest == 0 { format!("{whole} {unit}") } else { format!("{whole} {unit} {rest} {unit_of_rest}") }
 }
 
 /// A number of bytes for people: `1.5 GiB`.
@@ -64,5 +69,6 @@ mod tests {
         assert_eq!(show_bytes(12), "12 B");
         assert_eq!(show_duration(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(show_duration(Duration::from_secs(125)), "2 min 5 s");
+        assert_eq!(show_duration(Duration::from_hours(6)), "6 h");
     }
 }

@@ -83,7 +83,32 @@ fn render(plan: &ShownPlan) -> String {
             let writes = if hold.blocks_writes { "writes wait" } else { "writes go on" };
             format!("   [hold: {kind}, {writes}]")
         });
-        text.push_str(&format!("  {:24} {} {}{hold}\n", step.id, step.kind, step.does));
+        text.push_str(&format!("  {:24} {} {}{hold}\n", step.id, step.kind, plain(&step.does)));
     }
     text
+}
+
+/// A value as a person would write it on one line of a blueprint.
+fn plain(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_step_is_shown_as_it_would_be_written() {
+        let does = serde_json::json!({"use": "postgresql/ready", "with": {"covers": ["data"], "port": 5}});
+        assert_eq!(plain(&does), "{use: postgresql/ready, with: {covers: [data], port: 5}}");
+    }
 }

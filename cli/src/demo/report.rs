@@ -109,12 +109,9 @@ fn waits(latencies: &Latencies) -> String {
             wait(latency.max_microseconds),
         ]
     };
-    let rows = [
-        row("before", &latencies.before),
-        row("while held", &latencies.during),
-        row("after", &latencies.after),
-    ];
-    format!("\n{}", output::table(&["THE WRITER", "COMMITS", "MEDIAN WAIT", "99 % WITHIN", "LONGEST"], &rows))
+    let rows =
+        [row("before", &latencies.before), row("during", &latencies.during), row("after", &latencies.after)];
+    format!("\n{}", output::table(&["THE HOLD", "COMMITS", "MEDIAN WAIT", "99 % WITHIN", "LONGEST"], &rows))
 }
 
 /// A wait for people: `85 µs`, `1.4 ms`, `35 ms`.
@@ -296,8 +293,8 @@ mod tests {
         let text = render(&facts(true));
         assert!(text.contains("FROZEN"), "{text}");
         assert!(text.contains("held the database for 40 ms and let it go"), "{text}");
-        let row = text.lines().find(|line| line.starts_with("while held")).unwrap();
-        assert_eq!(row.split_whitespace().collect::<Vec<_>>()[2..5], ["1", "42", "ms"]);
+        let row = text.lines().find(|line| line.starts_with("during")).unwrap();
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>()[1..4], ["1", "42", "ms"]);
     }
 
     #[test]
