@@ -16,12 +16,14 @@ use super::Objects;
 use crate::location::Provider;
 
 /// For calls that carry no content.
-const CALL: Duration = Duration::from_secs(60);
+const CALL: Duration = Duration::from_mins(1);
 /// For each part of content; large files go in parts, which slow lines must be able to carry.
-const PART: Duration = Duration::from_secs(180);
+const PART: Duration = Duration::from_mins(3);
 const PART_SIZE: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
+/// How often a call is repeated, with pauses that double: 8 seconds in all.
 const ATTEMPTS: usize = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Files below a prefix of a bucket.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Cloud {
         };
         let blocking = operator.and_then(|operator| {
             let deadlines = TimeoutLayer::new().with_timeout(CALL).with_io_timeout(PART);
-            let again = RetryLayer::new().with_max_times(ATTEMPTS).with_jitter();
+            let again = RetryLayer::new().with_max_times(ATTEMPTS).with_min_delay(FIRST_PAUSE).with_jitter();
             Blocking::new(operator.layer(deadlines).layer(again))
         });
         let blocking = blocking.map_err(|cause| {
@@ -88,6 +90,9 @@ fn azure(container: &str, prefix: &str) -> opendal::Result<Operator> {
     Operator::new(builder)
 }
 
+/// What happened and why at the very bottom, without what lies between: requests and responses, whose addresses
+/// may hold a signature or a token.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn io_error(error: opendal::Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::NotFound => io::ErrorKind::NotFound,
@@ -95,7 +100,16 @@ fn io_error(error: opendal::Error) -> io::Error {
         ErrorKind::RateLimited => io::ErrorKind::ResourceBusy,
         _ => io::ErrorKind::Other,
     };
-    io::Error::new(kind, error)
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let text = if std::error::Error::source(&error).is_some() {
+        format!("{}: {cause}", error.message())
+    } else {
+        error.message().to_owned()
+    };
+    io::Error::new(kind, text)
 }
 
 impl Objects for Cloud {

@@ -1,7 +1,7 @@
 use std::fs;
 
 use standstill_core::{ErrorKind, repository::Repository as _, secret::Secret};
-use standstill_repository::{Location, Repository};
+use standstill_repository::Repository;
 
 use crate::fixture::{Fixture, PASSWORD, location};
 
@@ -72,7 +72,7 @@ async fn a_repository_that_vanishes_is_not_an_empty_one() {
 #[cfg(not(feature = "cloud"))]
 #[tokio::test]
 async fn an_object_store_needs_a_build_that_has_it() {
-    let place: Location = "s3://bucket/prefix".parse().unwrap();
+    let place = "s3://bucket/prefix".parse().unwrap();
     let error = Repository::open(&place, &Secret::new(PASSWORD)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(error.remedy_text().unwrap().contains("--features cloud"));
