@@ -46,10 +46,23 @@ impl MakeWriter<'_> for Stderr {
 
 /// Who shows the progress of a run: nobody where nobody looks.
 pub fn observer(quiet: bool) -> Arc<dyn Observer> {
-    if quiet || !std::io::stderr().is_terminal() { Arc::new(NoObserver) } else { Arc::new(Terminal) }
+    if quiet || !std::io::stderr().is_terminal() {
+        return Arc::new(NoObserver);
+    }
+    let (lines, shown) = std::sync::mpsc::channel::<String>();
+    std::thread::spawn(move || {
+        for line in shown {
+            // A terminal that went away must not disturb the run.
+            let _ = BARS.println(line);
+        }
+    });
+    Arc::new(Terminal { lines })
 }
 
-struct Terminal;
+/// Lines are printed by a thread of their own: a terminal that was stopped (Ctrl-S) must not keep a database held.
+struct Terminal {
+    lines: std::sync::mpsc::Sender<String>,
+}
 
 impl Observer for Terminal {
     fn event(&self, event: &Event) {
@@ -61,8 +74,7 @@ impl Observer for Terminal {
             Event::Committed { .. } => "committed".to_owned(),
             _ => return,
         };
-        // A terminal that went away must not disturb the run.
-        let _ = BARS.println(format!("  {said}"));
+        let _ = self.lines.send(format!("  {said}"));
     }
 
     fn transfer(&self, artifact: &str) -> Arc<dyn Progress> {

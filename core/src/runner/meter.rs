@@ -56,7 +56,7 @@ impl Meter {
 
     /// A hold is on.
     pub(super) fn held(&mut self, step: &str, blocks_writes: bool, since: Instant) {
-        let acquired_at = Timestamp::now();
+        let acquired_at = wall_clock(since);
         let held = Held { blocks_writes, since, until: None, acquired_at, released_at: None };
         self.holds.insert(step.to_owned(), held);
     }
@@ -65,7 +65,7 @@ impl Meter {
     pub(super) fn released(&mut self, step: &str, until: Instant) {
         if let Some(held) = self.holds.get_mut(step) {
             held.until = Some(until);
-            held.released_at = Some(Timestamp::now());
+            held.released_at = Some(wall_clock(until));
         }
     }
 
@@ -133,6 +133,12 @@ impl Meter {
         })
         .min_by_key(|(instant, ..)| *instant)
     }
+}
+
+/// When an instant was, for people: a hold's calls return later than what they report.
+fn wall_clock(instant: Instant) -> Timestamp {
+    let ago = jiff::SignedDuration::try_from(instant.elapsed()).unwrap_or_default();
+    Timestamp::now().checked_sub(ago).unwrap_or_else(|_| Timestamp::now())
 }
 
 #[cfg(test)]
