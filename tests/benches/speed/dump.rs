@@ -19,18 +19,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     measure::{line, median, ratio, run, seconds, title},
     stream::{fresh_repository, fresh_restic, restic_stdin},
-    support::{
-        Subject,
-        place::PASSWORD,
-        postgresql::Version,
-        subject::Kind,
-    },
+    support::{Subject, place::PASSWORD, postgresql::Version, subject::Kind},
 };
 
 const ROUNDS: usize = 3;
 
 /// About 1 GB on disk: 8 million rows.
-const ROWS: &str = "CREATE TABLE big AS SELECT n AS id, md5(n::text) || ' ' || md5((n * 7)::text) AS text, n % 1000 AS kind
+const ROWS: &str =
+    "CREATE TABLE big AS SELECT n AS id, md5(n::text) || ' ' || md5((n * 7)::text) AS text, n % 1000 AS kind
     FROM generate_series(1, 8000000) n";
 
 pub fn measure() {
@@ -40,7 +36,8 @@ pub fn measure() {
     let server = subject.server();
     server.connect("app").run(ROWS).unwrap();
     server.sql("CHECKPOINT");
-    let size = server.value("SELECT pg_size_pretty(pg_database_size('app'))");
+    let size =
+        server.connect("app").rows("SELECT pg_size_pretty(pg_database_size('app'))").unwrap().remove(0);
     let dump = || {
         let mut command = Command::new(server.version.bin.join("pg_dump"));
         command.args(["-Fc", "-Z0", "-U", "postgres", "-d", "app", "-h"]).arg(&server.sockets);
@@ -73,7 +70,11 @@ pub fn measure() {
 
 fn backup(subject: &Subject, facts: &str) -> Vec<String> {
     let mut arguments = subject.backup_arguments();
-    arguments.extend(["--quiet".to_owned(), "--set=databases=app".to_owned(), format!("--set=facts={facts}")]);
+    arguments.extend([
+        "--quiet".to_owned(),
+        "--set=databases=app".to_owned(),
+        format!("--set=facts={facts}"),
+    ]);
     arguments
 }
 
@@ -86,7 +87,8 @@ fn into_our_repository(producer: &mut Command, repository: &std::path::Path) -> 
         let repository = Repository::open(&location, &Secret::new(PASSWORD)).await.unwrap();
         let mut child = producer.stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        let request = PutStream { run: RunId::generate(), application: "pipe".into(), artifact: "dump".into() };
+        let request =
+            PutStream { run: RunId::generate(), application: "pipe".into(), artifact: "dump".into() };
         let source = Box::new(Pipe { child, output, bytes: 0 });
         repository.put_stream(request, source, Arc::new(NoProgress), CancellationToken::new()).await.unwrap();
     });
@@ -109,7 +111,12 @@ impl Read for Pipe {
 
 impl StreamSource for Pipe {
     fn finish(&mut self) -> standstill_core::Result<u64> {
-        let status = self.child.wait().map_err(|cause| Error::failed("the producer was lost").because(cause))?;
-        if status.success() { Ok(self.bytes) } else { Err(Error::failed(format!("the producer ended with {status}"))) }
+        let status =
+            self.child.wait().map_err(|cause| Error::failed("the producer was lost").because(cause))?;
+        if status.success() {
+            Ok(self.bytes)
+        } else {
+            Err(Error::failed(format!("the producer ended with {status}")))
+        }
     }
 }

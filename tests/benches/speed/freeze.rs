@@ -35,7 +35,11 @@ pub fn measure() {
         for round in 0..ROUNDS {
             let snapshot = subject.data().with_file_name(format!("bare-{round}"));
             let started = Instant::now();
-            run(Command::new("btrfs").args(["subvolume", "snapshot", "-r"]).arg(subject.data()).arg(&snapshot).stdout(Stdio::null()));
+            run(Command::new("btrfs")
+                .args(["subvolume", "snapshot", "-r"])
+                .arg(subject.data())
+                .arg(&snapshot)
+                .stdout(Stdio::null()));
             bare.push(started.elapsed());
             run(Command::new("btrfs").args(["subvolume", "delete"]).arg(&snapshot).stdout(Stdio::null()));
             let since = Instant::now();

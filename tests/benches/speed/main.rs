@@ -4,7 +4,12 @@
 //! Needs root (file systems), Debian's restic and PostgreSQL; what is missing is said and left out.
 //! `STANDSTILL_BENCH_DIR` (default `/tmp`) needs 10 GB of room.
 #![allow(missing_docs, reason = "a program")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that cannot be made ends it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that cannot be made ends it"
+)]
 #![allow(dead_code, reason = "the tests' support has more than is measured")]
 
 #[path = "../../tests/e2e/support/mod.rs"]

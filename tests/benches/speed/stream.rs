@@ -76,7 +76,8 @@ pub fn measure() {
     let (mut ours, mut theirs, mut memory) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
         fresh_repository(&place);
-        let cost = run(place.command(["backup", blueprint.to_str().unwrap(), "--quiet"]).stdout(Stdio::null()));
+        let cost =
+            run(place.command(["backup", blueprint.to_str().unwrap(), "--quiet"]).stdout(Stdio::null()));
         ours.push(cost.took);
         memory = memory.max(cost.memory);
         fresh_restic(&repository, &cache);
@@ -103,7 +104,8 @@ pub fn measure_memory() {
         let bytes = bytes.to_string();
         let blueprint = blueprint(&place, &[own.to_str().unwrap(), "generate", &bytes, "11"]);
         fresh_repository(&place);
-        let cost = run(place.command(["backup", blueprint.to_str().unwrap(), "--quiet"]).stdout(Stdio::null()));
+        let cost =
+            run(place.command(["backup", blueprint.to_str().unwrap(), "--quiet"]).stdout(Stdio::null()));
         line(&format!("{name} in {}", seconds(cost.took)), &mebibytes(cost.memory), "less than 200 MiB");
     }
 }

@@ -50,7 +50,8 @@ spec:
     // A file that changed within a second of the last cut is read again, rightly.
     std::thread::sleep(Duration::from_millis(1500));
     place.init();
-    let backup = || run(place.command(["backup", blueprint.to_str().unwrap(), "--quiet"]).stdout(Stdio::null())).took;
+    let backup =
+        || run(place.command(["backup", blueprint.to_str().unwrap(), "--quiet"]).stdout(Stdio::null())).took;
     let first = backup();
     let stored = bytes_below(&place.repository());
     let second = backup();

@@ -1,11 +1,6 @@
 //! The whole way: backup, list, show, verify, restore, forget, check.
 
-use crate::support::{
-    Subject,
-    postgresql::Version,
-    subject::Kind,
-    writer::assert_whole,
-};
+use crate::support::{Subject, postgresql::Version, subject::Kind, writer::assert_whole};
 
 /// Goes the whole way with one blueprint, under a writer.
 #[track_caller]
@@ -111,7 +106,10 @@ fn a_plan_touches_nothing() {
     let mut arguments = subject.backup_arguments();
     arguments[0] = "plan".to_owned();
     let plan = subject.place.ok(arguments).json();
-    assert!(plan["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["phase"] == "quiesce")), "{plan}");
+    assert!(
+        plan["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["phase"] == "quiesce")),
+        "{plan}"
+    );
     assert_eq!(subject.place.run_ids(), Vec::<String>::new());
     subject.assert_clean();
 }

@@ -45,19 +45,32 @@ fn sqlite() -> Subject {
 fn a_wrong_password_is_told() {
     let Some(subject) = postgresql() else { return };
     let wrong = subject.place.file("wrong", "not it");
-    let outcome = backup(&subject, &["host=127.0.0.1", &format!("user={ROLE}"), &format!("password=@{}", wrong.display())]);
+    let outcome = backup(
+        &subject,
+        &["host=127.0.0.1", &format!("user={ROLE}"), &format!("password=@{}", wrong.display())],
+    );
     let port = subject.server().port;
-    refused(&subject, &outcome, 2, &[
-        &format!("the password for role {ROLE} is wrong at 127.0.0.1:{port}"),
-        "Correct the connection's `password`.",
-    ]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[
+            &format!("the password for role {ROLE} is wrong at 127.0.0.1:{port}"),
+            "Correct the connection's `password`.",
+        ],
+    );
 }
 
 #[test]
 fn a_missing_password_is_told() {
     let Some(subject) = postgresql() else { return };
     let outcome = backup(&subject, &["host=127.0.0.1", &format!("user={ROLE}")]);
-    refused(&subject, &outcome, 2, &["wants a password for role keeper, and none was given", "Give the connection a `password`."]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &["wants a password for role keeper, and none was given", "Give the connection a `password`."],
+    );
 }
 
 #[test]
@@ -65,10 +78,15 @@ fn a_port_where_nobody_listens_is_told() {
     let Some(subject) = postgresql() else { return };
     let port = free_port();
     let outcome = backup(&subject, &["host=127.0.0.1", &format!("port={port}")]);
-    refused(&subject, &outcome, 2, &[
-        &format!("nobody listens at 127.0.0.1:{port}"),
-        "Start PostgreSQL, or correct `host` and `port` of the connection.",
-    ]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[
+            &format!("nobody listens at 127.0.0.1:{port}"),
+            "Start PostgreSQL, or correct `host` and `port` of the connection.",
+        ],
+    );
 }
 
 #[test]
@@ -78,7 +96,17 @@ fn a_standby_where_a_primary_was_asked_for_is_refused() {
     let data = subject.place.join("standby");
     let mut copied = primary.version.command("pg_basebackup");
     copied
-        .args(["-D", data.to_str().unwrap(), "-R", "-c", "fast", "-U", "postgres", "-p", &primary.port.to_string()])
+        .args([
+            "-D",
+            data.to_str().unwrap(),
+            "-R",
+            "-c",
+            "fast",
+            "-U",
+            "postgres",
+            "-p",
+            &primary.port.to_string(),
+        ])
         .args(["-h", primary.sockets.to_str().unwrap()]);
     // Its parent directory belongs to root.
     fs::create_dir(&data).unwrap();
@@ -89,11 +117,17 @@ fn a_standby_where_a_primary_was_asked_for_is_refused() {
     let mut standby = Server::at(&primary.version, &data, &subject.place.join("pg2"));
     standby.start();
     let (host, port, directory) = (standby.sockets.display(), standby.port, data.display());
-    let outcome = backup(&subject, &[
-        &format!("host={host}"), &format!("port={port}"), &format!("dataDir={directory}"), "role=primary",
-    ]);
+    let outcome = backup(
+        &subject,
+        &[&format!("host={host}"), &format!("port={port}"), &format!("dataDir={directory}"), "role=primary"],
+    );
     drop(standby);
-    refused(&subject, &outcome, 2, &["is a standby, and a primary was asked for", "Connect to the primary, or ask for role `any`."]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &["is a standby, and a primary was asked for", "Connect to the primary, or ask for role `any`."],
+    );
 }
 
 #[test]
@@ -102,11 +136,16 @@ fn a_directory_that_is_not_the_servers_data_directory_is_refused() {
     let other = subject.place.join("other");
     fs::create_dir(&other).unwrap();
     let outcome = backup(&subject, &[&format!("dataDir={}", other.display())]);
-    refused(&subject, &outcome, 2, &[
-        &format!("the data directory of PostgreSQL at"),
-        &format!("is {}, which is not in", subject.data().display()),
-        "Correct the path of the volume, or the address of the server.",
-    ]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[
+            &format!("the data directory of PostgreSQL at"),
+            &format!("is {}, which is not in", subject.data().display()),
+            "Correct the path of the volume, or the address of the server.",
+        ],
+    );
     // Another cluster's directory, which looks right.
     let outcome = backup(&subject, &[&format!("dataDir={}", subject.place.join("nowhere").display())]);
     refused(&subject, &outcome, 2, &["nowhere"]);
@@ -123,7 +162,12 @@ fn an_unknown_parameter_is_told_with_those_that_there_are() {
 fn a_missing_parameter_is_told() {
     let subject = sqlite();
     let outcome = subject.place.run(["backup", "sqlite", "--set", "file=app.db"]);
-    refused(&subject, &outcome, 2, &["the blueprint sqlite needs the parameter `directory`", "Add `--set directory=…`."]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &["the blueprint sqlite needs the parameter `directory`", "Add `--set directory=…`."],
+    );
 }
 
 #[test]
@@ -144,7 +188,15 @@ fn a_broken_blueprint_is_told_with_file_line_and_column() {
     assert_eq!(outcome.code(), Some(2), "{outcome}");
     assert!(plain(&format!("{}{}", outcome.stdout, outcome.stderr)).contains("broken.yaml:"), "{outcome}");
     let outcome = subject.place.run(["backup", "no-such-blueprint"]);
-    refused(&subject, &outcome, 2, &["`no-such-blueprint` is neither a built-in blueprint nor a file that can be read", "`standstill blueprints` lists the built-in ones"]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[
+            "`no-such-blueprint` is neither a built-in blueprint nor a file that can be read",
+            "`standstill blueprints` lists the built-in ones",
+        ],
+    );
 }
 
 #[test]
@@ -182,12 +234,22 @@ spec:
 fn a_repository_with_another_password_is_told() {
     let subject = sqlite();
     let other = subject.place.file("other-password", "another one");
-    let outcome = subject.place.run(["backup", "sqlite", "--password-file", other.to_str().unwrap()].map(String::from).into_iter().chain(subject.values().iter().map(|value| format!("--set={value}"))));
+    let outcome = subject.place.run(
+        ["backup", "sqlite", "--password-file", other.to_str().unwrap()]
+            .map(String::from)
+            .into_iter()
+            .chain(subject.values().iter().map(|value| format!("--set={value}"))),
+    );
     let repository = subject.place.repository();
-    refused(&subject, &outcome, 2, &[
-        &format!("the password does not open the repository at {}", repository.display()),
-        "Give the password that the repository was made with.",
-    ]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[
+            &format!("the password does not open the repository at {}", repository.display()),
+            "Give the password that the repository was made with.",
+        ],
+    );
 }
 
 #[test]
@@ -195,8 +257,22 @@ fn a_mistyped_repository_makes_no_new_one() {
     let subject = sqlite();
     let typo = subject.place.join("repositroy");
     let arguments = subject.backup_arguments();
-    let outcome = subject.place.run(arguments.iter().map(String::as_str).filter(|argument| *argument != "--output=json").chain(["--repository", typo.to_str().unwrap()]));
-    refused(&subject, &outcome, 2, &[&format!("there is no repository at {}", typo.display()), "make a repository there with `standstill init`"]);
+    let outcome = subject.place.run(
+        arguments
+            .iter()
+            .map(String::as_str)
+            .filter(|argument| *argument != "--output=json")
+            .chain(["--repository", typo.to_str().unwrap()]),
+    );
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[
+            &format!("there is no repository at {}", typo.display()),
+            "make a repository there with `standstill init`",
+        ],
+    );
     assert!(!typo.exists());
 }
 
@@ -205,7 +281,9 @@ fn a_repository_is_only_made_in_an_empty_place() {
     let place = Place::new();
     fs::create_dir(place.repository()).unwrap();
     fs::write(place.repository().join("thesis.tex"), "x").unwrap();
-    place.run(["init"]).fails(2, &["is not empty, so no repository is made there", "Give a place that is empty"]);
+    place
+        .run(["init"])
+        .fails(2, &["is not empty, so no repository is made there", "Give a place that is empty"]);
     assert_eq!(fs::read_dir(place.repository()).unwrap().count(), 1);
     fs::remove_file(place.repository().join("thesis.tex")).unwrap();
     place.init();
@@ -224,7 +302,8 @@ fn a_recovery_point_that_is_not_there_is_told() {
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let subject = sqlite();
-    fs::write(subject.data().join("notes.txt"), "not a database, but long enough to look at: ".repeat(100)).unwrap();
+    fs::write(subject.data().join("notes.txt"), "not a database, but long enough to look at: ".repeat(100))
+        .unwrap();
     let outcome = backup(&subject, &["file=notes.txt"]);
     refused(&subject, &outcome, 2, &["notes.txt"]);
     let outcome = backup(&subject, &["file=missing.db"]);
@@ -255,7 +334,13 @@ fn a_full_disk_under_the_repository_fails_the_backup_and_frees_the_database() {
     subject.place.ok(["init", "--repository", repository.to_str().unwrap()]);
     let writer = crate::support::database::Database::writer(sqlite_of(&subject));
     let arguments = subject.backup_arguments();
-    let outcome = subject.place.run(arguments.iter().map(String::as_str).filter(|argument| *argument != "--output=json").chain(["--repository", repository.to_str().unwrap()]));
+    let outcome = subject.place.run(
+        arguments
+            .iter()
+            .map(String::as_str)
+            .filter(|argument| *argument != "--output=json")
+            .chain(["--repository", repository.to_str().unwrap()]),
+    );
     writer.goes_on(Duration::from_secs(5));
     outcome.fails(1, &["No space left on device", "Free space"]);
     drop(writer);
@@ -300,7 +385,13 @@ fn a_full_disk_under_the_copy_fails_the_backup_and_frees_the_database() {
 fn a_repository_that_vanishes_half_way_fails_the_backup() {
     let place = Place::new();
     let began = place.join("began");
-    let script = place.file("slow", &format!("#!/bin/sh\nhead -c 3000000 /dev/urandom\ntouch '{}'\nsleep 2\nhead -c 30000000 /dev/urandom\n", began.display()));
+    let script = place.file(
+        "slow",
+        &format!(
+            "#!/bin/sh\nhead -c 3000000 /dev/urandom\ntouch '{}'\nsleep 2\nhead -c 30000000 /dev/urandom\n",
+            began.display()
+        ),
+    );
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let blueprint = place.file(
         "slow.yaml",
@@ -338,10 +429,17 @@ fn a_byte_that_flipped_in_the_repository_is_found() {
     assert_eq!(verified.json()["outcome"], "failed", "{verified}");
     // A restore tells too, and leaves nothing half-done.
     let copy = subject.place.join("copy");
-    let restored = subject.place.run(["restore".to_owned(), point.clone(), format!("--set=directory={}", copy.display())]);
+    let restored = subject.place.run([
+        "restore".to_owned(),
+        point.clone(),
+        format!("--set=directory={}", copy.display()),
+    ]);
     assert!(matches!(restored.code(), Some(1 | 4)), "{restored}");
     assert!(plain(&restored.stderr).contains("damaged in the repository"), "{restored}");
-    assert!(!copy.exists() || fs::read_dir(&copy).unwrap().count() == 0, "a half restored copy is left: {restored}");
+    assert!(
+        !copy.exists() || fs::read_dir(&copy).unwrap().count() == 0,
+        "a half restored copy is left: {restored}"
+    );
     flip(&pack, 1000);
     subject.place.ok(["check", "--read-data"]);
     subject.verify_ok(&point);
@@ -351,7 +449,9 @@ fn a_byte_that_flipped_in_the_repository_is_found() {
 #[test]
 fn a_usage_error_has_status_2() {
     let place = Place::new();
-    for arguments in [&["backup"][..], &["bakcup"], &["list", "--output", "xml"], &["recover", "--run", "nonsense"]] {
+    for arguments in
+        [&["backup"][..], &["bakcup"], &["list", "--output", "xml"], &["recover", "--run", "nonsense"]]
+    {
         let outcome = place.run(arguments);
         assert_eq!(outcome.code(), Some(2), "{outcome}");
         assert!(!outcome.stderr.is_empty(), "{outcome}");
@@ -363,10 +463,15 @@ fn a_runner_that_is_ended_while_it_waits_for_the_write_lock_lets_it_be() {
     let subject = sqlite();
     let connection = sqlite_of(&subject).open();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let runner = subject.place.start(subject.backup_arguments().into_iter().chain(["--set=waitFor=30s".to_owned()]));
+    let runner =
+        subject.place.start(subject.backup_arguments().into_iter().chain(["--set=waitFor=30s".to_owned()]));
     eventually(Duration::from_secs(30), "the lock is asked for", || {
         subject.place.run_ids().last().is_some_and(|run| {
-            subject.place.journal(run).iter().any(|(event, held)| event == "intent" && held["undo"].get("hold").is_some())
+            subject
+                .place
+                .journal(run)
+                .iter()
+                .any(|(event, held)| event == "intent" && held["undo"].get("hold").is_some())
         })
     });
     runner.signal(Signal::INT);

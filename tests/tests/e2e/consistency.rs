@@ -2,13 +2,7 @@
 
 use std::fs;
 
-use crate::support::{
-    Subject,
-    postgresql::Version,
-    sample::full,
-    subject::Kind,
-    writer::assert_whole,
-};
+use crate::support::{Subject, postgresql::Version, sample::full, subject::Kind, writer::assert_whole};
 
 /// Backs up, restores and reads, again and again; beside it the control, a plain copy of the live files.
 #[track_caller]

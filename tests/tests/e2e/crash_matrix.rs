@@ -32,8 +32,9 @@ impl Point {
 
 /// The subject, with its writer, and all points of a clean run.
 struct Matrix {
-    subject: Subject,
+    // Before its database.
     writer: Writer,
+    subject: Subject,
     points: Vec<Point>,
     random: Random,
 }
@@ -45,9 +46,8 @@ impl Matrix {
         let clean = subject.backup_ok();
         let lines = subject.place.journal(&clean).len();
         assert!(lines > 8, "the journal of a clean run has only {lines} lines");
-        let points =
-            (0..lines).flat_map(|line| [false, true].map(|after| Point { line, after })).collect();
-        Some(Self { subject, writer, points, random: Random::of(&format!("{test} {kind}")) })
+        let points = (0..lines).flat_map(|line| [false, true].map(|after| Point { line, after })).collect();
+        Some(Self { writer, subject, points, random: Random::of(&format!("{test} {kind}")) })
     }
 
     /// The points to try: all, or a sample in which those around the hold are well represented.
@@ -65,8 +65,10 @@ impl Matrix {
     /// Whether something may be held at the end of a journal: it was intended, and its release is not noted.
     fn may_be_held(&self, run: &str) -> bool {
         let journal = self.subject.place.journal(run);
-        let holds = journal.iter().filter(|(event, held)| event == "intent" && held["undo"].get("hold").is_some()
-            || event == "intent" && held["undo"]["runtime"]["record"].get("keeper").is_some());
+        let holds = journal.iter().filter(|(event, held)| {
+            event == "intent" && held["undo"].get("hold").is_some()
+                || event == "intent" && held["undo"]["runtime"]["record"].get("keeper").is_some()
+        });
         let released = journal.iter().filter(|(event, _)| event == "released");
         holds.count() > released.count()
     }
@@ -124,7 +126,10 @@ impl Matrix {
         self.writer.goes_on(Duration::from_secs(10));
         self.subject.assert_clean();
         let last = self.subject.place.journal(run).pop();
-        assert!(last.is_some_and(|(event, _)| event == "finished"), "run {run} was finished by others");
+        assert!(
+            last.is_none_or(|(event, _)| event == "finished"),
+            "run {run} was not finished by the next one"
+        );
     }
 }
 
@@ -162,7 +167,11 @@ fn survives_stops(kind: &Kind) {
     println!("{kind}: {} of {} points", chosen.len(), matrix.points.len());
     for point in chosen {
         let group = matrix.random.coin();
-        println!("{kind}: stopped {}{}", point.failpoint("stop"), if group { ", with its group" } else { "" });
+        println!(
+            "{kind}: stopped {}{}",
+            point.failpoint("stop"),
+            if group { ", with its group" } else { "" }
+        );
         let mut runner = matrix.start(point, "stop");
         eventually(Duration::from_secs(60), "the runner stops", || runner.is_stopped() || runner.has_ended());
         let stopped = Instant::now();
@@ -201,7 +210,10 @@ fn says_no_more_than_was_proven(matrix: &Matrix, ended: &Outcome, stopped_for: D
         for hold in report["holds"].as_array().unwrap().iter().filter(|hold| hold["kind"] != "moment") {
             let instant = |key: &str| seconds(hold[key].as_str().unwrap_or_else(|| panic!("{key}: {ended}")));
             let on = instant("releasedAt") - instant("acquiredAt");
-            assert!(on < stopped_for.as_secs_f64().min(PROMISED.as_secs_f64()), "a hold of {on} s was called proven: {ended}");
+            assert!(
+                on < stopped_for.as_secs_f64().min(PROMISED.as_secs_f64()),
+                "a hold of {on} s was called proven: {ended}"
+            );
         }
     } else {
         assert_eq!(ended.code(), Some(1), "{ended}");

@@ -12,7 +12,10 @@ fn left_nothing(place: &Place, outcome: &Outcome) {
     eventually(Duration::from_secs(10), "processes end", || leftovers::processes(place, &[]).is_empty());
     let left: Vec<_> = fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(left, Vec::<std::path::PathBuf>::new(), "{outcome}");
-    assert!(!place.join("state").join("standstill").exists(), "the demo wrote into the user's own state: {outcome}");
+    assert!(
+        !place.join("state").join("standstill").exists(),
+        "the demo wrote into the user's own state: {outcome}"
+    );
 }
 
 #[track_caller]
@@ -35,7 +38,9 @@ fn the_demo_of_sqlite_ends_well_and_leaves_nothing() {
 
 #[test]
 fn the_demo_of_postgresql_ends_well_and_leaves_nothing() {
-    Version::all().iter().for_each(|version| tells_the_story(&["demo", "--database", "postgresql"], Some(version)));
+    Version::all()
+        .iter()
+        .for_each(|version| tells_the_story(&["demo", "--database", "postgresql"], Some(version)));
 }
 
 #[test]

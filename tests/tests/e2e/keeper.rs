@@ -10,11 +10,15 @@ fn an_application_that_somebody_resumes_meanwhile_is_never_called_consistent() {
         let subject = Subject::new(&kind).unwrap();
         let Application::Kv(kv) = &subject.application else { panic!("not kv") };
         // Between the acquire and the proof, somebody else lets go.
-        let resume = subject.place.file("resume", &format!("#!/bin/sh\n{} {} RESUME\n", crate::support::kv::PROGRAM, kv.directory.display()));
+        let resume = subject.place.file(
+            "resume",
+            &format!("#!/bin/sh\n{} {} RESUME\n", crate::support::kv::PROGRAM, kv.directory.display()),
+        );
         fs::set_permissions(&resume, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let text = fs::read_to_string(&subject.blueprint).unwrap();
         let capture = "      capture:\n";
-        let text = text.replace(capture, &format!("{capture}        - exec: {{command: [\"{}\"]}}\n", resume.display()));
+        let text = text
+            .replace(capture, &format!("{capture}        - exec: {{command: [\"{}\"]}}\n", resume.display()));
         fs::write(&subject.blueprint, text).unwrap();
         let outcome = subject.backup();
         assert_eq!(outcome.code(), Some(1), "{outcome}");
@@ -29,12 +33,15 @@ fn an_application_that_does_not_pause_is_not_captured() {
     let subject = Subject::new(&Kind::Pair).unwrap();
     let text = fs::read_to_string(&subject.blueprint).unwrap().replace("PAUSE]", "PAWS, NOW]");
     // `kv` answers WHAT and exits 0; so have it fail instead.
-    let text = text.replace("acquire: [\"{{ params.kv }}\", \"{{ params.directory }}\"", "acquire: [\"{{ params.kv }}\", /nonexistent");
+    let text = text.replace(
+        "acquire: [\"{{ params.kv }}\", \"{{ params.directory }}\"",
+        "acquire: [\"{{ params.kv }}\", /nonexistent",
+    );
     fs::write(&subject.blueprint, text).unwrap();
     let outcome = subject.backup();
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     let error = &outcome.json()["error"];
-    assert_eq!(error["step"], "pause", "{outcome}");
+    assert_eq!(error["step"], "quiesce.pause", "{outcome}");
     assert!(error["message"].as_str().unwrap().contains("No such file or directory"), "{outcome}");
     assert_eq!(subject.place.points(), Vec::<String>::new());
     subject.assert_clean();

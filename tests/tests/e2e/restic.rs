@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Place, Subject, place::PASSWORD, postgresql::Version, subject::Kind, writer::assert_whole};
+use crate::support::{
+    Place, Subject, place::PASSWORD, postgresql::Version, subject::Kind, writer::assert_whole,
+};
 
 /// Debian's restic on the repository of a place; `None`, and said, where there is none.
 fn restic(place: &Place, arguments: &[&str]) -> Option<Output> {
@@ -64,7 +66,8 @@ fn restic_checks_lists_and_restores_a_volume_bit_for_bit() {
     assert!(checked.contains("no errors were found"), "{checked}");
     let listed = ok(&restic(&subject.place, &["snapshots", "--json"]).unwrap());
     let listed: Value = serde_json::from_str(&listed).unwrap();
-    let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|found| found["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|found| found["id"].as_str().unwrap()).collect();
     assert!(ids.contains(&snapshot.as_str()), "{listed:#}");
     assert_eq!(ids.len(), 2, "the volume and the record: {listed:#}");
 
@@ -89,7 +92,10 @@ fn restic_restores_a_dump_that_pg_restore_reads() {
     let Some(listed) = restic(&subject.place, &["ls", "--json", &snapshot]) else { return };
     let listed = ok(&listed);
     let nodes = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let file = nodes.filter(|node| node["type"] == "file").map(|node| node["path"].as_str().unwrap().to_owned()).next();
+    let file = nodes
+        .filter(|node| node["type"] == "file")
+        .map(|node| node["path"].as_str().unwrap().to_owned())
+        .next();
     let file = file.expect("a stream is one file");
     let dumped = restic(&subject.place, &["dump", &snapshot, &file]).unwrap();
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
@@ -128,11 +134,17 @@ fn assert_same(one: &Path, other: &Path) {
             .args(["-printf", "%P %y %m %U %G %s %T@ %l\n"])
             .output()
             .unwrap();
-        let mut lines: Vec<String> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> =
+            String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
     assert_eq!(listing(one), listing(other));
-    let differences = Command::new("diff").args(["-r", "--no-dereference", "-x", "*-shm", "-x", "*-wal"]).arg(one).arg(other).output().unwrap();
+    let differences = Command::new("diff")
+        .args(["-r", "--no-dereference", "-x", "*-shm", "-x", "*-wal"])
+        .arg(one)
+        .arg(other)
+        .output()
+        .unwrap();
     assert!(differences.stdout.is_empty(), "{}", String::from_utf8_lossy(&differences.stdout));
 }

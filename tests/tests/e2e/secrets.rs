@@ -14,6 +14,7 @@ use crate::support::{
     Subject,
     place::PASSWORD,
     postgresql::{ROLE, ROLE_PASSWORD, Version},
+    process,
     subject::Kind,
 };
 
@@ -55,19 +56,29 @@ fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>
         if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == own {
             continue;
         }
-        let read = |file: &str| String::from_utf8_lossy(&fs::read(entry.path().join(file)).unwrap_or_default()).into_owned();
+        let read = |file: &str| {
+            String::from_utf8_lossy(&fs::read(entry.path().join(file)).unwrap_or_default()).into_owned()
+        };
         let command = read("cmdline").replace('\0', " ");
-        let program = command.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        // A client gets its own password by its environment, and hands it to what it starts (`pg_dumpall` a shell).
+        let parent = process::look(name.parse().unwrap()).map_or(0, |process| process.parent);
+        let parent = process::look(parent).map_or_else(String::new, |parent| parent.line());
+        let programs = [program(&command), program(&parent)];
+        let may_have = programs.iter().any(|program| may_have_environment.contains(&program.as_str()));
         for secret in secrets {
             if command.contains(secret) {
                 found.push(format!("the command line of {name}: {command}"));
             }
-            // Helpers of ours need no environment; a client gets its own password there.
-            if !may_have_environment.contains(&program.as_str()) && read("environ").contains(secret) {
+            if !may_have && read("environ").contains(secret) {
                 found.push(format!("the environment of {name}: {command}"));
             }
         }
     }
+}
+
+/// The file name of a command line's program.
+fn program(line: &str) -> String {
+    line.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Every file below a directory that holds one of the secrets, whatever else it holds.
@@ -82,8 +93,11 @@ fn files_with(directory: &Path, secrets: &[&str], except: &[&Path], found: &mut 
             files_with(&path, secrets, except, found);
         } else if kind.is_file() {
             let content = fs::read(&path).unwrap_or_default();
-            let holds = |secret: &&&str| content.windows(secret.len()).any(|window| window == secret.as_bytes());
-            found.extend(secrets.iter().filter(holds).map(|secret| format!("`{secret}` is in {}", path.display())));
+            let holds =
+                |secret: &&&str| content.windows(secret.len()).any(|window| window == secret.as_bytes());
+            found.extend(
+                secrets.iter().filter(holds).map(|secret| format!("`{secret}` is in {}", path.display())),
+            );
         }
     }
 }
@@ -100,16 +114,17 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     } else {
         format!("@{}", password.display())
     };
-    let subject = subject
-        .with("host=127.0.0.1")
-        .with(&format!("user={ROLE}"))
-        .with(&format!("password={given}"));
+    let subject =
+        subject.with("host=127.0.0.1").with(&format!("user={ROLE}")).with(&format!("password={given}"));
     // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
-    let watch = Watch::start(SECRETS, if by_environment {
-        &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup"]
-    } else {
-        &["pg_dump", "pg_dumpall", "pg_basebackup"]
-    });
+    let watch = Watch::start(
+        SECRETS,
+        if by_environment {
+            &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup"]
+        } else {
+            &["pg_dump", "pg_dumpall", "pg_basebackup"]
+        },
+    );
     let mut said = String::new();
     let mut arguments = subject.backup_arguments();
     arguments.extend(["-vvv".to_owned()]);

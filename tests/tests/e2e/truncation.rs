@@ -54,7 +54,7 @@ spec:
         assert!(report["recoveryPoint"].is_null(), "{outcome}");
         let error = &report["error"];
         assert_eq!(error["phase"], "capture", "{outcome}");
-        assert_eq!(error["step"], "data", "{outcome}");
+        assert_eq!(error["step"], "capture.data", "{outcome}");
         let message = error["message"].as_str().unwrap();
         for text in says {
             assert!(message.contains(text), "`{text}` is not said: {outcome}");
@@ -128,7 +128,8 @@ fn a_killed_pg_dump_leaves_no_recovery_point() {
     for program in ["pg_dumpall", "psql"] {
         std::os::unix::fs::symlink(version.bin.join(program), bin.join(program)).unwrap();
     }
-    let script = format!("#!/bin/sh\n{}/pg_dump \"$@\" | head -c 100000\nkill -9 $$\n", version.bin.display());
+    let script =
+        format!("#!/bin/sh\n{}/pg_dump \"$@\" | head -c 100000\nkill -9 $$\n", version.bin.display());
     fs::write(bin.join("pg_dump"), script).unwrap();
     fs::set_permissions(bin.join("pg_dump"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     subject = subject.with(&format!("binDir={}", bin.display()));
@@ -152,6 +153,11 @@ fn a_whole_stream_comes_back_byte_for_byte() {
     streaming.place.ok(["restore", "latest"]);
     let produced = Command::new(streaming.place.join("produce")).output().unwrap();
     let restored = fs::read(streaming.place.join("restored")).unwrap();
-    assert!(produced.stdout == restored, "{} bytes were produced, {} restored", produced.stdout.len(), restored.len());
+    assert!(
+        produced.stdout == restored,
+        "{} bytes were produced, {} restored",
+        produced.stdout.len(),
+        restored.len()
+    );
     assert_eq!(report["artifacts"][1]["bytes"], produced.stdout.len(), "{outcome}");
 }

@@ -53,7 +53,11 @@ impl Mounted {
             Kind::Btrfs => "mkfs.btrfs",
             Kind::Ext4 => "mkfs.ext4",
         };
-        let made = Command::new(program).arg("-q").arg(&image).output().map_err(|cause| format!("{program}: {cause}"))?;
+        let made = Command::new(program)
+            .arg("-q")
+            .arg(&image)
+            .output()
+            .map_err(|cause| format!("{program}: {cause}"))?;
         if !made.status.success() {
             return Err(String::from_utf8_lossy(&made.stderr).into_owned());
         }

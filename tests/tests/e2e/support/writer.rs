@@ -103,6 +103,9 @@ pub fn assert_whole(numbers: &[i64], acknowledged_before: i64, begun_after: i64)
     let gap = sorted.iter().zip(1..).find(|(found, expected)| *found != expected);
     assert_eq!(gap, None, "there is a gap, or a number twice (found, expected), in {} numbers", sorted.len());
     let last = sorted.last().copied().unwrap_or_default();
-    assert!(last >= acknowledged_before, "{acknowledged_before} was acknowledged, and {last} is the last one there");
+    assert!(
+        last >= acknowledged_before,
+        "{acknowledged_before} was acknowledged, and {last} is the last one there"
+    );
     assert!(last <= begun_after, "{last} is there, but only {begun_after} had been begun");
 }
