@@ -3,14 +3,17 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 use serde::{Serialize, de::DeserializeOwned};
 use standstill_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     point::{RecoveryPoint, RunId, Verification},
     repository::{ListedPoint, NoProgress, StreamSource},
 };
@@ -36,28 +39,38 @@ pub(crate) struct Records {
     pub(crate) verifications: Vec<Found<Verification>>,
     /// Records that cannot be read: the run they are of, if their tags say so, and why.
     pub(crate) unreadable: Vec<(Option<RunId>, String)>,
+    there: HashSet<SnapshotId>,
 }
+
+/// One record, of either kind.
+enum Record {
+    Point(Box<RecoveryPoint>),
+    Verification(Box<Verification>),
+}
+
+/// How many records are read at the same time: each costs two round trips to an object store.
+const AT_ONCE: usize = 8;
 
 impl Records {
     /// Reads all records. One that is damaged does not hide the others.
     pub(crate) fn read(store: &Store) -> Result<Self> {
         let snapshots = store.snapshots()?;
-        let mut records =
-            Self { snapshots, points: Vec::new(), verifications: Vec::new(), unreadable: Vec::new() };
-        let found: Vec<(Kind, SnapshotFile)> = records
-            .snapshots
-            .all
-            .iter()
-            .filter_map(|snapshot| Some((tags::kind(snapshot)?, snapshot.clone())))
-            .filter(|(kind, _)| !kind.is_artifact())
-            .collect();
-        for (kind, snapshot) in found {
-            if let Err(error) = records.add(store, kind, &snapshot) {
-                if error.kind() != standstill_core::ErrorKind::Damaged {
-                    return Err(error);
+        let there = ids(&snapshots.all);
+        let (points, verifications, unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let mut records = Self { snapshots, points, verifications, unreadable, there };
+        for (snapshot, record) in read_all(store, &records.snapshots.all) {
+            match record {
+                Ok(Record::Point(record)) => {
+                    records.points.push(Found { snapshot: snapshot.id, record: *record });
                 }
-                let run = tags::value(&snapshot, "run").and_then(|run| run.parse().ok());
-                records.unreadable.push((run, error.chain()));
+                Ok(Record::Verification(record)) => {
+                    records.verifications.push(Found { snapshot: snapshot.id, record: *record });
+                }
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    let run = tags::value(snapshot, "run").and_then(|run| run.parse().ok());
+                    records.unreadable.push((run, error.chain()));
+                }
+                Err(error) => return Err(error),
             }
         }
         records.points.sort_by(|one, other| {
@@ -66,23 +79,9 @@ impl Records {
         Ok(records)
     }
 
-    fn add(&mut self, store: &Store, kind: Kind, snapshot: &SnapshotFile) -> Result<()> {
-        if kind == Kind::Point {
-            let record = read::<RecoveryPoint>(store, snapshot, "a recovery point's record")?;
-            self.points.push(Found { snapshot: snapshot.id, record });
-        } else {
-            let record = read::<Verification>(store, snapshot, "a verification's record")?;
-            self.verifications.push(Found { snapshot: snapshot.id, record });
-        }
-        Ok(())
-    }
-
     /// The artifacts of a point that are not in the repository.
     pub(crate) fn missing<'a>(&self, point: &'a RecoveryPoint) -> Vec<&'a str> {
-        let there: HashSet<String> =
-            self.snapshots.all.iter().map(|snapshot| snapshot.id.to_hex().as_str().to_owned()).collect();
-        let missing = point.artifacts.iter().filter(|artifact| !there.contains(&artifact.snapshot));
-        missing.map(|artifact| artifact.name.as_str()).collect()
+        missing(&self.there, point)
     }
 
     /// The points that exist, each with its newest verification, oldest first.
@@ -107,26 +106,76 @@ impl Records {
     }
 }
 
+/// Reads what is a record among the snapshots, several at the same time.
+fn read_all<'a>(store: &Store, snapshots: &'a [SnapshotFile]) -> Vec<(&'a SnapshotFile, Result<Record>)> {
+    let read_one = |snapshot: &'a SnapshotFile| {
+        let record = match tags::kind(snapshot)? {
+            Kind::Point => {
+                read(store, snapshot, "a recovery point's record").map(Box::new).map(Record::Point)
+            }
+            Kind::Verification => {
+                read(store, snapshot, "a verification's record").map(Box::new).map(Record::Verification)
+            }
+            Kind::Stream | Kind::Volume | Kind::Files => return None,
+        };
+        Some((snapshot, record))
+    };
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        let mut found = Vec::new();
+        while let Some(snapshot) = snapshots.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.extend(read_one(snapshot));
+        }
+        found
+    };
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (1..AT_ONCE.min(snapshots.len())).map(|_| scope.spawn(read_some)).collect();
+        let mut found = read_some();
+        for reader in readers {
+            found.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        found
+    })
+}
+
+/// The artifacts of a point that are not among the snapshots.
+fn missing<'a>(there: &HashSet<SnapshotId>, point: &'a RecoveryPoint) -> Vec<&'a str> {
+    let is_there = |snapshot: &str| snapshot.parse().is_ok_and(|id| there.contains(&id));
+    let missing = point.artifacts.iter().filter(|artifact| !is_there(&artifact.snapshot));
+    missing.map(|artifact| artifact.name.as_str()).collect()
+}
+
+fn ids(snapshots: &[SnapshotFile]) -> HashSet<SnapshotId> {
+    snapshots.iter().map(|snapshot| snapshot.id).collect()
+}
+
+/// The snapshot of a recovery point's record.
+fn snapshot_of<'a>(snapshots: &'a [SnapshotFile], id: &RunId) -> Option<&'a SnapshotFile> {
+    let of = |snapshot: &&SnapshotFile| {
+        tags::kind(snapshot) == Some(Kind::Point) && tags::has(snapshot, "run", id.as_str())
+    };
+    snapshots.iter().find(of)
+}
+
 /// Commits a recovery point: its artifacts must be there, it is written, read back and compared.
 pub(crate) fn commit(store: &Store, point: &RecoveryPoint) -> Result<()> {
     let lock = store.locks.shared()?;
-    let records = Records::read(store)?;
-    let missing = records.missing(point);
+    let snapshots = store.snapshots()?.all;
+    let missing = missing(&ids(&snapshots), point);
     if !missing.is_empty() {
         return Err(Error::failed(format!("the artifacts {} are not in the repository", missing.join(", ")))
             .remedy("Run the backup again."));
     }
-    if let Some(found) = records.points.iter().find(|found| found.record.id == point.id) {
+    if let Some(snapshot) = snapshot_of(&snapshots, &point.id) {
         // A commit that is repeated after its answer was lost.
-        return if found.record == *point {
+        return if read::<RecoveryPoint>(store, snapshot, "the recovery point's record")? == *point {
             Ok(())
         } else {
             Err(Error::failed(format!("there is another recovery point {} already", point.id)))
         };
     }
-    let path = PathBuf::from(format!("/standstill/recovery-points/{}.json", point.id));
     let snapshot = tags::snapshot(Kind::Point, &point.id, &[("application", point.name.as_str())]);
-    let written = write(store, snapshot, &path, point, &lock)?;
+    let written = write(store, snapshot, Path::new("/recovery-point.json"), point, &lock)?;
     let read_back = read_back(store, written.id, point);
     if read_back.is_err() {
         store.remove_snapshot(written.id)?;
@@ -152,14 +201,12 @@ fn read_back(store: &Store, id: SnapshotId, point: &RecoveryPoint) -> Result<()>
 /// Records a verification beside its recovery point.
 pub(crate) fn record_verification(store: &Store, verification: &Verification) -> Result<()> {
     let lock = store.locks.shared()?;
-    let records = Records::read(store)?;
-    if !records.points.iter().any(|found| found.record.id == verification.recovery_point) {
+    if snapshot_of(&store.snapshots()?.all, &verification.recovery_point).is_none() {
         return Err(no_such_point(&verification.recovery_point));
     }
-    let path = PathBuf::from(format!("/standstill/verifications/{}.json", verification.run));
     let point = verification.recovery_point.to_string();
     let snapshot = tags::snapshot(Kind::Verification, &verification.run, &[("point", point.as_str())]);
-    write(store, snapshot, &path, verification, &lock).map(drop)
+    write(store, snapshot, Path::new("/verification.json"), verification, &lock).map(drop)
 }
 
 /// The error about a recovery point that is not there.

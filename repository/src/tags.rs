@@ -28,10 +28,6 @@ impl Kind {
             Self::Verification => "verification",
         }
     }
-
-    pub(crate) const fn is_artifact(self) -> bool {
-        matches!(self, Self::Stream | Self::Volume | Self::Files)
-    }
 }
 
 impl From<ArtifactKind> for Kind {

@@ -33,13 +33,9 @@ async fn restic_checks_lists_and_restores_what_was_stored() {
     fixture.restic(&["restore", &dump.snapshot, "--target", target.to_str().unwrap()]);
     assert!(fs::read(target.join("db/app")).unwrap() == stream);
     let record =
-        fixture.try_restic(&["dump", "--tag", "kind=recovery-point", "latest", &record_path(&fixture)]);
+        fixture.try_restic(&["dump", "--tag", "kind=recovery-point", "latest", "/recovery-point.json"]);
     let record: standstill_core::point::RecoveryPoint = serde_json::from_slice(&record.stdout).unwrap();
     assert_eq!(record, point);
-}
-
-fn record_path(fixture: &Fixture) -> String {
-    format!("/standstill/recovery-points/{}.json", fixture.run)
 }
 
 #[tokio::test]
