@@ -4,7 +4,11 @@ use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::support::{Outcome, Place, eventually, leftovers, place::plain, postgresql::Version};
+use crate::support::{
+    Place, eventually, leftovers,
+    place::{Outcome, plain},
+    postgresql::Version,
+};
 
 /// Asserts that a demo left neither a file in the places where it works nor a process.
 #[track_caller]
@@ -38,9 +42,9 @@ fn the_demo_of_sqlite_ends_well_and_leaves_nothing() {
 
 #[test]
 fn the_demo_of_postgresql_ends_well_and_leaves_nothing() {
-    Version::all()
-        .iter()
-        .for_each(|version| tells_the_story(&["demo", "--database", "postgresql"], Some(version)));
+    for version in Version::all() {
+        tells_the_story(&["demo", "--database", "postgresql"], Some(&version));
+    }
 }
 
 #[test]

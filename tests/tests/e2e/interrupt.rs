@@ -9,8 +9,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::support::{
-    Outcome, Subject, eventually,
-    place::Started,
+    Subject, eventually,
+    place::{Outcome, Started},
     postgresql::Version,
     subject::{Kind, shipped},
 };
@@ -32,7 +32,7 @@ fn with_slow_capture(subject: &Subject) -> PathBuf {
 fn start(subject: &Subject, more: &[&str]) -> Started {
     let blueprint = with_slow_capture(subject);
     let mut arguments = subject.backup_arguments();
-    arguments[1] = blueprint.to_str().unwrap().to_owned();
+    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
     arguments.extend(more.iter().map(|value| format!("--set={value}")));
     subject.place.start(arguments)
 }
@@ -52,12 +52,9 @@ fn ended_without_a_trace(subject: &Subject, outcome: &Outcome, says: &str) {
 fn lets_go_on(signal: Signal, kind: &Kind) {
     let Some(subject) = Subject::new(kind) else { return };
     let writer = subject.database().writer();
-    let runner = start(
-        &subject,
-        &["maxFreeze=50s"].map(|value| value).as_slice().get(..usize::from(is_sqlite(kind))).unwrap(),
-    );
+    let runner = start(&subject, long_freeze(kind));
     let began = subject.place.join("began");
-    eventually(Duration::from_secs(60), "the slow step begins", || began.exists());
+    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
     let signalled = Instant::now();
     runner.signal(signal);
     writer.goes_on(Duration::from_secs(3));
@@ -71,8 +68,12 @@ fn lets_go_on(signal: Signal, kind: &Kind) {
     subject.assert_clean();
 }
 
-const fn is_sqlite(kind: &Kind) -> bool {
-    matches!(kind, Kind::Sqlite | Kind::SqliteOnBtrfs)
+/// Values with which writes may wait for longer than the test takes.
+const fn long_freeze(kind: &Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Sqlite | Kind::SqliteOnBtrfs => &["maxFreeze=50s"],
+        _ => &[],
+    }
 }
 
 #[test]
@@ -87,12 +88,16 @@ fn a_request_to_end_during_a_snapshot_of_sqlite_lets_writers_go_at_once() {
 
 #[test]
 fn an_interrupt_during_a_capture_of_postgresql_ends_backup_mode() {
-    Version::first().into_iter().for_each(|version| lets_go_on(Signal::INT, &Kind::Postgresql(version)));
+    if let Some(version) = Version::first() {
+        lets_go_on(Signal::INT, &Kind::Postgresql(version));
+    }
 }
 
 #[test]
 fn a_request_to_end_during_a_dump_ends_its_snapshots() {
-    Version::first().into_iter().for_each(|version| lets_go_on(Signal::TERM, &Kind::Dump(version)));
+    if let Some(version) = Version::first() {
+        lets_go_on(Signal::TERM, &Kind::Dump(version));
+    }
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn a_step_that_takes_too_long_is_ended_with_everything_that_it_started() {
         .replace("name: slow\n", "name: slow\n          timeout: 1s\n");
     fs::write(&blueprint, text).unwrap();
     let mut arguments = subject.backup_arguments();
-    arguments[1] = blueprint.to_str().unwrap().to_owned();
+    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
     let outcome = subject.place.run(arguments);
     ended_without_a_trace(&subject, &outcome, "capture.slow took longer than 1.0 s");
 }
@@ -137,9 +142,9 @@ fn a_step_that_takes_too_long_is_ended_with_everything_that_it_started() {
 fn a_second_run_on_the_same_database_is_locked_out_and_harms_nothing() {
     for kind in [Some(Kind::Sqlite), Version::first().map(Kind::Postgresql)].into_iter().flatten() {
         let Some(subject) = Subject::new(&kind) else { return };
-        let mut first = start(&subject, &["maxFreeze=50s"].get(..usize::from(is_sqlite(&kind))).unwrap());
+        let mut first = start(&subject, long_freeze(&kind));
         let began = subject.place.join("began");
-        eventually(Duration::from_secs(60), "the slow step begins", || began.exists());
+        eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
         let second = subject.backup();
         assert_eq!(second.code(), Some(1), "{second}");
         assert!(second.json()["error"]["message"].as_str().unwrap().contains("is working on"), "{second}");

@@ -131,7 +131,7 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     let backup = subject.place.run(&arguments);
     assert_eq!(backup.code(), Some(0), "{backup}");
     let point = backup.json()["recoveryPoint"].as_str().unwrap().to_owned();
-    arguments[0] = "plan".to_owned();
+    "plan".clone_into(&mut arguments[0]);
     let mut more = vec![backup, subject.place.ok(&arguments)];
     more.push(subject.place.ok(["show", &point, "--output=json", "-vvv"]));
     more.push(subject.place.ok(["show", &point]));
@@ -157,17 +157,23 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
 
 #[test]
 fn the_passwords_of_a_physical_backup_are_nowhere() {
-    Version::first().into_iter().for_each(|version| keeps_secrets(&Kind::Postgresql(version), false));
+    if let Some(version) = Version::first() {
+        keeps_secrets(&Kind::Postgresql(version), false);
+    }
 }
 
 #[test]
 fn the_passwords_of_a_dump_are_nowhere() {
-    Version::first().into_iter().for_each(|version| keeps_secrets(&Kind::Dump(version), true));
+    if let Some(version) = Version::first() {
+        keeps_secrets(&Kind::Dump(version), true);
+    }
 }
 
 #[test]
 fn the_passwords_of_a_base_backup_are_nowhere() {
-    Version::first().into_iter().for_each(|version| keeps_secrets(&Kind::Basebackup(version), false));
+    if let Some(version) = Version::first() {
+        keeps_secrets(&Kind::Basebackup(version), false);
+    }
 }
 
 #[test]

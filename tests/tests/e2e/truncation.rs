@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use crate::support::{Outcome, Place, leftovers};
+use crate::support::{Place, leftovers, place::Outcome};
 
 /// A place with a program that streams, by this shell text.
 struct Streaming {

@@ -21,9 +21,8 @@ pub mod writer;
 
 use std::time::{Duration, Instant};
 
-pub use place::{Outcome, Place};
+pub use place::Place;
 pub use subject::{Application, Subject};
-pub use writer::Writer;
 
 /// Waits until a condition of the outside world holds.
 #[track_caller]

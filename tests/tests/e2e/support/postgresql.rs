@@ -211,7 +211,7 @@ impl Server {
         let child = self.child.as_mut().unwrap();
         let (sockets, port, bin) =
             (self.sockets.clone(), self.port.to_string(), self.version.bin.join("pg_isready"));
-        eventually(Duration::from_secs(60), "PostgreSQL takes connections", || {
+        eventually(Duration::from_mins(1), "PostgreSQL takes connections", || {
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended:\n{}", fs::read_to_string(&log).unwrap());
             Command::new(&bin).args(["-q", "-p", &port, "-h"]).arg(&sockets).status().unwrap().success()

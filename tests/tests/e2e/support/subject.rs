@@ -130,16 +130,16 @@ impl Subject {
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
     pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
         let mut place = Place::new();
-        let mounted = match kind.on_btrfs() {
-            true => Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), megabytes)?),
-            false => None,
+        let mounted = if kind.on_btrfs() {
+            Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), megabytes)?)
+        } else {
+            None
         };
-        let data = match &mounted {
-            Some(mounted) => mounted.subvolume("data"),
-            None => {
-                fs::create_dir(place.join("disk")).unwrap();
-                place.join("disk/data")
-            }
+        let data = if let Some(mounted) = &mounted {
+            mounted.subvolume("data")
+        } else {
+            fs::create_dir(place.join("disk")).unwrap();
+            place.join("disk/data")
         };
         let disk = place.join("disk");
         fs::set_permissions(&disk, fs::Permissions::from_mode(0o755)).unwrap();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,6 +16,8 @@ pub type Commit = Box<dyn FnMut(i64) -> Result<(), String> + Send>;
 pub struct Writer {
     commits: Arc<Mutex<Vec<Instant>>>,
     first: i64,
+    /// The pause after each commit, in microseconds.
+    pause: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<(), String>>>,
 }
@@ -24,7 +26,8 @@ impl Writer {
     /// Starts to write numbers after `last`. `open` runs on the writer's own thread.
     pub fn start(last: i64, open: impl FnOnce() -> Commit + Send + 'static) -> Self {
         let (commits, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (done, stopping) = (Arc::clone(&commits), Arc::clone(&stop));
+        let pause = Arc::new(AtomicU64::new(0));
+        let (done, stopping, paused) = (Arc::clone(&commits), Arc::clone(&stop), Arc::clone(&pause));
         let thread = std::thread::spawn(move || {
             let mut commit = open();
             let mut number = last;
@@ -32,12 +35,21 @@ impl Writer {
                 number += 1;
                 commit(number)?;
                 done.lock().unwrap().push(Instant::now());
+                match paused.load(Ordering::Relaxed) {
+                    0 => {}
+                    microseconds => std::thread::sleep(Duration::from_micros(microseconds)),
+                }
             }
             Ok(())
         });
-        let writer = Self { commits, first: last, stop, thread: Some(thread) };
+        let writer = Self { commits, first: last, pause, stop, thread: Some(thread) };
         writer.goes_on(Duration::from_secs(20));
         writer
+    }
+
+    /// From now on not at full rate: for tests of many minutes, in which the database must stay small.
+    pub fn slow_down(&self) {
+        self.pause.store(2_000, Ordering::Relaxed);
     }
 
     /// The last number that was acknowledged.
