@@ -3,11 +3,15 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat},
+    io::Errno,
+};
 
 use super::Objects;
 
@@ -89,22 +93,11 @@ impl Objects for Directory {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        // restic ignores names that are not ids, so an unfinished file is never taken for a lock.
-        let mut unfinished = path.clone().into_os_string();
-        unfinished.push("-tmp-");
-        let written = File::create(&unfinished).and_then(|mut file| {
-            content.iter().try_for_each(|part| file.write_all(part))?;
-            file.sync_all()
-        });
-        let done = written.and_then(|()| {
-            fs::rename(&unfinished, &path)?;
-            // The name must be on the disk too, before anything refers to it.
-            File::open(folder)?.sync_all()
-        });
-        if done.is_err() {
-            let _ = fs::remove_file(&unfinished);
+        if !write_unnamed(folder, &path, &content)? {
+            write_renamed(&path, &content)?;
         }
-        done
+        // The name must be on the disk too, before anything refers to it.
+        File::open(folder)?.sync_all()
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -121,4 +114,39 @@ impl Objects for Directory {
             Err(error) => Err(error),
         }
     }
+}
+/// Writes a file that has no name until it is whole, so that a process that is killed leaves nothing. `false` where the
+/// file system has no such files, or the name is taken.
+fn write_unnamed(folder: &Path, path: &Path, content: &[Bytes]) -> io::Result<bool> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = match openat(CWD, folder, flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => File::from(file),
+        // open(2): what file systems and kernels without O_TMPFILE say.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    content.iter().try_for_each(|part| file.write_all(part))?;
+    file.sync_all()?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST | Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes a file under a name that restic ignores, since it is no id, and gives it its own once it is whole.
+fn write_renamed(path: &Path, content: &[Bytes]) -> io::Result<()> {
+    let mut unfinished = path.to_owned().into_os_string();
+    unfinished.push("-tmp-");
+    let written = File::create(&unfinished).and_then(|mut file| {
+        content.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()
+    });
+    let done = written.and_then(|()| fs::rename(&unfinished, path));
+    if done.is_err() {
+        // Nothing refers to it; a later write under this name replaces it.
+        let _unremovable = fs::remove_file(&unfinished);
+    }
+    done
 }
