@@ -20,6 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     errors,
+    lease::Limits,
     settings::{SslMode, Target},
     tls,
 };
@@ -31,8 +32,16 @@ pub(super) const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Settings that a session starts with; they outrank those of the role and the database.
 const OPTIONS: &str = "-c search_path=pg_catalog -c row_security=off -c statement_timeout=60s -c lock_timeout=10s \
-    -c idle_in_transaction_session_timeout=0 -c default_transaction_isolation=read\\ committed \
-    -c default_transaction_deferrable=off";
+    -c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off";
+
+/// The options of a session. From its first byte the server ends it when its client falls silent: whatever it locks
+/// or keeps, it does so no longer than the lease.
+fn options(run: &str, lease: Duration) -> String {
+    let idle = Limits::of(lease).idle.as_millis().max(1);
+    format!(
+        "-c standstill.run={run} {OPTIONS} -c idle_session_timeout={idle} -c idle_in_transaction_session_timeout={idle}"
+    )
+}
 
 /// A statement's parameter with its type.
 pub(super) type Parameter<'value> = (&'value (dyn ToSql + Sync), Type);
@@ -340,7 +349,7 @@ fn configure(target: &Target, mode: SslMode) -> Config {
         .user(&settings.user)
         .dbname(&settings.database)
         .application_name(&target.application_name)
-        .options(format!("-c standstill.run={} {OPTIONS}", target.run))
+        .options(options(&target.run, target.lease))
         .connect_timeout(CONNECT)
         .tcp_user_timeout(CONNECT)
         .keepalives(true)
@@ -363,6 +372,13 @@ fn configure(target: &Target, mode: SslMode) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_session_is_ever_without_the_limits_that_end_a_silent_one() {
+        let options = options("0123", Duration::from_secs(10));
+        assert!(options.contains("-c idle_session_timeout=6000 "), "{options}");
+        assert!(options.ends_with("-c idle_in_transaction_session_timeout=6000"), "{options}");
+    }
 
     #[test]
     fn an_application_name_fits_and_tells_holds_from_everything_else() {

@@ -32,6 +32,11 @@ pub(super) struct Exact {
 }
 
 impl Exact {
+    /// Keeps the snapshot from being ended by the server while something else is done.
+    pub async fn awake<T>(&self, every: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.reader.awake(every, work).await?
+    }
+
     /// Counts inside the snapshot. A count that fails costs facts, not the backup.
     pub async fn count(self, within: Duration) -> Vec<Fact> {
         let counted = Counts::listed(&self.reader, &self.tables, within, true).await;

@@ -1,6 +1,8 @@
 //! The verb `exported-snapshot`: one read-only transaction for each database, whose snapshot dumps share.
 
 use std::{
+    collections::VecDeque,
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -264,7 +266,7 @@ impl Hold for Exported {
         ending.await.map_err(|error| errors::lapse(error, WHAT))?;
         drop(snapshots);
         let released = Instant::now();
-        let facts = count(readers, self.tables, self.within).await;
+        let facts = count(readers, self.tables, self.within, self.limits.idle / 3).await;
         let receipt = Receipt { evidence, outputs: Outputs::new(), facts, released, froze: None };
         self.state = State::Done(Box::new(receipt.clone()));
         Ok(receipt)
@@ -302,19 +304,40 @@ async fn readers(snapshots: &[Arc<Snapshot>]) -> Vec<(Session, Sequences)> {
     readers
 }
 
-async fn count(readers: Vec<(Session, Sequences)>, tables: u32, within: Duration) -> Vec<Fact> {
+/// Counts one database after the other; those that wait for their turn are kept `awake`.
+async fn count(
+    readers: Vec<(Session, Sequences)>,
+    tables: u32,
+    within: Duration,
+    awake: Duration,
+) -> Vec<Fact> {
     let deadline = Instant::now() + within;
     let mut facts = Vec::new();
-    for (session, sequences) in readers {
+    let mut waiting = VecDeque::from(readers);
+    while let Some((session, sequences)) = waiting.pop_front() {
         let counting = async {
             let list = facts::list(&session, tables).await?;
             Counts::listed(&session, &list, deadline.saturating_duration_since(Instant::now()), true).await
         };
-        match counting.await {
+        let counted = tokio::select! {
+            counted = counting => counted,
+            never = keep_awake(&waiting, awake) => match never {},
+        };
+        match counted {
             Ok(counts) => facts.extend(counts.exact(&sequences)),
             Err(error) => tracing::warn!(error = error.chain(), "rows are not counted"),
         }
         session.close().await;
     }
     facts
+}
+
+/// Keeps sessions from being ended by the server. One that is lost anyway says so when it is its turn.
+async fn keep_awake(waiting: &VecDeque<(Session, Sequences)>, every: Duration) -> Infallible {
+    loop {
+        tokio::time::sleep(every).await;
+        for (session, _) in waiting {
+            let _lost = session.one(every, "keep the snapshot", "SELECT 1", &[]).await;
+        }
+    }
 }

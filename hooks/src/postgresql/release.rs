@@ -91,7 +91,11 @@ async fn gather(live: &Live) -> Result<Gathered> {
     // Reading may take as long as the stop: what is left to let go is the slot, and a dead runner's closed
     // connection is noticed meanwhile.
     let reader = wal::Reader { session: &live.session, within: answer(live), awake: live.limits.idle / 3 };
-    reader.copy(&span, &directory).await?;
+    let copying = reader.copy(&span, &directory);
+    match &exact {
+        Some(exact) => exact.awake(live.limits.idle / 3, copying).await?,
+        None => copying.await?,
+    };
     Ok(Gathered { stopped, exact, wal: Some(directory) })
 }
 

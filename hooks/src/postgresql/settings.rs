@@ -1,6 +1,9 @@
 //! The settings of a connection: what a blueprint writes under `connections:`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -92,6 +95,8 @@ pub(super) struct Target {
     pub application_name: String,
     /// The run, which the server is told so that a pooler in between is noticed.
     pub run: String,
+    /// How long a session may outlive a client that fell silent.
+    pub lease: Duration,
 }
 
 impl Target {
@@ -119,6 +124,7 @@ impl Target {
                     dialled: None,
                     application_name: String::new(),
                     run: String::new(),
+                    lease: context.lease,
                 }
             }
             None => Self::of_connection(context).await?,
@@ -137,7 +143,8 @@ impl Target {
             Some(context.runtime.dial(&settings.host, settings.port).await?)
         };
         let password = connection.secrets.get("password").cloned();
-        Ok(Self { settings, password, dialled, application_name: String::new(), run: String::new() })
+        let (application_name, run) = (String::new(), String::new());
+        Ok(Self { settings, password, dialled, application_name, run, lease: context.lease })
     }
 
     /// The same server, another database.
