@@ -17,4 +17,5 @@ mod interrupt;
 mod keeper;
 mod restic;
 mod secrets;
+mod traps;
 mod truncation;

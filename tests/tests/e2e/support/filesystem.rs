@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -66,6 +67,8 @@ impl Mounted {
             .args([&image, path])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Who kills the test with its process group leaves the keeper to its work.
+            .process_group(0)
             .spawn()
             .map_err(|cause| cause.to_string())?;
         let mut said = String::new();
