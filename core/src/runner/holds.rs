@@ -95,7 +95,17 @@ impl HoldThread {
     /// Lets a hold go; one attempt.
     pub(super) async fn release(&self, live: &LiveHold, deadline: Duration) -> Result<Receipt> {
         let hold = Arc::clone(&live.hold);
-        self.within(deadline, "letting the hold go", async move { hold.lock().await.release().await }).await
+        let renewals = live.renewals.as_ref().map(JoinHandle::abort_handle);
+        let releasing = async move {
+            let mut hold = hold.lock().await;
+            let receipt = hold.release().await?;
+            // While the lock is still taken: what was let go is not missed by a renewal that waited for its turn.
+            if let Some(renewals) = renewals {
+                renewals.abort();
+            }
+            Ok(receipt)
+        };
+        self.within(deadline, "letting the hold go", releasing).await
     }
 }
 
