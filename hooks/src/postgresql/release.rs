@@ -95,7 +95,7 @@ async fn gather(live: &Live) -> Result<Gathered> {
     match &exact {
         Some(exact) => exact.awake(live.limits.idle / 3, copying).await?,
         None => copying.await?,
-    };
+    }
     Ok(Gathered { stopped, exact, wal: Some(directory) })
 }
 
