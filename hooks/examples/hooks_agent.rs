@@ -1,6 +1,12 @@
 //! The helper program of this crate's tests: `agent hold sqlite TASK` as the real binary has it, and a small runner
 //! that holds a lock until it is stopped or killed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test that fails is a test that fails"
+)]
+
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use serde_json::json;

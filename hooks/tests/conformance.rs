@@ -1,5 +1,11 @@
 //! What every hook must keep, driven by what it declares and by nothing else.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test that fails is a test that fails"
+)]
+
 mod support;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

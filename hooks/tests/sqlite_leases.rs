@@ -1,5 +1,11 @@
 //! Nothing stays locked: whatever happens to the runner or to a helper, writers go on within the lease.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test that fails is a test that fails"
+)]
+
 #[path = "support/sqlite.rs"]
 mod sqlite;
 mod support;
@@ -186,10 +192,10 @@ async fn what_a_stopped_runner_holds_is_let_go_from_its_record_alone() {
     for mode in MODES {
         let volume = tempdir().unwrap();
         sqlite::make(volume.path(), mode);
-        let runner = Runner::start(volume.path(), Duration::from_secs(60));
+        let runner = Runner::start(volume.path(), Duration::from_mins(1));
         kill_process(runner.pid(), Signal::STOP).unwrap();
         assert!(sqlite::is_locked(volume.path()));
-        let mut context = support::context(volume.path(), volume.path(), Duration::from_secs(60));
+        let mut context = support::context(volume.path(), volume.path(), Duration::from_mins(1));
         context.volume = None;
         context.cancel.cancel();
         assert_eq!(Sqlite.undo(&runner.record, &context).await.unwrap(), Undone::LetGo, "{mode}");

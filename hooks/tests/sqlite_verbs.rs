@@ -1,5 +1,11 @@
 //! The verbs that hold nothing, and the copy that is made while writes go on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test that fails is a test that fails"
+)]
+
 #[path = "support/sqlite.rs"]
 mod sqlite;
 mod support;
@@ -135,7 +141,7 @@ async fn an_online_copy_under_a_full_rate_writer_is_consistent() {
     for (mode, method) in [("wal", "backup"), ("wal", "vacuum"), ("delete", "backup"), ("delete", "vacuum")] {
         let (volume, scratch) = (made(mode), tempdir().unwrap());
         let writer = Writer::start(volume.path());
-        writer.wait_beyond(1000, Duration::from_secs(60));
+        writer.wait_beyond(1000, Duration::from_mins(1));
         let context = context(volume.path(), scratch.path());
         let before = writer.acknowledged();
         let with = json!({"file": "app.db", "method": method, "maxBlock": "20s"});

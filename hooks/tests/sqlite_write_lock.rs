@@ -1,5 +1,11 @@
 //! The write lock: it keeps writers out, is proven, and any copy made meanwhile is consistent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test that fails is a test that fails"
+)]
+
 #[path = "support/sqlite.rs"]
 mod sqlite;
 mod support;
@@ -118,7 +124,7 @@ async fn a_copy_torn_by_another_ones_checkpoint_is_right_because_the_log_does_no
         sqlite::make(volume.path(), "wal");
         let context = context(&volume);
         let writer = Writer::start(volume.path());
-        writer.wait_beyond(20_000, Duration::from_secs(60));
+        writer.wait_beyond(20_000, Duration::from_mins(1));
         let mut acquired = Sqlite
             .acquire("write-lock", &context, &json!({"file": "app.db", "facts": "none"}))
             .await

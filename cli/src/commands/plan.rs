@@ -95,7 +95,8 @@ fn plain(value: &serde_json::Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
+            let pairs: Vec<String> =
+                map.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
         other => other.to_string(),

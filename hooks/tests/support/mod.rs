@@ -113,13 +113,11 @@ impl Session for TestSession {
     async fn close(&mut self, within: Duration) -> Result<Exit> {
         self.input = None;
         let failed = |cause| Error::failed("cannot wait for the process").because(cause);
-        match timeout(within, self.child.wait()).await {
-            Ok(status) => status.map(exit).map_err(failed),
-            Err(_) => {
-                self.child.kill().await.map_err(failed)?;
-                self.child.wait().await.map(exit).map_err(failed)
-            }
+        if let Ok(status) = timeout(within, self.child.wait()).await {
+            return status.map(exit).map_err(failed);
         }
+        self.child.kill().await.map_err(failed)?;
+        self.child.wait().await.map(exit).map_err(failed)
     }
 }
 
