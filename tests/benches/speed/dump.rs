@@ -24,10 +24,10 @@ use crate::{
 
 const ROUNDS: usize = 3;
 
-/// About 1 GB on disk: 8 million rows.
+/// About 1 GB on disk: 10 million rows.
 const ROWS: &str =
     "CREATE TABLE big AS SELECT n AS id, md5(n::text) || ' ' || md5((n * 7)::text) AS text, n % 1000 AS kind
-    FROM generate_series(1, 8000000) n";
+    FROM generate_series(1, 10000000) n";
 
 pub fn measure() {
     title("A dump of a database of 1 GB");
