@@ -9,12 +9,14 @@ use super::{
 };
 
 /// Processes of a place: those that run its binary, and those whose command line names it. What `known` lists, and
-/// what those started, is not counted.
+/// what those started, is not counted; nor is what the test itself keeps running beside the binary.
 pub fn processes(place: &Place, known: &[u32]) -> Vec<Process> {
     let all = process::all();
     let root = place.root().to_str().unwrap();
     let ours = |process: &&Process| {
-        process.program.as_deref() == Some(place.binary.as_path()) || process.line().contains(root)
+        let runs_the_binary = process.program.as_deref() == Some(place.binary.as_path());
+        let is_the_tests = process.parent == std::process::id();
+        runs_the_binary || (process.line().contains(root) && !is_the_tests)
     };
     let is_known = |process: &Process| {
         let (mut pid, mut parent) = (process.pid, process.parent);
