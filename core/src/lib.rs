@@ -3,7 +3,7 @@
 //! ```text
 //!   blueprint ──language──▶ lint ──plan──▶ steps ──runner──▶ recovery point
 //!                                            │
-//!            hook · runtime · repository · journal · lock · secret     (the seams)
+//!       hook · runtime · transfer · repository · journal · lock · secret     (the seams)
 //! ```
 //!
 //! It knows no database, no Kubernetes client and no storage library.
@@ -19,6 +19,7 @@ pub mod repository;
 pub mod runner;
 pub mod runtime;
 pub mod secret;
+pub mod transfer;
 pub mod units;
 
 pub use error::{Error, ErrorKind, Result};

@@ -52,7 +52,8 @@ pub struct TreeSelection {
 }
 
 /// A tree to be stored.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutTree {
     /// The run that stores it.
     pub run: RunId,
@@ -85,7 +86,8 @@ pub struct PutStream {
 }
 
 /// What a restore wrote.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Restored {
     /// Files, directories and links written.
     pub entries: u64,

@@ -14,10 +14,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Result,
+    Error, Result,
     hook::{Acquired, Endpoint, Undone},
     point::RunId,
+    repository::Progress,
     secret::Secret,
+    transfer::{TransferReport, TransferSpec},
 };
 
 /// Who a process runs as.
@@ -266,10 +268,13 @@ pub struct Captured {
     pub volume: String,
     /// How it was captured.
     pub mode: CaptureMode,
-    /// Where its files can be read.
+    /// Where its files can be read: by this process, or, with `remote`, by the one that transfers them.
     pub path: PathBuf,
     /// What the path stands for in the repository: the volume's own path, so that the next backup finds its parent.
     pub original: PathBuf,
+    /// `Some` when this process cannot read the files: what [`Runtime::transfer`] needs to reach them. No secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Value>,
 }
 
 /// Takes snapshots of volumes.
@@ -380,6 +385,44 @@ pub trait Runtime: Send + Sync {
 
     /// Makes a directory that was intended; its owner is that of `like`, if given.
     async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()>;
+
+    /// What [`Runtime::dispose`] needs to end what [`Runtime::transfer`] is about to make for this capture and spec;
+    /// `None` if it makes nothing. Touches nothing. It must be the name that `transfer` itself chooses.
+    async fn transfer_intent(
+        &self,
+        _remote: &Value,
+        _spec: &TransferSpec,
+        _run: &RunId,
+    ) -> Result<Option<Value>> {
+        Ok(None)
+    }
+
+    /// Has a transfer performed where the files of a capture can be read ([`Captured::remote`]), by
+    /// [`crate::transfer::perform`] in another process, and waits for its report.
+    ///
+    /// # Guarantees
+    /// `Ok` only with the report of that process: one that was lost or ended without it has failed.
+    ///
+    /// # Cancellation
+    /// By `cancel`: the other process is told to end, and this returns without waiting for longer than a few seconds.
+    /// Dropping the future is like a crash. In both cases, and after an error, what it made is left to `dispose`,
+    /// which is called before the same transfer is tried again.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`] where a runtime's captures can be read by the runner itself.
+    async fn transfer(
+        &self,
+        _remote: &Value,
+        spec: &TransferSpec,
+        _progress: Arc<dyn Progress>,
+        _cancel: &CancellationToken,
+    ) -> Result<TransferReport> {
+        Err(Error::input(format!(
+            "the runtime `{}` reads its captures by itself, and cannot have the artifact {} moved elsewhere",
+            self.name(),
+            spec.artifact()
+        )))
+    }
 
     /// Disposes of something temporary by its record. Idempotent; a live run's things are never recorded twice,
     /// so nothing else is touched. `secrets` are the secret environment variables of a keeper's release.

@@ -18,6 +18,7 @@ mod suggest;
 mod template;
 
 pub use diagnostic::{Diagnostic, Position, Severity, as_error};
+pub(crate) use lint::is_artifact_name;
 pub use lint::{check, lint};
 pub use model::*;
 pub use read::{digest, read};

@@ -369,7 +369,8 @@ async fn perform_and_note(context: StepContext) {
 /// Undoes what a step intended, from its record alone.
 pub(super) async fn undo(world: &Arc<World>, step: &str) -> Result<Undone> {
     let events = world.ledger.events();
-    let intent = events.iter().find_map(|event| match event {
+    // The last one: what was intended before it was disposed of before it.
+    let intent = events.iter().rev().find_map(|event| match event {
         Event::Intent { step: intended, undo, .. } if intended == step => Some(undo.clone()),
         _ => None,
     });

@@ -98,7 +98,11 @@ impl<'a> State<'a> {
         match event {
             Event::Started { .. } => {}
             Event::Target { .. } => self.target = true,
-            Event::Intent { step, undo, keep } => self.intents.push((step, undo, *keep)),
+            Event::Intent { step, undo, keep } => {
+                self.intents.push((step, undo, *keep));
+                // Another attempt of what was disposed of.
+                self.disposed.remove(step.as_str());
+            }
             Event::Done { step, .. } => {
                 self.settled_steps.insert(step);
             }

@@ -7,6 +7,7 @@
 //!                        │
 //!                        ├─ target   find, lock, choose how to capture
 //!                        ├─ steps/   one file for each kind of step
+//!                        ├─ transfer data, by this process or by another
 //!                        ├─ holds    acquire, renew, confirm, release: on a thread of their own
 //!                        └─ proof    what may be claimed
 //! ```
@@ -25,6 +26,7 @@ mod report;
 mod scope;
 mod steps;
 mod target;
+mod transfer;
 mod world;
 
 pub use execution::run;

@@ -9,6 +9,7 @@ use super::{
     commit::Gathered,
     execution::UndoneSteps,
     proof::{Proof, holds},
+    transfer::step_of,
     world::{World, locked},
 };
 use crate::{
@@ -154,6 +155,7 @@ fn failure(world: &World, events: &[Event]) -> (Option<ErrorKind>, Option<Report
         }
     }
     let Some((step, error)) = held.or(first) else { return (None, None) };
+    let step = step_of(step);
     let phase = match step {
         TARGET => "preflight".to_owned(),
         COMMIT => "commit".to_owned(),

@@ -77,7 +77,13 @@ impl Snapshotter for LocalSnapshotter {
                 return Err(Error::failed(format!("the capture of {} was not intended", volume.name)));
             }
         };
-        Ok(Captured { volume: volume.name.clone(), mode: intent.mode, path, original: volume.path.clone() })
+        Ok(Captured {
+            volume: volume.name.clone(),
+            mode: intent.mode,
+            path,
+            original: volume.path.clone(),
+            remote: None,
+        })
     }
 }
 

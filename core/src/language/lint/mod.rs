@@ -19,6 +19,8 @@ mod steps;
 mod unused;
 mod view;
 
+pub(crate) use names::is_artifact_name;
+
 use std::sync::Arc;
 
 use self::{artifacts::Stored, partial::Partial};

@@ -89,7 +89,7 @@ impl Linter<'_> {
 }
 
 /// Whether a text can be an artifact's name: letters, digits, dots, hyphens and underscores, with slashes between.
-pub(super) fn is_artifact_name(name: &str) -> bool {
+pub(crate) fn is_artifact_name(name: &str) -> bool {
     let part = |part: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         !part.is_empty() && part.chars().all(allowed) && part != "." && part != ".."

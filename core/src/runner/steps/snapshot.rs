@@ -29,6 +29,7 @@ pub(super) async fn capture(context: &StepContext, step: &SnapshotStep) -> Resul
             mode: CaptureMode::Live,
             path: volume.path.clone(),
             original: volume.path.clone(),
+            remote: None,
         }
     } else {
         let intent = target

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Performed;
 use crate::{
@@ -10,7 +10,11 @@ use crate::{
     language::{FilesStep, Phase, VolumeStep},
     point::{ArtifactKind, StoredArtifact},
     repository::{PutTree, TreeSelection},
-    runner::world::{Capture, StepContext, locked},
+    runner::{
+        transfer::Remotely,
+        world::{Capture, StepContext, locked},
+    },
+    transfer::{GetTree, TransferReport, TransferSpec, perform},
 };
 
 /// Stores a captured volume (`from`), or restores one (`to`).
@@ -53,13 +57,30 @@ pub(super) async fn put(
         selection,
         cut_at: Some(capture.at),
     };
-    put_tree(context, request).await
+    let spec = TransferSpec::PutTree(request);
+    spec.stored(transfer(context, &spec, capture.captured.remote.as_ref()).await?)
 }
 
-async fn put_tree(context: &StepContext, request: PutTree) -> Result<StoredArtifact> {
-    let progress = context.world.host.observer.transfer(&request.artifact);
-    context.world.repository()?.put_tree(request, progress, context.cancel.clone()).await
+/// Performs a transfer: by this process, or, where the files are `remote`, by the runtime.
+async fn transfer(
+    context: &StepContext,
+    spec: &TransferSpec,
+    remote: Option<&Value>,
+) -> Result<TransferReport> {
+    let world = &context.world;
+    let (progress, cancel) = (world.host.observer.transfer(spec.artifact()), context.cancel.clone());
+    let Some(remote) = remote else {
+        return perform(spec, world.repository()?.as_ref(), progress, cancel).await;
+    };
+    let remotely = Remotely {
+        runtime: world.host.runtime.as_ref(),
+        ledger: &world.ledger,
+        run: &world.run,
+        step: &context.step.id,
+    };
+    remotely.transfer(remote, spec, progress, &cancel).await
 }
+
 
 /// Restores an artifact into a volume.
 async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Performed> {
@@ -72,11 +93,8 @@ async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Perfo
         }
     }
     locked(&context.world.meter).recovering();
-    let progress = context.world.host.observer.transfer(&artifact.name);
-    let repository = context.world.repository()?;
-    let restored = repository.get_tree(&artifact, &destination, progress, context.cancel.clone()).await;
-    let restored =
-        restored.map_err(|error| error.during(&format!("restore the artifact {}", artifact.name)))?;
+    let spec = TransferSpec::GetTree(GetTree { artifact, destination });
+    let restored = spec.restored(transfer(context, &spec, None).await?)?;
     locked(&context.world.meter).recovered();
     let outputs =
         [("entries".to_owned(), json!(restored.entries)), ("bytes".to_owned(), json!(restored.bytes))];
@@ -140,6 +158,7 @@ pub(super) async fn files(context: &StepContext, step: &FilesStep) -> Result<Per
         selection: TreeSelection::default(),
         cut_at: None,
     };
-    let artifact = put_tree(context, request).await?;
+    let spec = TransferSpec::PutTree(request);
+    let artifact = spec.stored(transfer(context, &spec, None).await?)?;
     Ok(Performed { artifacts: vec![artifact], ..Performed::default() })
 }
