@@ -1,0 +1,102 @@
+# Container images without a registry: made once, kept as files, imported into the cluster's own containerd.
+# shellcheck shell=bash
+
+images="$cache/images"
+
+# Writes an image of one layer: `pack_image REFERENCE LAYER CONFIG FILE`. Takes the layer away.
+pack_image() {
+  local reference=$1 layer=$2 config=$3 file=$4 folder digest
+  folder=$(mktemp -d "$images/pack.XXXXXX")
+  mv "$layer" "$folder/layer.tar"
+  digest=$(sha256sum "$folder/layer.tar" | cut -d' ' -f1)
+  printf '{"architecture":"amd64","os":"linux","config":%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$config" "$digest" >"$folder/config.json"
+  printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$reference" >"$folder/manifest.json"
+  tar -C "$folder" -cf "$file.part" manifest.json config.json layer.tar
+  mv "$file.part" "$file"
+  rm -rf "$folder"
+}
+
+pack_tree() {
+  chmod 0755 "$1"
+  tar -C "$1" --numeric-owner --xattrs -cf "$2" .
+}
+
+build_pause() {
+  local tree
+  tree=$(mktemp -d "$images/tree.XXXXXX")
+  gcc -static -Os -o "$tree/pause" "$here/images/pause.c"
+  pack_tree "$tree" "$images/layer.tar"
+  rm -rf "$tree"
+  pack_image standstill.test/pause:1 "$images/layer.tar" '{"Entrypoint":["/pause"],"User":"65535"}' "$1"
+}
+
+build_tools() {
+  local tree
+  tree=$(mktemp -d "$images/tree.XXXXXX")
+  mkdir -p "$tree/bin" "$tree/etc" "$tree/tmp"
+  chmod 1777 "$tree/tmp"
+  cp /bin/busybox "$tree/bin/busybox"
+  local applet
+  for applet in $("$tree/bin/busybox" --list); do ln -sf busybox "$tree/bin/$applet"; done
+  echo 'root:x:0:0:root:/:/bin/sh' >"$tree/etc/passwd"
+  pack_tree "$tree" "$images/layer.tar"
+  rm -rf "$tree"
+  pack_image standstill.test/tools:1 "$images/layer.tar" '{"Cmd":["/bin/sh"],"Env":["PATH=/bin"]}' "$1"
+}
+
+# The mirror that this machine's packages come from.
+debian_mirror() {
+  local uri
+  uri=$(apt-cache policy base-files | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1)
+  printf '%s\n' "${uri:-http://deb.debian.org/debian}" | tr -d ' '
+}
+
+build_databases() {
+  local tree
+  tree=$(mktemp -d "$images/tree.XXXXXX")
+  say "making the image of the databases, once: this takes some minutes"
+  # Mounts of the build end with its namespace, whatever becomes of it.
+  nice -n 5 unshare --mount --propagation private bash "$here/images/databases/build" "$tree" "$(debian_mirror)" \
+    >"$images/databases.log" 2>&1 || fail "the image of the databases could not be made; see $images/databases.log"
+  pack_tree "$tree" "$images/layer.tar"
+  rm -rf "$tree"
+  pack_image standstill.test/databases:1 "$images/layer.tar" \
+    '{"Cmd":["/bin/bash"],"Env":["PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"]}' "$1"
+}
+
+# What an image is made from decides its file's name: another recipe, another file.
+image_file() {
+  local digest
+  digest=$({
+    declare -f "build_$1" pack_image pack_tree
+    case "$1" in
+      pause) cat "$here/images/pause.c" ;;
+      databases) cat "$here"/images/databases/* ;;
+    esac
+  } | sha256sum | cut -c1-16)
+  printf '%s/%s-%s.tar\n' "$images" "$1" "$digest"
+}
+
+build_images() {
+  mkdir -p "$images"
+  local name file
+  for name in pause tools databases; do
+    file=$(image_file "$name")
+    [ -e "$file" ] && continue
+    rm -f "$images/$name"-*.tar
+    "build_$name" "$file"
+  done
+}
+
+import_images() {
+  local name file mark
+  mkdir -p "$state/images"
+  for name in pause tools databases; do
+    file=$(image_file "$name")
+    mark="$state/images/$(basename "$file")"
+    [ -e "$mark" ] && continue
+    containers images import "$file" >/dev/null
+    touch "$mark"
+  done
+}

@@ -1,0 +1,23 @@
+# The end of a cluster, whole or half made.
+# shellcheck shell=bash
+
+# Removes a folder of ours: one that carries our mark.
+remove_folder() {
+  [ -e "$1/.standstill-cluster" ] || return 0
+  local mount
+  # The deepest first.
+  while read -r mount; do
+    umount "$mount" 2>/dev/null || umount --lazy "$mount" 2>/dev/null || true
+  done < <(findmnt --raw --noheadings --output TARGET | grep -F "$1/" | sort -r)
+  rm -rf --one-file-system "$1"
+}
+
+tear_down() {
+  kill_processes || say "some processes do not end: $(processes | tr '\n' ' ')"
+  remove_disk
+  remove_network
+  remove_cgroups
+  rmdir /run/containerd 2>/dev/null || true
+  remove_folder "$bulk"
+  remove_folder "$state"
+}
