@@ -1,0 +1,116 @@
+//! The connection to an API server, and objects of one kind in it.
+//!
+//! Every request has a deadline, and every error says in words what was attempted on what.
+
+mod error;
+mod exec;
+mod objects;
+
+use kube::{
+    Api, Client, Config,
+    api::{ApiResource, DynamicObject},
+    config::KubeConfigOptions,
+    core::NamespaceResourceScope,
+};
+use standstill_core::{Error, Result};
+
+pub(crate) use error::{Attempt, explain};
+pub use exec::Executed;
+pub use objects::Objects;
+
+/// An API server, and the namespace of the target in it.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+impl Cluster {
+    /// The cluster of the user's kubeconfig (`KUBECONFIG`, else `~/.kube/config`): of one context, by default the
+    /// current one. The namespace is the context's own unless one is given.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when there is no such file or context.
+    pub async fn of_user(context: Option<&str>, namespace: Option<&str>) -> Result<Self> {
+        let options =
+            KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let config = Config::from_kubeconfig(&options).await.map_err(|cause| {
+            let named = context.map_or_else(String::new, |context| format!(" with the context {context}"));
+            Error::input(format!("no kubeconfig{named} can be read"))
+                .remedy(
+                    "Set KUBECONFIG to the file of the cluster, or name one of its contexts by `--context`.",
+                )
+                .because(cause)
+        })?;
+        Self::of_config(config, namespace)
+    }
+
+    /// The cluster that this process runs in a pod of, with the pod's service account.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when this is no pod, or it has no service account.
+    pub fn of_pod(namespace: Option<&str>) -> Result<Self> {
+        let config = Config::incluster().map_err(|cause| {
+            Error::input("this is no pod with a service account")
+                .remedy("Start runs in pods by `standstill backup --on kubernetes` from outside.")
+                .because(cause)
+        })?;
+        Self::of_config(config, namespace)
+    }
+
+    fn of_config(config: Config, namespace: Option<&str>) -> Result<Self> {
+        let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
+        let client = Client::try_from(config).map_err(|cause| {
+            Error::input("the API server cannot be used with these settings")
+                .remedy("Check the server, the certificates and the user of the kubeconfig.")
+                .because(cause)
+        })?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The same cluster, in another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { client: self.client.clone(), namespace: namespace.to_owned() }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Objects of a kind in the namespace.
+    pub fn objects<K>(&self) -> Objects<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let api = Api::namespaced(self.client.clone(), &self.namespace);
+        Objects::new(api, resource(&K::group(&()), &K::plural(&())), Some(self.namespace.clone()))
+    }
+
+    /// Objects of a kind that belongs to no namespace (nodes, storage classes).
+    pub fn global<K>(&self) -> Objects<K>
+    where
+        K: kube::Resource<DynamicType = ()>,
+    {
+        let api = Api::all(self.client.clone());
+        Objects::new(api, resource(&K::group(&()), &K::plural(&())), None)
+    }
+
+    /// Objects in the namespace of a kind that is only known by its name.
+    pub fn dynamic(&self, kind: &ApiResource) -> Objects<DynamicObject> {
+        let api = Api::namespaced_with(self.client.clone(), &self.namespace, kind);
+        Objects::new(api, resource(&kind.group, &kind.plural), Some(self.namespace.clone()))
+    }
+
+    /// Objects of no namespace and of a kind that is only known by its name.
+    pub fn dynamic_global(&self, kind: &ApiResource) -> Objects<DynamicObject> {
+        let api = Api::all_with(self.client.clone(), kind);
+        Objects::new(api, resource(&kind.group, &kind.plural), None)
+    }
+}
+
+/// A resource as permissions and `kubectl` name it: `pods`, `jobs.batch`.
+fn resource(group: &str, plural: &str) -> String {
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}

@@ -1,0 +1,25 @@
+//! Runs in pods: the same steps as on one machine, beside the database that they work on.
+//!
+//! ```text
+//!   cli ──▶ launch ──▶ Job: the runner's pod, on the target's node, with the target's image and volumes
+//!                        │
+//!                        ├─ journal (ConfigMap) · lock (Lease)
+//!                        └─ client ──▶ the API server
+//! ```
+//!
+//! It implements the seams of `standstill-core` and knows no database and no repository. What is local inside a pod
+//! is done by the runtime that it is given.
+
+mod client;
+mod mover;
+mod names;
+mod record;
+mod runtime;
+mod snapshot;
+mod target;
+
+pub use client::{Cluster, Executed, Objects};
+pub use mover::{Credentials, MOVER_START, MoverSettings};
+pub use runtime::{KubernetesRuntime, RuntimeSettings};
+pub use snapshot::{SNAPSHOT_DEADLINE, SnapshotSettings};
+pub use target::{Mount, Owner, Source, Target, TargetPod, TargetValues, VolumePath, Workload};

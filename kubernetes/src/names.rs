@@ -1,0 +1,43 @@
+//! Names and labels of the objects that a run makes.
+
+use std::collections::BTreeMap;
+
+use standstill_core::point::RunId;
+
+/// Who made an object; the same label as other tools use.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`].
+pub(crate) const STANDSTILL: &str = "standstill";
+/// The run that made an object.
+pub(crate) const RUN: &str = "standstill.dev/run";
+/// What an object is for: `journal`, `lock`, `runner`, `mover`.
+pub(crate) const ROLE: &str = "standstill.dev/role";
+
+/// The labels of an object that a run makes.
+pub(crate) fn labels(run: &RunId, role: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY.to_owned(), STANDSTILL.to_owned()),
+        (ROLE.to_owned(), role.to_owned()),
+        (RUN.to_owned(), run.to_string()),
+    ])
+}
+
+/// The name of an object of a run: `standstill-PART-RUN`. A valid DNS label of at most 63 characters.
+pub(crate) fn of_run(part: &str, run: &RunId) -> String {
+    // The prefix, two dashes and the run's 32 digits leave 19.
+    let part: String = part.chars().take(19).collect();
+    format!("standstill-{part}-{run}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_run_are_dns_labels() {
+        let run = RunId::generate();
+        let name = of_run("a-part-that-is-longer-than-others", &run);
+        assert!(name.len() <= 63, "{name}");
+        assert!(of_run("journal", &run).starts_with("standstill-journal-"));
+    }
+}

@@ -1,0 +1,242 @@
+//! Finding the one pod of a workload.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{Container, Pod, PodSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::ResourceExt;
+use standstill_core::{Error, Result};
+
+use super::{Target, TargetPod, TargetValues, Workload, mounts};
+use crate::client::Cluster;
+
+/// A workload as it is declared: what its pods would be like, and how they are found.
+struct Declared {
+    name: String,
+    selector: String,
+    template: PodSpec,
+    /// For the volumes that a StatefulSet makes claims for.
+    claims: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// Finds the target that values describe; its pod must be ready.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when there is no such workload, no ready pod, or more than one.
+    pub async fn find(cluster: &Cluster, values: &TargetValues) -> Result<Self> {
+        Self::look(cluster, values, true).await
+    }
+
+    /// As [`Target::find`], but a workload whose pods are not there is known by its template: that is enough to
+    /// restore, and to verify.
+    ///
+    /// # Errors
+    /// As [`Target::find`].
+    pub async fn find_or_template(cluster: &Cluster, values: &TargetValues) -> Result<Self> {
+        Self::look(cluster, values, false).await
+    }
+
+    async fn look(cluster: &Cluster, values: &TargetValues, running: bool) -> Result<Self> {
+        let namespace = values.namespace.as_deref().unwrap_or(cluster.namespace());
+        let cluster = cluster.in_namespace(namespace);
+        let container = values.container.as_deref();
+        match (&values.workload, &values.labels) {
+            (Some(workload), _) => of_workload(&cluster, &workload.parse()?, container, running).await,
+            (None, Some(labels)) => {
+                let pods = cluster.objects::<Pod>().list(labels).await?;
+                of_pod(ready(&pods, &format!("pods with the labels {labels}"), namespace)?, labels, container)
+            }
+            (None, None) => Err(Error::input("the target's workload is not given")
+                .remedy("Add `--set target.workload=statefulset/NAME` (or deployment/NAME, pod/NAME), or `target:` to the values file.")),
+        }
+    }
+}
+
+async fn of_workload(
+    cluster: &Cluster,
+    workload: &Workload,
+    container: Option<&str>,
+    running: bool,
+) -> Result<Target> {
+    let declared = match workload {
+        Workload::Pod(name) => {
+            let pod = cluster.objects::<Pod>().get(name).await?;
+            let pods = [pod];
+            return of_pod(
+                ready(&pods, &workload.to_string(), cluster.namespace())?,
+                &workload.to_string(),
+                container,
+            );
+        }
+        Workload::StatefulSet(name) => of_stateful_set(&cluster.objects::<StatefulSet>().get(name).await?),
+        Workload::Deployment(name) => of_deployment(&cluster.objects::<Deployment>().get(name).await?),
+    };
+    let pods = cluster.objects::<Pod>().list(&declared.selector).await?;
+    // Selectors of two workloads may overlap; the names of pods begin with their workload's.
+    let prefix = format!("{}-", declared.name);
+    let pods: Vec<Pod> = pods.into_iter().filter(|pod| pod.name_any().starts_with(&prefix)).collect();
+    if pods.is_empty() && !running {
+        return of_template(cluster.namespace(), &declared, workload, container);
+    }
+    of_pod(ready(&pods, &workload.to_string(), cluster.namespace())?, &workload.to_string(), container)
+}
+
+fn of_stateful_set(set: &StatefulSet) -> Declared {
+    let spec = set.spec.clone().unwrap_or_default();
+    let name = set.name_any();
+    let templates = spec.volume_claim_templates.unwrap_or_default();
+    let claims = templates
+        .iter()
+        .map(|template| (template.name_any(), format!("{}-{name}-0", template.name_any())))
+        .collect();
+    Declared {
+        selector: selector(&spec.selector),
+        template: spec.template.spec.unwrap_or_default(),
+        claims,
+        name,
+    }
+}
+
+fn of_deployment(deployment: &Deployment) -> Declared {
+    let spec = deployment.spec.clone().unwrap_or_default();
+    Declared {
+        name: deployment.name_any(),
+        selector: selector(&spec.selector),
+        template: spec.template.spec.unwrap_or_default(),
+        claims: BTreeMap::new(),
+    }
+}
+
+/// A selector as the API takes it in a query.
+fn selector(selector: &LabelSelector) -> String {
+    let mut parts: Vec<String> =
+        selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    for rule in selector.match_expressions.iter().flatten() {
+        let values = rule.values.as_deref().unwrap_or_default().join(",");
+        parts.push(match rule.operator.as_str() {
+            "In" => format!("{} in ({values})", rule.key),
+            "NotIn" => format!("{} notin ({values})", rule.key),
+            "DoesNotExist" => format!("!{}", rule.key),
+            _ => rule.key.clone(),
+        });
+    }
+    parts.join(",")
+}
+
+/// The one pod that is ready.
+pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<&'a Pod> {
+    let is_ready = |pod: &&Pod| {
+        let conditions =
+            pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let ready =
+            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        ready && pod.metadata.deletion_timestamp.is_none()
+    };
+    let ready: Vec<&Pod> = pods.iter().filter(is_ready).collect();
+    let names = |pods: &[&Pod]| pods.iter().map(|pod| pod.name_any()).collect::<Vec<_>>().join(", ");
+    match ready.as_slice() {
+        [pod] => Ok(pod),
+        [] if pods.is_empty() => Err(Error::input(format!("{what} in the namespace {namespace} has no pod"))
+            .remedy("Check the name, and that it is scaled to at least one.")),
+        [] => Err(Error::input(format!(
+            "{what} in the namespace {namespace} has no pod that is ready ({})",
+            names(&pods.iter().collect::<Vec<_>>())
+        ))
+        .remedy("Look at its pods by `kubectl describe pod`; a backup needs a database that answers.")),
+        several => Err(Error::input(format!(
+            "{what} in the namespace {namespace} has {} pods that are ready: {}",
+            several.len(),
+            names(several)
+        ))
+        .remedy("Name one of them: `--set target.workload=pod/NAME`.")),
+    }
+}
+
+/// The target that a running pod is.
+pub(super) fn of_pod(pod: &Pod, found_by: &str, container: Option<&str>) -> Result<Target> {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let status = pod.status.clone().unwrap_or_default();
+    let name = pod.name_any();
+    let chosen = choose(&spec, container, found_by)?;
+    let mounts = mounts::of_container(chosen, &spec, Some(&name), &|_| None)?;
+    let namespace = pod.namespace().unwrap_or_default();
+    let mut target = describe(&namespace, found_by, &spec, chosen, mounts);
+    let missing = |what: &str| {
+        Error::input(format!("the pod {name} has no {what}"))
+            .remedy("Wait until it runs; look at it by `kubectl describe pod`.")
+    };
+    target.pod = Some(TargetPod {
+        uid: pod.uid().unwrap_or_default(),
+        address: status.pod_ip.ok_or_else(|| missing("address"))?,
+        node: spec.node_name.clone().ok_or_else(|| missing("node"))?,
+        name,
+    });
+    Ok(target)
+}
+
+fn of_template(
+    namespace: &str,
+    declared: &Declared,
+    workload: &Workload,
+    container: Option<&str>,
+) -> Result<Target> {
+    let found_by = workload.to_string();
+    let chosen = choose(&declared.template, container, &found_by)?;
+    let claim_of = |volume: &str| declared.claims.get(volume).cloned();
+    let mounts = mounts::of_container(chosen, &declared.template, None, &claim_of)?;
+    Ok(describe(namespace, &found_by, &declared.template, chosen, mounts))
+}
+
+fn describe(
+    namespace: &str,
+    found_by: &str,
+    spec: &PodSpec,
+    container: &Container,
+    mounts: Vec<super::Mount>,
+) -> Target {
+    let own = container.security_context.as_ref();
+    let of_pod = spec.security_context.as_ref();
+    Target {
+        namespace: namespace.to_owned(),
+        found_by: found_by.to_owned(),
+        pod: None,
+        container: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        pull_policy: container.image_pull_policy.clone(),
+        pull_secrets: spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()).collect(),
+        mounts,
+        run_as_user: own.and_then(|own| own.run_as_user).or_else(|| of_pod.and_then(|pod| pod.run_as_user)),
+        run_as_group: own
+            .and_then(|own| own.run_as_group)
+            .or_else(|| of_pod.and_then(|pod| pod.run_as_group)),
+        tolerations: spec
+            .tolerations
+            .iter()
+            .flatten()
+            .filter_map(|toleration| serde_json::to_value(toleration).ok())
+            .collect(),
+    }
+}
+
+/// The container that is named, or the only one.
+fn choose<'a>(spec: &'a PodSpec, wanted: Option<&str>, found_by: &str) -> Result<&'a Container> {
+    let names =
+        || spec.containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (wanted, spec.containers.as_slice()) {
+        (Some(wanted), containers) => {
+            containers.iter().find(|container| container.name == wanted).ok_or_else(|| {
+                Error::input(format!("{found_by} has no container {wanted}"))
+                    .remedy(format!("Its containers are: {}.", names()))
+            })
+        }
+        (None, [container]) => Ok(container),
+        (None, _) => Err(Error::input(format!("{found_by} has several containers"))
+            .remedy(format!("Add `--set target.container=` with one of: {}.", names()))),
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the target is, as a user writes it.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use standstill_core::{Error, Result};
+
+/// The part `target` of the values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TargetValues {
+    /// The namespace; by default that of the command line or of the kubeconfig's context.
+    pub namespace: Option<String>,
+    /// The workload: `statefulset/NAME`, `deployment/NAME` or `pod/NAME`.
+    pub workload: Option<String>,
+    /// The labels of the pod, instead of a workload: `app=db,tier=1`.
+    pub labels: Option<String>,
+    /// The container; the pod's only one by default.
+    pub container: Option<String>,
+    /// For a restore: the claim that is restored into. It must not exist, or be empty.
+    pub claim: Option<String>,
+    /// For a restore: the size of a claim that is made; by default that of the claim that was backed up.
+    pub size: Option<String>,
+    /// For a restore: the storage class of a claim that is made; likewise.
+    pub storage_class: Option<String>,
+    /// The image of the database, where there is no workload to take it from.
+    pub image: Option<String>,
+    /// The volume snapshot class; by default the one for the volume's driver.
+    pub snapshot_class: Option<String>,
+}
+
+impl TargetValues {
+    /// The values of `target.NAME` keys.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] for a key that is not known.
+    pub fn of(pairs: &BTreeMap<String, String>) -> Result<Self> {
+        let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+        serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
+            Error::input("the values of `target` are not understood")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, image, snapshotClass.")
+                .because(cause)
+        })
+    }
+}
+
+/// A workload by its kind and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Workload {
+    /// A StatefulSet.
+    StatefulSet(String),
+    /// A Deployment.
+    Deployment(String),
+    /// One pod.
+    Pod(String),
+}
+
+impl FromStr for Workload {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::input(format!("`{text}` is no workload"))
+                .remedy("Write statefulset/NAME, deployment/NAME or pod/NAME.")
+        };
+        let (kind, name) = text.split_once('/').ok_or_else(wrong)?;
+        if name.is_empty() || name.contains('/') {
+            return Err(wrong());
+        }
+        match kind.to_ascii_lowercase().as_str() {
+            "statefulset" | "statefulsets" | "sts" => Ok(Self::StatefulSet(name.to_owned())),
+            "deployment" | "deployments" | "deploy" => Ok(Self::Deployment(name.to_owned())),
+            "pod" | "pods" | "po" => Ok(Self::Pod(name.to_owned())),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StatefulSet(name) => write!(formatter, "statefulset/{name}"),
+            Self::Deployment(name) => write!(formatter, "deployment/{name}"),
+            Self::Pod(name) => write!(formatter, "pod/{name}"),
+        }
+    }
+}
