@@ -108,6 +108,31 @@ fn a_file_that_grows_while_it_is_copied_is_an_error_unless_that_is_tolerated() {
 }
 
 #[test]
+fn a_file_that_settles_while_it_is_copied_is_copied_as_it_is_in_the_end() {
+    let place = tempfile::tempdir().unwrap();
+    if fs_shares_blocks(place.path()) {
+        println!("skipped: this file system shares blocks, so that a copy takes no time");
+        return;
+    }
+    let (source, target) = (place.path().join("settling"), place.path().join("copy"));
+    fs::write(&source, vec![1; 64 << 20]).unwrap();
+    let mut file = OpenOptions::new().append(true).open(&source).unwrap();
+    std::thread::scope(|scope| {
+        // It grows until it is seen to be copied a second time.
+        scope.spawn(|| {
+            let (mut longest, mut length) = (0, 0);
+            while length >= longest {
+                file.write_all(b"more").unwrap();
+                longest = longest.max(length);
+                length = fs::metadata(&target).map_or(0, |target| target.len());
+            }
+        });
+        copy_file(&source, &target, false, &CancellationToken::new()).unwrap();
+    });
+    assert!(fs::read(&source).unwrap() == fs::read(&target).unwrap());
+}
+
+#[test]
 fn a_copy_that_is_cancelled_says_so() {
     let place = tempfile::tempdir().unwrap();
     let source = place.path().join("volume");

@@ -16,7 +16,14 @@ use tokio_util::sync::CancellationToken;
 /// How much is copied between two looks at the cancellation.
 const STEP: u64 = 16 * 1024 * 1024;
 
-/// Copies a file into a new one. When `tolerate_changes` is not set, a file whose size changed is an error.
+/// How often a file that is still settling is copied again.
+const ATTEMPTS: u32 = 5;
+
+/// Copies a file into a new one.
+///
+/// A file whose size changed meanwhile is copied again when `tolerate_changes` is not set: under a hold that makes
+/// writes wait, what the last write set going may still end (SQLite's checkpoint after a commit adds pages to the
+/// database that the write-ahead log holds too). One that goes on changing is an error.
 pub(super) fn copy_file(
     source: &Path,
     target: &Path,
@@ -26,19 +33,26 @@ pub(super) fn copy_file(
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let from = OpenOptions::new().read(true).custom_flags(no_follow).open(source)?;
     let to = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(target)?;
-    let before = from.metadata()?.len();
-    if ioctl_ficlone(&to, &from).is_err() {
+    if ioctl_ficlone(&to, &from).is_ok() {
+        return Ok(());
+    }
+    let mut attempt = 1;
+    loop {
+        let before = from.metadata()?.len();
+        to.set_len(0)?;
         copy_data(&from, &to, before, cancel)?;
         let after = from.metadata()?.len();
-        if after != before && !tolerate_changes {
+        if after == before || tolerate_changes {
+            // The hole at the end, if there is one.
+            return to.set_len(before.min(after));
+        }
+        if attempt == ATTEMPTS {
             return Err(io::Error::other(format!(
                 "its size changed from {before} to {after} bytes while it was being copied"
             )));
         }
-        // The hole at the end, if there is one.
-        to.set_len(before.min(after))?;
+        attempt += 1;
     }
-    Ok(())
 }
 
 /// Copies the data of a file's first `size` bytes and leaves its holes out.
