@@ -75,19 +75,25 @@ impl Ledger {
         }
     }
 
-    /// Waits until everything noted so far is durable, but not longer than `within`.
+    /// Waits until everything noted so far is durable, but not longer than `within`. Time in which this whole process
+    /// was stopped does not count: the journal had no chance then.
     pub(super) async fn flush(&self, event: Event, within: Duration) {
-        match tokio::time::timeout(within, self.record(event.clone())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!("the end of the run could not be written to its journal: {}", error.chain());
-                self.show(event);
-            }
-            Err(_) => {
-                tracing::warn!("the end of the run was not written to its journal within {within:?}");
-                self.show(event);
-            }
+        let recorded = tokio::select! {
+            recorded = self.record(event.clone()) => recorded,
+            () = awake_for(within) => Err(Error::failed(format!("it took longer than {within:?}"))),
+        };
+        if let Err(error) = recorded {
+            tracing::warn!("the end of the run could not be written to its journal: {}", error.chain());
+            self.show(event);
         }
+    }
+}
+
+/// Waits for a time that is counted in short slices, so that a stop of this process counts as one slice.
+async fn awake_for(time: Duration) {
+    const SLICES: u32 = 20;
+    for _ in 0..SLICES {
+        tokio::time::sleep(time / SLICES).await;
     }
 }
 
