@@ -101,6 +101,7 @@ fn remedy_for(kind: io::ErrorKind) -> Option<&'static str> {
         }
         io::ErrorKind::PermissionDenied => Some("Check that this user may read and write there."),
         io::ErrorKind::ReadOnlyFilesystem => Some("Mount the file system writable."),
+        io::ErrorKind::HostUnreachable => Some("Check the network and the object store, then try again."),
         io::ErrorKind::NotFound => Some("Check that the place is still there and mounted."),
         _ => None,
     }

@@ -98,6 +98,8 @@ fn io_error(error: opendal::Error) -> io::Error {
         ErrorKind::NotFound => io::ErrorKind::NotFound,
         ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
         ErrorKind::RateLimited => io::ErrorKind::ResourceBusy,
+        // Whatever may pass by itself, after all attempts.
+        _ if error.is_temporary() || error.is_persistent() => io::ErrorKind::HostUnreachable,
         _ => io::ErrorKind::Other,
     };
     let mut cause: &dyn std::error::Error = &error;
@@ -108,6 +110,10 @@ fn io_error(error: opendal::Error) -> io::Error {
         format!("{}: {cause}", error.message())
     } else {
         error.message().to_owned()
+    };
+    let text = match kind {
+        io::ErrorKind::HostUnreachable => format!("the object store does not answer: {text}"),
+        _ => text,
     };
     io::Error::new(kind, text)
 }

@@ -4,6 +4,7 @@
 //! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`kv`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them
 //! - [`filesystem`]: loop-mounted file systems
+//! - [`object_store`]: an S3 server
 //! - [`leftovers`]: what a run may not leave behind
 //! - [`sample`]: what a normal run leaves out of the full one
 
@@ -11,6 +12,7 @@ pub mod database;
 pub mod filesystem;
 pub mod kv;
 pub mod leftovers;
+pub mod object_store;
 pub mod place;
 pub mod postgresql;
 pub mod process;
