@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod repository;
 mod signals;
+mod transfer;
 mod values;
 mod wiring;
 

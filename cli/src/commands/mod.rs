@@ -34,7 +34,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     output::start_log(&global);
     let status = match quick(&global, &command) {
         Some(outcome) => outcome,
-        None => in_runtime(&global, command),
+        None => in_runtime(perform(&global, command)),
     };
     ExitCode::from(status.unwrap_or_else(|error| output::error(&error)))
 }
@@ -53,15 +53,16 @@ fn quick(global: &Global, command: &Command) -> Option<Result<u8>> {
     }
 }
 
-fn in_runtime(global: &Global, command: Command) -> Result<u8> {
+/// Does asynchronous work to its end.
+pub fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|cause| Error::failed("the program cannot start its threads").because(cause))?;
-    let status = runtime.block_on(perform(global, command));
+    let outcome = runtime.block_on(work);
     // What is still blocked in a system call must not keep a finished command alive.
     runtime.shutdown_background();
-    status
+    outcome
 }
 
 async fn perform(global: &Global, command: Command) -> Result<u8> {

@@ -12,6 +12,9 @@ use crate::{
     point::{Evidence, RunId},
 };
 
+/// What the transfer of the step that stores needs.
+const TRANSFER: &str = "store[0]/transfer";
+
 fn step(id: &str, phase: Phase, hold: bool, snapshot: bool) -> StepOutline {
     StepOutline { id: id.into(), phase, hold, snapshot }
 }
@@ -63,6 +66,15 @@ fn failed(step: &str) -> Event {
     Event::Failed { step: step.into(), error: failure() }
 }
 
+/// The attempts of a transfer by another process; each says whether what it needed is gone.
+fn moved(attempts: &[bool]) -> Vec<Event> {
+    let attempt = |gone: &bool| {
+        let disposed = gone.then(|| Event::Disposed { step: TRANSFER.into() });
+        std::iter::once(intent(TRANSFER, false)).chain(disposed)
+    };
+    attempts.iter().flat_map(attempt).collect()
+}
+
 fn started(run: &RunId) -> Event {
     let request = RunRequest {
         blueprint_text: String::new(),
@@ -97,7 +109,8 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
                 let hold = |id: &str| outline.is_hold(id);
                 let all = ids.iter().flat_map(|id| {
                     let first = hold(id).then(|| intent(id, false));
-                    first.into_iter().chain([if bad { failed(id) } else { done(id) }])
+                    let moved = if *id == "store[0]" { moved(&[true, !bad]) } else { Vec::new() };
+                    first.into_iter().chain(moved).chain([if bad { failed(id) } else { done(id) }])
                 });
                 all.collect()
             }
@@ -178,6 +191,8 @@ fn a_clean_run_goes_through_its_phases_in_order_and_releases_in_reverse() {
             "release quiesce.b",
             "release quiesce.a",
             "recover[0]",
+            "dispose store[0]/transfer",
+            "dispose store[0]/transfer",
             "store[0]",
             "commit",
             "cleanup[0]",
@@ -227,6 +242,26 @@ proptest! {
     fn whatever_fails_the_machine_ends_and_nothing_stays_held(bad in proptest::collection::hash_set(1_usize..40, 0..6)) {
         let events = play(&backup(), Vec::new(), |turn| bad.contains(&turn));
         assert_nothing_is_left(&backup(), &events);
+    }
+
+    #[test]
+    fn what_is_made_again_after_it_was_removed_is_removed_again(
+        attempts in proptest::collection::vec(any::<bool>(), 1..5),
+        dies in any::<bool>(),
+    ) {
+        let clean = play(&backup(), vec![started(&RunId::generate())], |_| false);
+        let stores = clean.iter().position(|event| matches!(event, Event::Intent { step, .. } if step == TRANSFER));
+        let mut events = clean[..stores.unwrap()].to_vec();
+        events.extend(moved(&attempts));
+        events.push(if dies { Event::TakenOver } else { failed("store[0]") });
+        let before = events.len();
+        let events = play(&backup(), events, |_| false);
+        assert_nothing_is_left(&backup(), &events);
+        let removed = events[before..]
+            .iter()
+            .filter(|event| matches!(event, Event::Disposed { step } if step == TRANSFER));
+        // Once if the last attempt left it, and not at all otherwise.
+        prop_assert_eq!(removed.count(), usize::from(attempts.last() == Some(&false)));
     }
 
     #[test]

@@ -83,3 +83,7 @@ impl Remotely<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;

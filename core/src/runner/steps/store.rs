@@ -81,7 +81,6 @@ async fn transfer(
     remotely.transfer(remote, spec, progress, &cancel).await
 }
 
-
 /// Restores an artifact into a volume.
 async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Performed> {
     let artifact = artifact(context, &step.artifact)?;
