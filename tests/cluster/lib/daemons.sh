@@ -16,7 +16,7 @@ start_time() {
 
 daemon_pid() {
   local pid started
-  read -r pid started <"$state/daemons/$1" 2>/dev/null || return 1
+  read -r pid started 2>/dev/null <"$state/daemons/$1" || return 1
   [ "$(start_time "$pid")" = "$started" ] && printf '%s\n' "$pid"
 }
 

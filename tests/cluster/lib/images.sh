@@ -80,6 +80,8 @@ image_file() {
 
 build_images() {
   mkdir -p "$images"
+  # Of builds that did not come to their end.
+  rm -rf "$images"/{tree,pack,one}.* "$images"/*.part
   local name file
   for name in pause tools databases; do
     file=$(image_file "$name")

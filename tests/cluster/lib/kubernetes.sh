@@ -15,7 +15,7 @@ write_source_lists() {
   local lists=$1 file
   mkdir -p "$lists"
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
-    [ -f "$file" ] && grep -q '/debian' "$file" || continue
+    grep -qs '/debian' "$file" || continue
     case "$file" in
       *.sources) sed 's/^Types:.*/Types: deb-src/' "$file" >"$lists/$(basename "$file")" ;;
       *.list) sed -n 's/^deb /deb-src /p' "$file" >"$lists/$(basename "$file")" ;;

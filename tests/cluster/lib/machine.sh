@@ -13,8 +13,11 @@ check_machine() {
   [ "$(id -u)" = 0 ] || cannot "the cluster needs root"
   [ "$(uname -sm)" = "Linux x86_64" ] || cannot "the cluster runs on Linux on x86_64, not on $(uname -sm)"
   command -v dpkg-query >/dev/null || cannot "the cluster is made of Debian's packages, and this is not Debian"
-  [ -d /sys/fs/cgroup/pids ] && [ -d /sys/fs/cgroup/memory ] \
-    || cannot "the cluster needs the cgroup hierarchies of version 1 (pids, memory), and this machine has them not"
+  local hierarchy
+  for hierarchy in cpu cpuacct cpuset memory pids; do
+    [ -d "/sys/fs/cgroup/$hierarchy" ] \
+      || cannot "the cluster needs the cgroup hierarchies of version 1, and this machine has no $hierarchy among them"
+  done
   unshare --net --mount true 2>/dev/null || cannot "no namespaces can be made here"
   losetup --find >/dev/null 2>&1 || cannot "there is no free loop device"
   grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null || cannot "the kernel has no overlayfs"
