@@ -1,0 +1,320 @@
+//! Movers: pods that read a volume and store it, straight into the repository.
+//!
+//! ```text
+//!   snapshot ──▶ claim ──▶ pod: standstill agent transfer ──▶ repository
+//!                            └── its log: progress, and the report as its last line ──▶ the runner
+//! ```
+//!
+//! - [`manifests`]: what is made; [`size`]: how large
+//! - [`start`], [`standing`]: until the program runs; [`output`]: what it prints
+
+mod manifests;
+mod output;
+mod size;
+mod standing;
+mod start;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use kube::{
+    Resource, ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use standstill_core::{
+    Error, Result,
+    hook::Undone,
+    point::RunId,
+    repository::Progress,
+    transfer::{TransferReport, TransferSpec},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    manifests::CONTAINER,
+    standing::{End, Standing, standing},
+};
+use crate::{
+    client::{Cluster, Objects},
+    names,
+    record::{MoverRecord, name_part},
+    snapshot::{self, Remote, own},
+    target::Owner,
+};
+
+/// How long a mover may take to begin by default: a volume is made, a node found, an image pulled.
+pub const MOVER_START: Duration = Duration::from_mins(5);
+/// How long storage may take until a snapshot can be used: a first one of terabytes may be copied elsewhere.
+const READY: Duration = Duration::from_hours(12);
+/// How long a driver may complain about a snapshot that was cut before it is believed.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often the time that it complained is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long one wait for the end of a pod lasts.
+const WAIT: Duration = Duration::from_hours(1);
+/// How long a pod, its claim or its orders may take to be gone.
+const GONE: Duration = Duration::from_mins(2);
+/// The seconds that a mover has for its own tidying up when it is ended.
+const GRACE: u32 = 30;
+
+/// The repository's credentials, as a Secret in the target's namespace holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The Secret's name.
+    pub secret: String,
+    /// The key of the repository's password.
+    pub password: String,
+    /// The keys that are environment variables of the same name: an object store's.
+    pub environment: Vec<String>,
+}
+
+/// What movers are made like.
+#[derive(Debug, Clone)]
+pub struct MoverSettings {
+    /// The project's own image.
+    pub image: String,
+    /// How it is pulled, in the API's words.
+    pub pull_policy: Option<String>,
+    /// The Secrets that it is pulled with.
+    pub pull_secrets: Vec<String>,
+    /// The taints that a mover may stand beside.
+    pub tolerations: Vec<Value>,
+    /// Where the repository is, without credentials.
+    pub repository: String,
+    /// Its credentials.
+    pub credentials: Credentials,
+    /// The owner of the files; by default it is looked up on the mounted volume.
+    pub data_owner: Option<Owner>,
+    /// What everything is owned by (an `ownerReference`), so that it goes with it: the Job of the run.
+    pub owner: Option<Value>,
+    /// How long a mover may take to begin.
+    pub start: Duration,
+}
+
+/// What a mover reads.
+#[derive(Debug, Clone)]
+struct Source {
+    snapshot: String,
+    storage_class: Option<String>,
+    size: String,
+    mount: PathBuf,
+    sub_path: Option<String>,
+    owner: Owner,
+}
+
+/// Moves captured volumes into the repository.
+#[derive(Clone)]
+pub(crate) struct Mover {
+    pub(crate) cluster: Cluster,
+    pub(crate) settings: MoverSettings,
+}
+
+/// What the transfer of an artifact makes.
+pub(crate) fn intent(cluster: &Cluster, spec: &TransferSpec) -> Result<MoverRecord> {
+    let TransferSpec::PutTree(put) = spec else {
+        return Err(Error::input(format!("the artifact {} cannot be moved by another pod", spec.artifact()))
+            .remedy("Restore it into a volume of the runner's own pod."));
+    };
+    let part = format!("put-{}", name_part(&put.artifact));
+    Ok(record(cluster, &part, &put.run))
+}
+
+fn record(cluster: &Cluster, part: &str, run: &RunId) -> MoverRecord {
+    MoverRecord {
+        run: run.clone(),
+        namespace: cluster.namespace().to_owned(),
+        name: names::of_run(part, run),
+    }
+}
+
+impl Mover {
+    /// Moves a captured volume, and waits for the mover's report.
+    ///
+    /// # Cancellation
+    /// By `cancel`: the mover is told to end, and is not waited for. Disposing of it does that.
+    pub(crate) async fn transfer(
+        &self,
+        remote: &Value,
+        spec: &TransferSpec,
+        progress: &Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<TransferReport> {
+        let remote = Remote::deserialize_from(remote)?;
+        let record = intent(&self.cluster, spec)?;
+        tokio::select! {
+            report = self.perform(&remote, spec, &record, progress) => report,
+            () = cancel.cancelled() => {
+                let parameters = DeleteParams { grace_period_seconds: Some(GRACE), ..DeleteParams::default() };
+                let pods = self.cluster.objects::<Pod>();
+                let told = pods.delete_with(&record.name, &parameters);
+                if !matches!(tokio::time::timeout(Duration::from_secs(5), told).await, Ok(Ok(_))) {
+                    tracing::warn!("the pod {} could not be told to end yet", record.name);
+                }
+                Err(Error::cancelled(format!("storing the artifact {} was cancelled", spec.artifact())))
+            }
+        }
+    }
+
+    async fn perform(
+        &self,
+        remote: &Remote,
+        spec: &TransferSpec,
+        record: &MoverRecord,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<TransferReport> {
+        let source = self.source(remote, spec).await?;
+        let written = serde_json::to_string(spec)
+            .map_err(|cause| Error::failed("a transfer cannot be written down").because(cause))?;
+        let pods = self.cluster.objects::<Pod>();
+        let claims = self.cluster.objects::<PersistentVolumeClaim>();
+        make(&claims, &manifests::claim(record, &self.settings, &source), record).await?;
+        let orders = manifests::orders(record, &self.settings, &written);
+        make(&self.cluster.objects::<ConfigMap>(), &orders, record).await?;
+        make(&pods, &manifests::pod(record, &self.settings, &source), record).await?;
+        start::started(&self.cluster, &pods, record, self.settings.start).await?;
+        let end = tokio::select! {
+            end = ended(&pods, &record.name) => end?,
+            () = output::follow(&pods, &record.name, progress) => {
+                return Err(Error::failed("the log of the mover ended for ever"));
+            }
+        };
+        output::report(&pods, &record.name, &end).await
+    }
+
+    /// What is read: once the snapshot can be.
+    async fn source(&self, remote: &Remote, spec: &TransferSpec) -> Result<Source> {
+        let restore_size = self.ready(remote).await?;
+        let claims = self.cluster.objects::<PersistentVolumeClaim>();
+        let claim = claims.get(&remote.place.claim).await?;
+        let has = claim.status.and_then(|status| status.capacity).and_then(|mut has| has.remove("storage"));
+        let spec_of_claim = claim.spec.unwrap_or_default();
+        let asked = spec_of_claim.resources.and_then(|asked| asked.requests);
+        let asked = asked.and_then(|mut asked| asked.remove("storage"));
+        let sizes = [restore_size, has.map(|size| size.0), asked.map(|size| size.0)];
+        let size = size::largest(sizes.iter().flatten().map(String::as_str)).ok_or_else(|| {
+            Error::failed(format!("the size of the claim {} is not known", remote.place.claim))
+                .remedy("Check the claim; it has neither a request nor a capacity.")
+        })?;
+        let owner = match (self.settings.data_owner, spec) {
+            (Some(owner), _) => owner,
+            (None, TransferSpec::PutTree(put)) => owner_of(&put.root)?,
+            (None, _) => return Err(Error::failed("the owner of the files is not known")),
+        };
+        Ok(Source {
+            snapshot: remote.snapshot.name.clone(),
+            storage_class: spec_of_claim.storage_class_name,
+            size: size.to_owned(),
+            mount: remote.place.mount.clone(),
+            sub_path: remote.place.sub_path.clone(),
+            owner,
+        })
+    }
+
+    /// Waits until the snapshot can be used; the size that it asks for.
+    async fn ready(&self, remote: &Remote) -> Result<Option<String>> {
+        let record = &remote.snapshot;
+        let snapshots = self.cluster.dynamic(&snapshot::api::snapshots(&record.version));
+        let deadline = Instant::now() + READY;
+        let mut since: Option<Instant> = None;
+        while Instant::now() < deadline {
+            let slice = if since.is_some() { LOOK } else { WAIT };
+            let mut words = None;
+            let ready = snapshots.wait(&record.name, slice, |found| {
+                let Some(found) = found else { return Err(start::deleted(&record.name)) };
+                let status = snapshot::api::SnapshotStatus::of(found)?;
+                if status.ready_to_use == Some(true) {
+                    return Ok(Some(Some(status.restore_size)));
+                }
+                words = status.error.as_ref().map(|error| error.words().to_owned());
+                // A new complaint ends the wait, so that its patience can be measured.
+                Ok((words.is_some() && slice == WAIT).then_some(None))
+            });
+            if let Some(Some(size)) = ready.await? {
+                return Ok(size);
+            }
+            let Some(words) = words else {
+                since = None;
+                continue;
+            };
+            if since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                return Err(unusable(&record.name, &words));
+            }
+        }
+        Err(unusable(&record.name, "it is still not ready"))
+    }
+}
+
+fn unusable(name: &str, words: &str) -> Error {
+    Error::failed(format!("the snapshot {name} was cut but cannot be used: {words}"))
+        .remedy("These are the words of the storage's driver; look at its log, and run the backup again.")
+}
+
+/// The owner of a volume that is mounted here.
+fn owner_of(path: &Path) -> Result<Owner> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).map_err(|cause| {
+        Error::failed(format!("the owner of {} cannot be seen", path.display()))
+            .remedy("Check that the volume is mounted in the runner's pod.")
+            .because(cause)
+    })?;
+    Ok(Owner { user: i64::from(found.uid()), group: Some(i64::from(found.gid())) })
+}
+
+/// Waits until a pod has ended.
+async fn ended(pods: &Objects<Pod>, name: &str) -> Result<End> {
+    loop {
+        let end = pods.wait(name, WAIT, |pod| match pod.map(|pod| standing(pod, CONTAINER)) {
+            None => Err(start::deleted(name)),
+            Some(Standing::Ended(end)) => Ok(Some(end)),
+            Some(_) => Ok(None),
+        });
+        if let Some(end) = end.await? {
+            return Ok(end);
+        }
+    }
+}
+
+/// Makes an object, or finds the one that an attempt made whose answer was lost.
+async fn make<K>(objects: &Objects<K>, manifest: &Value, record: &MoverRecord) -> Result<()>
+where
+    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    if objects.create_new(manifest).await?.is_none() {
+        own(&objects.get(&record.name).await?, &record.run)?;
+    }
+    Ok(())
+}
+
+/// Removes a mover and all that was made for it. It is gone when this returns.
+pub(crate) async fn dispose(cluster: &Cluster, record: &MoverRecord) -> Result<Undone> {
+    let cluster = cluster.in_namespace(&record.namespace);
+    // The pod first: a claim goes only when nobody uses it.
+    let gone = [
+        remove(&cluster.objects::<Pod>(), record).await?,
+        remove(&cluster.objects::<PersistentVolumeClaim>(), record).await?,
+        remove(&cluster.objects::<ConfigMap>(), record).await?,
+    ];
+    Ok(if gone.contains(&true) { Undone::LetGo } else { Undone::AlreadyGone })
+}
+
+async fn remove<K>(objects: &Objects<K>, record: &MoverRecord) -> Result<bool>
+where
+    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    let Some(found) = objects.find(&record.name).await? else { return Ok(false) };
+    own(&found, &record.run)?;
+    let preconditions = Preconditions { uid: found.uid(), ..Preconditions::default() };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    objects.delete_with(&record.name, &parameters).await?;
+    let gone = objects.wait(&record.name, GONE, |found| Ok(found.is_none().then_some(()))).await?;
+    gone.map(|()| true).ok_or_else(|| {
+        Error::temporary(format!("{} was deleted but does not go", record.name))
+            .remedy("Look at its finalizers and events, and at its node.")
+    })
+}

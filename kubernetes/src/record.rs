@@ -1,0 +1,162 @@
+//! What the journal holds about temporary things in the cluster, and about those of a runner's pod.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use standstill_core::{Error, Result, point::RunId};
+
+/// A temporary thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Record {
+    /// A `VolumeSnapshot`.
+    Snapshot(SnapshotRecord),
+    /// A mover: a pod, its claim and what it is told.
+    Mover(MoverRecord),
+    /// Something that the runner made inside its own pod.
+    InPod(InPodRecord),
+}
+
+/// A `VolumeSnapshot`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SnapshotRecord {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// The version of the API that it is made by.
+    pub(crate) version: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// The class.
+    pub(crate) class: String,
+    /// Whether the driver cuts no earlier than when the snapshot is ready to be used.
+    pub(crate) cut_when_ready: bool,
+    /// The claim that it is a snapshot of.
+    pub(crate) claim: String,
+}
+
+/// What a transfer by a pod makes. All three objects have the same name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MoverRecord {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The name of the pod, of its claim and of the config map with its orders.
+    pub(crate) name: String,
+}
+
+/// Something inside a runner's pod: a directory, a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct InPodRecord {
+    /// The pod, by its unique id: a pod of the same name is another place.
+    pub(crate) pod: String,
+    /// What it is.
+    pub(crate) what: InPod,
+    /// What the runtime inside the pod needs.
+    pub(crate) record: Value,
+}
+
+/// What a thing inside a runner's pod is, which decides whether it can outlive the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum InPod {
+    /// A directory on the pod's own disk.
+    Scratch,
+    /// A place on a volume that outlives the pod.
+    Destination,
+    /// A process that keeps a hold.
+    Keeper,
+}
+
+/// Records of the cluster are told apart from those of the runtime inside by this one key.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    kubernetes: Record,
+}
+
+impl Record {
+    /// As it goes into the journal.
+    pub(crate) fn to_value(&self) -> Result<Value> {
+        serde_json::to_value(Written { kubernetes: self.clone() })
+            .map_err(|cause| Error::failed("a record cannot be written").because(cause))
+    }
+
+    /// As it was read from the journal. `None`: it is not one of the cluster's.
+    pub(crate) fn from_value(value: &Value) -> Result<Option<Self>> {
+        if value.get("kubernetes").is_none() {
+            return Ok(None);
+        }
+        let written = Written::deserialize(value).map_err(|cause| {
+            Error::failed("a record of the journal is not understood")
+                .remedy("Use the version of Standstill that wrote the journal.")
+                .because(cause)
+        })?;
+        Ok(Some(written.kubernetes))
+    }
+}
+
+/// The longest part of an object's name that is used as it is.
+const LONGEST_PART: usize = 15;
+
+/// A part of an object's name for something that an author has named: the name itself where it is one, and otherwise
+/// one that no other name has.
+pub(crate) fn name_part(name: &str) -> String {
+    let good = |character: &char| character.is_ascii_lowercase() || character.is_ascii_digit();
+    let inside = |character: char| good(&character) || character == '-';
+    let edges = [name.chars().next(), name.chars().last()];
+    let edges = edges.iter().all(|edge| edge.is_some_and(|edge| good(&edge)));
+    if edges && name.len() <= LONGEST_PART && name.chars().all(inside) {
+        return name.to_owned();
+    }
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    let start: String = name.to_ascii_lowercase().chars().filter(good).take(6).collect();
+    format!("{start}x{}", digest.get(..8).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_from_the_journal_as_it_went_in() {
+        let run = RunId::generate();
+        let mover = MoverRecord { run, namespace: "db".into(), name: "standstill-data-1".into() };
+        let in_pod = InPodRecord {
+            pod: "1-2-3".into(),
+            what: InPod::Scratch,
+            record: json!({"scratch": {"path": "/tmp"}}),
+        };
+        for record in [Record::Mover(mover), Record::InPod(in_pod)] {
+            assert_eq!(Record::from_value(&record.to_value().unwrap()).unwrap(), Some(record));
+        }
+    }
+
+    #[test]
+    fn records_of_another_runtime_are_left_to_it_and_damaged_ones_are_refused() {
+        assert_eq!(Record::from_value(&json!({"scratch": {"path": "/tmp"}})).unwrap(), None);
+        let error = Record::from_value(&json!({"kubernetes": {"cloud": {}}})).unwrap_err();
+        assert!(error.remedy_text().unwrap().contains("version"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_no_dns_label_becomes_one_that_no_other_name_has() {
+        assert_eq!(name_part("data"), "data");
+        assert_eq!(name_part("pg-wal"), "pg-wal");
+        let names =
+            ["", "-", "Data", "data_1", "config/etc", "pg_wal", "a-very-long-name-of-a-volume", "-data"];
+        let made: std::collections::BTreeSet<String> = names.iter().map(|name| name_part(name)).collect();
+        assert_eq!(made.len(), names.len(), "{made:?}");
+        let is_label = |name: &String| {
+            name.len() <= LONGEST_PART
+                && name.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
+        };
+        assert!(made.iter().all(is_label), "{made:?}");
+    }
+}

@@ -1,0 +1,297 @@
+//! The runtime in pods: what is local in a pod is done by the runtime that it is given, and the rest by the cluster.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+use standstill_core::{
+    Error, ErrorKind, Result,
+    hook::{Acquired, Endpoint, Undone},
+    point::RunId,
+    repository::Progress,
+    runtime::{
+        Command, Consumer, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service, ServiceSpec,
+        Session, Snapshotter, Volume,
+    },
+    secret::Secret,
+    transfer::{TransferReport, TransferSpec},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::Cluster,
+    mover::{self, Mover, MoverSettings},
+    record::{InPod, InPodRecord, Record},
+    snapshot::{self, CsiSnapshotter, SnapshotSettings},
+    target::Target,
+};
+
+/// How long looking for the pod's address may take: letting go of a hold may wait for it.
+const ADDRESS: Duration = Duration::from_secs(3);
+
+/// What a runtime in pods works with.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeSettings {
+    /// The target, where the run has one.
+    pub target: Option<Target>,
+    /// The unique id of the pod that this process runs in; none outside of the cluster.
+    pub pod: Option<String>,
+    /// What is asked for of snapshots.
+    pub snapshots: SnapshotSettings,
+    /// What movers are made like; without them only live captures can be stored.
+    pub mover: Option<MoverSettings>,
+}
+
+/// The runtime of a runner in a pod, beside its target. Outside of the cluster it can do no more than dispose of what
+/// such a runner left.
+pub struct KubernetesRuntime {
+    inner: Arc<dyn Runtime>,
+    cluster: Cluster,
+    target: Option<Arc<Target>>,
+    pod: Option<String>,
+    snapshotter: Arc<dyn Snapshotter>,
+    mover: Option<Mover>,
+}
+
+impl KubernetesRuntime {
+    /// A runtime around that of the pod itself (or of the machine outside).
+    pub fn new(inner: Arc<dyn Runtime>, cluster: Cluster, settings: RuntimeSettings) -> Self {
+        let target = settings.target.map(Arc::new);
+        let cluster = match &target {
+            Some(target) => cluster.in_namespace(&target.namespace),
+            None => cluster,
+        };
+        let snapshotter = Arc::new(CsiSnapshotter {
+            cluster: cluster.clone(),
+            target: target.clone(),
+            settings: settings.snapshots,
+            inner: inner.snapshotter(),
+        });
+        let mover = settings.mover.map(|settings| Mover { cluster: cluster.clone(), settings });
+        Self { inner, target, pod: settings.pod, snapshotter, mover, cluster }
+    }
+
+    /// The address of the target's pod. It is asked for each time, because a pod that was replaced has another one;
+    /// an API server that is away must keep nobody from letting go, so the last one known will do then.
+    async fn address(&self) -> Result<String> {
+        let unknown = || {
+            Error::input(
+                "the database is said to be on the target's own host, and the target's pod is not known",
+            )
+            .remedy("Name the target's workload, or give the database's host by an address of the cluster.")
+        };
+        let pod = self.target.as_ref().and_then(|target| target.pod.as_ref()).ok_or_else(unknown)?;
+        let pods = self.cluster.objects::<Pod>();
+        match tokio::time::timeout(ADDRESS, pods.find(&pod.name)).await {
+            Ok(Ok(Some(found))) => found.status.and_then(|status| status.pod_ip).ok_or_else(|| {
+                Error::temporary(format!("the pod {} has no address now", pod.name))
+                    .remedy("Wait until it is ready again.")
+            }),
+            Ok(Ok(None)) => Err(Error::failed(format!("the pod {} of the target is gone", pod.name))
+                .remedy("Run it again: the target is looked for anew.")),
+            Ok(Err(error)) if error.kind() != ErrorKind::Temporary => Err(error),
+            Ok(Err(_)) | Err(_) => Ok(pod.address.clone()),
+        }
+    }
+
+    /// The record of something inside this pod, as one of the cluster's.
+    fn in_pod(&self, what: InPod, record: Value) -> Result<Value> {
+        match &self.pod {
+            Some(pod) => Record::InPod(InPodRecord { pod: pod.clone(), what, record }).to_value(),
+            None => Ok(record),
+        }
+    }
+
+    fn scratch_in_pod(&self, what: InPod, intent: ScratchIntent) -> Result<ScratchIntent> {
+        Ok(ScratchIntent { record: self.in_pod(what, intent.record)?, path: intent.path })
+    }
+
+    async fn dispose_in_pod(
+        &self,
+        record: &InPodRecord,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Undone> {
+        let here = self.pod.as_ref() == Some(&record.pod);
+        match record.what {
+            _ if here => self.inner.dispose(&record.record, secrets).await,
+            // It went with its pod.
+            InPod::Scratch => Ok(Undone::AlreadyGone),
+            // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
+            InPod::Keeper if self.pod.is_some() => self.inner.dispose(&record.record, secrets).await,
+            InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
+                .remedy("Start the next backup of this target: before anything else it lets go of what is held.")),
+            InPod::Destination => Err(Error::failed(
+                "what an unfinished restore wrote lies on the claim that it restored into, out of reach from here",
+            )
+            .remedy("Delete that claim before the next restore; do not start a database on it.")),
+        }
+    }
+}
+
+/// Whether a host is the target's own, as the target sees it: a loopback address, or the directory of a socket.
+fn is_own(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.is_empty()
+        || host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[async_trait]
+impl Runtime for KubernetesRuntime {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    async fn volume(&self, name: &str, path: &Path) -> Result<Volume> {
+        self.inner.volume(name, path).await
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> Result<(String, u16)> {
+        if is_own(host) { Ok((self.address().await?, port)) } else { self.inner.dial(host, port).await }
+    }
+
+    async fn program(&self, name: &str, search: &[PathBuf]) -> Result<PathBuf> {
+        self.inner.program(name, search).await
+    }
+
+    async fn exec(&self, command: &Command, timeout: Duration, cancel: &CancellationToken) -> Result<Output> {
+        self.inner.exec(command, timeout, cancel).await
+    }
+
+    async fn session(&self, command: &Command) -> Result<Box<dyn Session>> {
+        self.inner.session(command).await
+    }
+
+    fn agent(&self, arguments: &[&str]) -> Command {
+        self.inner.agent(arguments)
+    }
+
+    async fn producer(&self, command: &Command, cancel: &CancellationToken) -> Result<Box<dyn Producer>> {
+        self.inner.producer(command, cancel).await
+    }
+
+    async fn consumer(&self, command: &Command, cancel: &CancellationToken) -> Result<Box<dyn Consumer>> {
+        self.inner.consumer(command, cancel).await
+    }
+
+    async fn endpoint(
+        &self,
+        name: &str,
+        scratch: &Path,
+        run_as: &RunAs,
+        port: Option<u16>,
+    ) -> Result<Endpoint> {
+        self.inner.endpoint(name, scratch, run_as, port).await
+    }
+
+    async fn service(&self, spec: &ServiceSpec) -> Result<Arc<dyn Service>> {
+        self.inner.service(spec).await
+    }
+
+    fn keeper_record(&self, spec: &KeeperSpec, run: &RunId) -> Result<Value> {
+        self.in_pod(InPod::Keeper, self.inner.keeper_record(spec, run)?)
+    }
+
+    async fn keep(&self, spec: &KeeperSpec, record: &Value) -> Result<Acquired> {
+        self.inner.keep(spec, &inside(record)?).await
+    }
+
+    fn snapshotter(&self) -> Arc<dyn Snapshotter> {
+        Arc::clone(&self.snapshotter)
+    }
+
+    async fn scratch_intent(&self, run: &RunId) -> Result<ScratchIntent> {
+        self.scratch_in_pod(InPod::Scratch, self.inner.scratch_intent(run).await?)
+    }
+
+    async fn scratch_volume_intent(
+        &self,
+        name: &str,
+        like: Option<&Path>,
+        run: &RunId,
+    ) -> Result<ScratchIntent> {
+        self.scratch_in_pod(InPod::Scratch, self.inner.scratch_volume_intent(name, like, run).await?)
+    }
+
+    async fn destination_intent(&self, path: &Path, run: &RunId) -> Result<ScratchIntent> {
+        self.scratch_in_pod(InPod::Destination, self.inner.destination_intent(path, run).await?)
+    }
+
+    async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()> {
+        let intent = ScratchIntent { path: intent.path.clone(), record: inside(&intent.record)? };
+        self.inner.make_scratch(&intent, like).await
+    }
+
+    async fn transfer_intent(
+        &self,
+        _remote: &Value,
+        spec: &TransferSpec,
+        _run: &RunId,
+    ) -> Result<Option<Value>> {
+        Record::Mover(mover::intent(&self.cluster, spec)?).to_value().map(Some)
+    }
+
+    async fn transfer(
+        &self,
+        remote: &Value,
+        spec: &TransferSpec,
+        progress: Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<TransferReport> {
+        let mover = self.mover.as_ref().ok_or_else(|| {
+            Error::input(format!("nothing here can move the artifact {}", spec.artifact()))
+                .remedy("Run it in the cluster, with a repository that pods can reach.")
+        })?;
+        mover.transfer(remote, spec, &progress, cancel).await
+    }
+
+    async fn dispose(&self, record: &Value, secrets: &BTreeMap<String, Secret>) -> Result<Undone> {
+        match Record::from_value(record)? {
+            None => self.inner.dispose(record, secrets).await,
+            Some(Record::Snapshot(record)) => snapshot::dispose(&self.cluster, &record).await,
+            Some(Record::Mover(record)) => mover::dispose(&self.cluster, &record).await,
+            Some(Record::InPod(record)) => self.dispose_in_pod(&record, secrets).await,
+        }
+    }
+}
+
+/// The record as the runtime inside wrote it.
+fn inside(record: &Value) -> Result<Value> {
+    match Record::from_value(record)? {
+        Some(Record::InPod(record)) => Ok(record.record),
+        Some(_) => Err(Error::failed("the record is of something outside of the pod")),
+        None => Ok(record.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_addresses_and_sockets_are_the_targets_own_host() {
+        for own in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/postgresql", ""]
+        {
+            assert!(is_own(own), "{own}");
+        }
+        for other in ["pg", "pg.db.svc", "10.0.0.1", "localhost.example", "::2"] {
+            assert!(!is_own(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_the_pod_is_handed_inside_as_it_was_made() {
+        let made = serde_json::json!({"scratch": {"path": "/tmp/1"}});
+        let record = InPodRecord { pod: "u1".into(), what: InPod::Scratch, record: made.clone() };
+        assert_eq!(inside(&Record::InPod(record).to_value().unwrap()).unwrap(), made);
+        assert_eq!(inside(&made).unwrap(), made);
+    }
+}

@@ -1,0 +1,130 @@
+//! The API of volume snapshots (`snapshot.storage.k8s.io`), as far as it is used here.
+//!
+//! It is no part of Kubernetes itself but installed beside it, in one of two versions that hardly differ.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+};
+use serde::Deserialize;
+use standstill_core::{Error, Result};
+
+use crate::client::{Cluster, explain};
+
+/// The group of the API.
+pub(crate) const GROUP: &str = "snapshot.storage.k8s.io";
+/// The versions that are known, the better one first.
+pub(crate) const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// A kind of the API, in a version.
+pub(crate) fn kind(version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural)
+}
+
+/// Snapshots: in the namespace of the claim.
+pub(crate) fn snapshots(version: &str) -> ApiResource {
+    kind(version, "VolumeSnapshot", "volumesnapshots")
+}
+
+/// Their classes: of no namespace.
+pub(crate) fn classes(version: &str) -> ApiResource {
+    kind(version, "VolumeSnapshotClass", "volumesnapshotclasses")
+}
+
+/// What the storage has of them: of no namespace.
+pub(crate) fn contents(version: &str) -> ApiResource {
+    kind(version, "VolumeSnapshotContent", "volumesnapshotcontents")
+}
+
+/// How long the list of the classes may take.
+const LIST: Duration = Duration::from_secs(15);
+
+/// All classes; `None` where the API server does not know this version of them.
+pub(crate) async fn list_classes(cluster: &Cluster, version: &str) -> Result<Option<Vec<DynamicObject>>> {
+    let classes = cluster.dynamic_global(&classes(version));
+    let attempt = classes.attempt("list", None);
+    match tokio::time::timeout(LIST, classes.api().list(&ListParams::default())).await {
+        Ok(Ok(list)) => Ok(Some(list.items)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(cause)) => Err(explain(attempt, cause)),
+        Err(_) => Err(attempt.timed_out(LIST)),
+    }
+}
+
+/// The status of a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SnapshotStatus {
+    /// The content that it is bound to.
+    pub(crate) bound_volume_snapshot_content_name: Option<String>,
+    /// When the storage cut it.
+    pub(crate) creation_time: Option<Timestamp>,
+    /// Whether volumes can be made of it.
+    pub(crate) ready_to_use: Option<bool>,
+    /// How large a volume must be at least that is made of it.
+    pub(crate) restore_size: Option<String>,
+    /// What the driver complained of last.
+    pub(crate) error: Option<Complaint>,
+}
+
+/// An error of a snapshot or of its content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Complaint {
+    /// In the driver's words.
+    pub(crate) message: Option<String>,
+}
+
+impl Complaint {
+    /// The words, whatever is there.
+    pub(crate) fn words(&self) -> &str {
+        self.message.as_deref().unwrap_or("an error without a message")
+    }
+}
+
+impl SnapshotStatus {
+    /// The status of a snapshot; of one that nobody has looked at yet it is empty.
+    pub(crate) fn of(snapshot: &DynamicObject) -> Result<Self> {
+        part(snapshot, "status")
+    }
+}
+
+/// What a content says about its snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContentSpec {
+    /// The snapshot that it belongs to.
+    pub(crate) volume_snapshot_ref: SnapshotRef,
+}
+
+/// A reference to a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct SnapshotRef {
+    /// Its name.
+    pub(crate) name: Option<String>,
+    /// Its namespace.
+    pub(crate) namespace: Option<String>,
+    /// Its unique id; absent until it is bound.
+    pub(crate) uid: Option<String>,
+}
+
+impl ContentSpec {
+    /// The spec of a content.
+    pub(crate) fn of(content: &DynamicObject) -> Result<Self> {
+        part(content, "spec")
+    }
+}
+
+/// One part of an object, or an empty one.
+fn part<T: Default + for<'de> Deserialize<'de>>(object: &DynamicObject, key: &str) -> Result<T> {
+    let Some(value) = object.data.get(key).filter(|value| !value.is_null()) else { return Ok(T::default()) };
+    T::deserialize(value).map_err(|cause| {
+        Error::failed(format!("the {key} of {} is not understood", object.name_any()))
+            .remedy("Check that the snapshot controller is of a version that fits its resources.")
+            .because(cause)
+    })
+}

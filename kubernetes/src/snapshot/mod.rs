@@ -1,0 +1,271 @@
+//! Captures of claims by CSI `VolumeSnapshot`s.
+//!
+//! ```text
+//!   claim ──▶ its driver ──▶ class ──▶ VolumeSnapshot ⇄ VolumeSnapshotContent        cut, bound both ways: let go
+//!                                            └──▶ (mover) claim made of it ──▶ repository
+//! ```
+//!
+//! - [`api`]: the kinds; [`class`]: which class; [`claim`]: what is snapshotted
+//! - [`standing`]: how a snapshot stands; [`cut`]: waiting for its cut
+
+pub(crate) mod api;
+mod claim;
+mod class;
+mod cut;
+mod standing;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use standstill_core::{
+    Error, Result,
+    hook::Undone,
+    point::RunId,
+    runtime::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{claim::Place, class::Class};
+use crate::{
+    client::Cluster,
+    names,
+    record::{Record, SnapshotRecord, name_part},
+    target::Target,
+};
+
+/// How long the storage may take for the cut by default: a database may be held meanwhile.
+pub const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(25);
+/// How long a snapshot may take to be gone after it was deleted.
+const GONE: Duration = Duration::from_mins(1);
+
+/// What is asked for of snapshots.
+#[derive(Debug, Clone)]
+pub struct SnapshotSettings {
+    /// The class; by default the one for the claim's driver.
+    pub class: Option<String>,
+    /// How long the storage may take for the cut.
+    pub deadline: Duration,
+    /// What everything is owned by (an `ownerReference`), so that it goes with it: the Job of the run.
+    pub owner: Option<Value>,
+}
+
+impl Default for SnapshotSettings {
+    fn default() -> Self {
+        Self { class: None, deadline: SNAPSHOT_DEADLINE, owner: None }
+    }
+}
+
+/// A captured claim, for the pod that reads it: what [`Captured::remote`] holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Remote {
+    /// The snapshot.
+    pub(crate) snapshot: SnapshotRecord,
+    /// Where it is on the claim, and where the claim is mounted.
+    pub(crate) place: Place,
+}
+
+impl Remote {
+    /// As a capture holds it.
+    pub(crate) fn deserialize_from(value: &Value) -> Result<Self> {
+        Self::deserialize(value).map_err(|cause| {
+            Error::failed("a capture of the cluster is not understood")
+                .remedy("Use the version of Standstill that made it.")
+                .because(cause)
+        })
+    }
+}
+
+/// Takes snapshots of the target's claims; what is read live is read by the runner itself.
+pub(crate) struct CsiSnapshotter {
+    pub(crate) cluster: Cluster,
+    pub(crate) target: Option<Arc<Target>>,
+    pub(crate) settings: SnapshotSettings,
+    pub(crate) inner: Arc<dyn Snapshotter>,
+}
+
+#[async_trait]
+impl Snapshotter for CsiSnapshotter {
+    async fn abilities(&self, volume: &Volume) -> Result<Vec<CaptureAbility>> {
+        let ability = |refused, block_level| CaptureAbility {
+            mode: CaptureMode::Atomic,
+            refused,
+            block_level,
+            by: "volumesnapshot",
+        };
+        let atomic = match self.plan(volume).await? {
+            Ok((_, _, class)) => ability(None, !class.of_filesystem),
+            Err(reason) => ability(Some(reason), true),
+        };
+        // A copy in the pod would take the room of the pod's node, and can do nothing that the others cannot.
+        let inner = self.inner.abilities(volume).await?;
+        let live = inner.into_iter().filter(|ability| ability.mode == CaptureMode::Live);
+        Ok(std::iter::once(atomic).chain(live).collect())
+    }
+
+    async fn intend(&self, volume: &Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotIntent> {
+        if mode != CaptureMode::Atomic {
+            return self.inner.intend(volume, mode, run).await;
+        }
+        let (place, version, class) = self.plan(volume).await?.map_err(|reason| {
+            Error::input(format!("the volume {} cannot be captured: {reason}", volume.name))
+                .remedy("Put that right, or choose another capture mode.")
+        })?;
+        let snapshot = SnapshotRecord {
+            run: run.clone(),
+            namespace: self.cluster.namespace().to_owned(),
+            version: version.to_owned(),
+            name: names::of_run(&name_part(&volume.name), run),
+            class: class.name,
+            cut_when_ready: class.cut_when_ready,
+            claim: place.claim,
+        };
+        let record = Record::Snapshot(snapshot).to_value()?;
+        Ok(SnapshotIntent { volume: volume.clone(), mode, record })
+    }
+
+    async fn capture(
+        &self,
+        intent: &SnapshotIntent,
+        tolerate_changes: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Captured> {
+        let Some(Record::Snapshot(snapshot)) = Record::from_value(&intent.record)? else {
+            return self.inner.capture(intent, tolerate_changes, cancel).await;
+        };
+        let volume = &intent.volume;
+        let place = claim::place(self.target()?, volume)?.map_err(Error::input)?;
+        tokio::select! {
+            taken = self.take(&snapshot) => taken?,
+            () = cancel.cancelled() => {
+                return Err(Error::cancelled(format!("the snapshot of {} was cancelled", volume.name)));
+            }
+        }
+        let remote = serde_json::to_value(Remote { snapshot, place })
+            .map_err(|cause| Error::failed("a capture cannot be described").because(cause))?;
+        Ok(Captured {
+            volume: volume.name.clone(),
+            mode: CaptureMode::Atomic,
+            path: volume.path.clone(),
+            original: volume.path.clone(),
+            remote: Some(remote),
+        })
+    }
+}
+
+impl CsiSnapshotter {
+    fn target(&self) -> Result<&Target> {
+        self.target.as_deref().ok_or_else(|| {
+            Error::input("the target's pod is not known, so nothing of it can be captured")
+                .remedy("Name the target's workload.")
+        })
+    }
+
+    /// Where a volume is, and by what it would be snapshotted; or why it cannot be.
+    async fn plan(&self, volume: &Volume) -> Result<Result<(Place, &'static str, Class), String>> {
+        let place = match claim::place(self.target()?, volume)? {
+            Ok(place) => place,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let claims = self.cluster.objects::<PersistentVolumeClaim>();
+        let Some(found) = claims.find(&place.claim).await? else {
+            return Ok(Err(format!("there is no claim {}", place.claim)));
+        };
+        let driver = match claim::driver(&self.cluster, &found).await? {
+            Ok(driver) => driver,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        for version in api::VERSIONS {
+            let Some(classes) = api::list_classes(&self.cluster, version).await? else { continue };
+            let classes: Vec<Class> = classes.iter().filter_map(Class::of).collect();
+            let chosen = class::choose(&classes, &driver, self.settings.class.as_deref());
+            return Ok(chosen.map(|class| (place, version, class)));
+        }
+        Ok(Err(format!("the cluster has no volume snapshots (its API server does not know {})", api::GROUP)))
+    }
+
+    /// Takes a snapshot, and waits for its cut.
+    async fn take(&self, record: &SnapshotRecord) -> Result<()> {
+        let snapshots = self.cluster.dynamic(&api::snapshots(&record.version));
+        if snapshots.create_new(&manifest(record, self.settings.owner.as_ref())).await?.is_none() {
+            // The answer to an earlier attempt was lost, unless it is somebody else's.
+            let found = snapshots.get(&record.name).await?;
+            own(&found, &record.run)?;
+        }
+        cut::wait(&self.cluster, record, self.settings.deadline).await
+    }
+}
+
+/// The snapshot as it is asked for.
+fn manifest(record: &SnapshotRecord, owner: Option<&Value>) -> Value {
+    json!({
+        "apiVersion": format!("{}/{}", api::GROUP, record.version),
+        "kind": "VolumeSnapshot",
+        "metadata": {
+            "name": record.name,
+            "namespace": record.namespace,
+            "labels": names::labels(&record.run, "snapshot"),
+            "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+        },
+        "spec": {
+            "volumeSnapshotClassName": record.class,
+            "source": {"persistentVolumeClaimName": record.claim},
+        },
+    })
+}
+
+/// Refuses an object that is not this run's, whatever its name.
+pub(crate) fn own(object: &impl ResourceExt, run: &RunId) -> Result<()> {
+    if object.labels().get(names::RUN).is_some_and(|found| found == run.as_str()) {
+        return Ok(());
+    }
+    Err(Error::failed(format!("{} is there already, and does not belong to run {run}", object.name_any()))
+        .remedy("Rename or remove it; nothing was changed about it."))
+}
+
+/// Removes a snapshot. It is gone when this returns.
+pub(crate) async fn dispose(cluster: &Cluster, record: &SnapshotRecord) -> Result<Undone> {
+    let cluster = cluster.in_namespace(&record.namespace);
+    let snapshots = cluster.dynamic(&api::snapshots(&record.version));
+    let Some(found) = snapshots.find(&record.name).await? else { return Ok(Undone::AlreadyGone) };
+    own(&found, &record.run)?;
+    let preconditions = Preconditions { uid: found.uid(), ..Preconditions::default() };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    snapshots.delete_with(&record.name, &parameters).await?;
+    let gone = snapshots.wait(&record.name, GONE, |found| Ok(found.is_none().then_some(()))).await?;
+    if gone.is_none() {
+        return Err(Error::temporary(format!("the snapshot {} was deleted but does not go", record.name))
+            .remedy("Look at its finalizers and events, and at the snapshot controller's log."));
+    }
+    Ok(Undone::LetGo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_asked_for_by_its_class_and_goes_with_its_owner() {
+        let run: RunId = "0198a1b2c3d47e5f8a9b0c1d2e3f4a5b".parse().unwrap();
+        let record = SnapshotRecord {
+            name: names::of_run(&name_part("data"), &run),
+            run,
+            namespace: "db".into(),
+            version: "v1".into(),
+            class: "file".into(),
+            cut_when_ready: false,
+            claim: "data-pg-0".into(),
+        };
+        let owner =
+            json!({"apiVersion": "batch/v1", "kind": "Job", "name": "standstill-backup", "uid": "u1"});
+        let manifest = serde_json::to_string_pretty(&manifest(&record, Some(&owner))).unwrap();
+        insta::assert_snapshot!(manifest);
+    }
+}
