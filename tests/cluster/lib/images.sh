@@ -6,7 +6,7 @@ images="$cache/images"
 # Writes an image of one layer: `pack_image REFERENCE LAYER CONFIG FILE`. Takes the layer away.
 pack_image() {
   local reference=$1 layer=$2 config=$3 file=$4 folder digest
-  folder=$(mktemp -d "$images/pack.XXXXXX")
+  folder=$(mktemp -d "$(dirname "$file")/pack.XXXXXX")
   mv "$layer" "$folder/layer.tar"
   digest=$(sha256sum "$folder/layer.tar" | cut -d' ' -f1)
   printf '{"architecture":"amd64","os":"linux","config":%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
@@ -69,7 +69,7 @@ build_databases() {
 image_file() {
   local digest
   digest=$({
-    declare -f "build_$1" pack_image pack_tree
+    declare -f "build_$1"
     case "$1" in
       pause) cat "$here/images/pause.c" ;;
       databases) cat "$here"/images/databases/* ;;
@@ -81,7 +81,7 @@ image_file() {
 build_images() {
   mkdir -p "$images"
   # Of builds that did not come to their end.
-  rm -rf "$images"/{tree,pack,one}.* "$images"/*.part
+  rm -rf "$images"/{tree,pack}.* "$images"/*.part
   local name file
   for name in pause tools databases; do
     file=$(image_file "$name")
