@@ -65,10 +65,14 @@ pub fn main(arguments: &[String]) -> ExitCode {
 fn parse(arguments: &[String]) -> Result<Arguments> {
     let words = std::iter::once("standstill agent transfer").chain(arguments.iter().map(String::as_str));
     Arguments::try_parse_from(words).map_err(|cause| {
+        if !cause.use_stderr() {
+            cause.exit(); // `--help`
+        }
+        // What was wrong, in one line, without the usage that follows after an empty one.
         let text = cause.render().to_string();
-        let said: Vec<&str> = text.lines().take_while(|line| !line.starts_with("Usage")).collect();
-        let said = said.join(" ");
-        Error::input(said.trim().trim_start_matches("error: ").to_owned())
+        let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        Error::input(said.join(" ").trim_start_matches("error: ").to_owned())
+            .remedy("`standstill agent transfer --help` lists what it takes.")
     })
 }
 

@@ -18,5 +18,6 @@ mod keeper;
 mod object_store;
 mod restic;
 mod secrets;
+mod transfer;
 mod traps;
 mod truncation;

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Debian's restic on the repository of a place; `None`, and said, where there is none.
-fn restic(place: &Place, arguments: &[&str]) -> Option<Output> {
+pub fn restic(place: &Place, arguments: &[&str]) -> Option<Output> {
     let ran = Command::new("restic")
         .args(arguments)
         .env_clear()
@@ -31,8 +31,9 @@ fn restic(place: &Place, arguments: &[&str]) -> Option<Output> {
     }
 }
 
+/// What it said, of one that must have succeeded.
 #[track_caller]
-fn ok(output: &Output) -> String {
+pub fn ok(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     said
@@ -126,7 +127,7 @@ fn a_repository_that_restic_made_is_used_as_it_is() {
 
 /// Asserts that two trees are the same: names, types, contents, links, modes, owners, times.
 #[track_caller]
-fn assert_same(one: &Path, other: &Path) {
+pub fn assert_same(one: &Path, other: &Path) {
     let listing = |root: &Path| {
         let listed = Command::new("find")
             .arg(root)

@@ -261,6 +261,10 @@ impl Started {
         super::process::state(self.child.id()) == Some('T')
     }
 
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stdout).unwrap()).into_owned()
+    }
+
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stderr).unwrap()).into_owned()
     }
@@ -280,7 +284,7 @@ impl Started {
             status: self.ended.unwrap(),
             took: started.elapsed(),
             shown: self.shown.clone(),
-            stdout: String::from_utf8_lossy(&fs::read(&self.stdout).unwrap()).into_owned(),
+            stdout: self.stdout(),
             stderr: self.stderr(),
         }
     }
