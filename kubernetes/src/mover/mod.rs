@@ -7,6 +7,10 @@
 //!
 //! - [`manifests`]: what is made; [`size`]: how large
 //! - [`start`], [`standing`]: until the program runs; [`output`]: what it prints
+//!
+//! # Rights
+//! In the namespace: `create`, `get`, `list`, `watch` and `delete` on `pods`, `persistentvolumeclaims` and
+//! `configmaps`; `get` on `pods/log`; `list` on `events`.
 
 mod manifests;
 mod output;

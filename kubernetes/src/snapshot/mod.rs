@@ -7,6 +7,11 @@
 //!
 //! - [`api`]: the kinds; [`class`]: which class; [`claim`]: what is snapshotted
 //! - [`standing`]: how a snapshot stands; [`cut`]: waiting for its cut
+//!
+//! # Rights
+//! In the namespace: `get` on `persistentvolumeclaims`; `create`, `get`, `list`, `watch` and `delete` on
+//! `volumesnapshots`. In the cluster: `list` on `volumesnapshotclasses`, `get` on `volumesnapshotcontents`,
+//! `storageclasses` and `persistentvolumes`.
 
 pub(crate) mod api;
 mod claim;
@@ -25,7 +30,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use standstill_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     hook::Undone,
     point::RunId,
     runtime::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
@@ -100,9 +105,12 @@ impl Snapshotter for CsiSnapshotter {
             block_level,
             by: "volumesnapshot",
         };
-        let atomic = match self.plan(volume).await? {
-            Ok((_, _, class)) => ability(None, !class.of_filesystem),
-            Err(reason) => ability(Some(reason), true),
+        let atomic = match self.plan(volume).await {
+            Ok(Ok((_, _, class))) => ability(None, !class.of_filesystem),
+            Ok(Err(reason)) => ability(Some(reason), true),
+            // A right that was not granted: another way of capturing may need fewer.
+            Err(error) if error.kind() == ErrorKind::Input => ability(Some(error.chain()), true),
+            Err(error) => return Err(error),
         };
         // A copy in the pod would take the room of the pod's node, and can do nothing that the others cannot.
         let inner = self.inner.abilities(volume).await?;
