@@ -65,13 +65,13 @@ build_kubernetes() {
   (
     cd "$source"
     unset GO111MODULE
-    export GOPATH="$work/go" GOCACHE="$work/gocache" CGO_ENABLED=0 KUBE_GIT_VERSION_FILE="$work/version"
+    export GOPATH="$work/go" CGO_ENABLED=0 KUBE_GIT_VERSION_FILE="$work/version"
     nice -n 10 make -j2 WHAT="${kubernetes_programs[*]/#/cmd/}"
   ) >"$work/build.log" 2>&1 || fail "Kubernetes could not be built; see $work/build.log"
   mkdir -p "$kubernetes_binaries"
   local program
   for program in "${kubernetes_programs[@]}"; do
-    install -m 0755 -s "$source/_output/bin/$program" "$kubernetes_binaries/$program"
+    install -m 0755 "$source/_output/bin/$program" "$kubernetes_binaries/$program"
   done
   chmod -R u+w "$work" && rm -rf "$work"
 }

@@ -1,5 +1,6 @@
 """The file system that volumes and snapshots lie on."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -30,14 +31,23 @@ class Btrfs:
 
     def cut(self, source, path):
         """The moment of the cut in nanoseconds since 1970. An existing snapshot stays as it is."""
-        if os.path.isdir(path):
-            return os.stat(path).st_ctime_ns
-        self._run("snapshot", "-r", source, path)
-        return time.time_ns()
+        if not os.path.isdir(path):
+            self._run("snapshot", "-r", source, path)
+            with open(path + ".moment", "w", encoding="ascii") as file:
+                file.write(str(time.time_ns()))
+        return self.moment(path)
+
+    @staticmethod
+    def moment(path):
+        """When an existing snapshot was cut: its own times are those of what it shows."""
+        with open(path + ".moment", encoding="ascii") as file:
+            return int(file.read())
 
     def remove(self, path):
         if os.path.isdir(path):
             self._run("delete", path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path + ".moment")
 
     @staticmethod
     def _run(*command):

@@ -24,7 +24,7 @@ class Contents:
         handle = content["spec"]["source"]["snapshotHandle"]
         path = self.disk.snapshot(handle)
         if "/" not in handle and os.path.isdir(path):
-            status = {"readyToUse": True, "snapshotHandle": handle, "creationTime": os.stat(path).st_ctime_ns}
+            status = {"readyToUse": True, "snapshotHandle": handle, "creationTime": self.disk.moment(path)}
         else:
             status = {"readyToUse": False, "error": problem(f"there is no snapshot {handle}")}
         self.api.patch(f"{CONTENTS}/{name}/status", {"status": status})
