@@ -24,6 +24,7 @@ start_etcd() {
 }
 
 start_api_server() {
+  is_running kube-apiserver && return
   write_audit_policy
   start_inside kube-apiserver "$kubernetes_binaries/kube-apiserver" \
     --etcd-servers=http://127.0.0.1:2379 \

@@ -38,7 +38,7 @@ build_tools() {
   chmod 1777 "$tree/tmp"
   cp /bin/busybox "$tree/bin/busybox"
   local applet
-  for applet in $("$tree/bin/busybox" --list); do ln -sf busybox "$tree/bin/$applet"; done
+  for applet in $("$tree/bin/busybox" --list | grep -vx busybox); do ln -s busybox "$tree/bin/$applet"; done
   echo 'root:x:0:0:root:/:/bin/sh' >"$tree/etc/passwd"
   pack_tree "$tree" "$images/layer.tar"
   rm -rf "$tree"

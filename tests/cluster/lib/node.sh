@@ -103,7 +103,9 @@ metricsBindAddress: 127.0.0.1:10249
 END
 }
 
+# A configuration is written for a daemon that starts: kube-proxy, for one, ends when its own changes.
 start_containerd() {
+  is_running containerd && return
   write_containerd_config
   write_pod_network
   start_inside containerd unshare --mount --propagation slave \
@@ -112,6 +114,7 @@ start_containerd() {
 }
 
 start_kubelet() {
+  is_running kubelet && return
   write_kubelet_config
   start_beside_containerd kubelet "$kubernetes_binaries/kubelet" \
     --config="$state/kubelet.yaml" --kubeconfig="$pki/kubelet.kubeconfig" \
@@ -122,6 +125,7 @@ start_kubelet() {
 }
 
 start_proxy() {
+  is_running kube-proxy && return
   write_proxy_config
   start_beside_containerd kube-proxy "$kubernetes_binaries/kube-proxy" --config="$state/kube-proxy.yaml"
 }

@@ -8,7 +8,7 @@ make_disk() {
   if [ ! -e "$image" ]; then
     # Takes room as it is filled, and gives it back as it is emptied.
     truncate -s 32G "$image"
-    mkfs.btrfs --quiet "$image" 2>"$state/logs/mkfs.log"
+    mkfs.btrfs --quiet "$image" >"$state/logs/mkfs.log"
   fi
   device=$(losetup --find --show "$image")
   # Nothing here outlives the machine: a snapshot need not wait until the disk has everything.

@@ -41,7 +41,7 @@ class Behaviour:
 class Snapshots:
     def __init__(self, api, disk, mirrors):
         self.api, self.disk, self.mirrors = api, disk, mirrors
-        self.seen, self.cuts, self.told = {}, {}, set()
+        self.seen, self.cuts, self.told = {}, {}, {}
 
     def reconcile(self, key, snapshot):
         if snapshot is None:
@@ -134,7 +134,8 @@ class Snapshots:
 
     def _cut(self, key, snapshot, volume, name, ready, cut_when_ready):
         uid = snapshot["metadata"]["uid"]
-        if uid in self.told and not ready:
+        # The copy of the snapshot here may be older than what was told.
+        if uid in self.told and self.told[uid] >= ready:
             return
         handle = "snapshot-" + uid
         known = (self.mirrors["contents"].get(("", name)) or {}).get("status", {}).get("creationTime")
@@ -150,7 +151,7 @@ class Snapshots:
             "readyToUse": ready,
             "error": None,
         })
-        self.told.add(uid)
+        self.told[uid] = ready
         log(f"snapshot {key[0]}/{key[1]}: {'ready' if ready else 'cut'}")
 
     def _tell(self, key, snapshot, name, status):
@@ -198,7 +199,7 @@ class Snapshots:
                 return 0.05
         self.seen.pop(metadata["uid"], None)
         self.cuts.pop(metadata["uid"], None)
-        self.told.discard(metadata["uid"])
+        self.told.pop(metadata["uid"], None)
         if PROTECTION in (metadata.get("finalizers") or []):
             finalizers = without(metadata["finalizers"], PROTECTION)
             self.api.patch(self.mirrors["snapshots"].path(key), {"metadata": {"finalizers": finalizers}})
