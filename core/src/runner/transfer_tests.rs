@@ -153,14 +153,15 @@ impl Journal for FakeJournal {
     }
 }
 
-struct Run {
+/// A run whose step stores.
+struct Storing {
     asked: Asked,
     ledger: Arc<Ledger>,
     runtime: FakeRuntime,
-    run: RunId,
+    id: RunId,
 }
 
-impl Run {
+impl Storing {
     fn new(does: Does) -> Self {
         Self::with_journal(does, false)
     }
@@ -172,13 +173,13 @@ impl Run {
             ledger: Ledger::new(journal, Vec::new(), Arc::new(NoObserver)),
             runtime: FakeRuntime { asked: asked.clone(), does, makes_something: true, disposes: true },
             asked,
-            run: RunId::generate(),
+            id: RunId::generate(),
         }
     }
 
     async fn transfer(&self) -> Result<TransferReport> {
         let spec = TransferSpec::PutTree(PutTree {
-            run: self.run.clone(),
+            run: self.id.clone(),
             application: "shop".into(),
             artifact: "data".into(),
             kind: ArtifactKind::Volume,
@@ -188,7 +189,7 @@ impl Run {
             cut_at: None,
         });
         let remotely =
-            Remotely { runtime: &self.runtime, ledger: &self.ledger, run: &self.run, step: "store[0]" };
+            Remotely { runtime: &self.runtime, ledger: &self.ledger, run: &self.id, step: "store[0]" };
         remotely.transfer(&json!("snapshot"), &spec, Arc::new(NoProgress), &CancellationToken::new()).await
     }
 
@@ -208,7 +209,7 @@ const ONE_ATTEMPT: [&str; 3] =
 #[tokio::test]
 async fn what_a_transfer_needs_is_in_the_journal_before_it_is_made_and_gone_when_it_has_ended() {
     for does in [Does::Well, Does::Fails] {
-        let run = Run::new(does);
+        let run = Storing::new(does);
         assert_eq!(run.transfer().await.is_ok(), does == Does::Well);
         assert_eq!(run.asked.take(), ONE_ATTEMPT);
         assert!(!run.is_open());
@@ -220,7 +221,7 @@ async fn what_a_transfer_needs_is_in_the_journal_before_it_is_made_and_gone_when
 
 #[tokio::test]
 async fn an_attempt_that_ran_out_of_time_is_removed_before_the_next_one() {
-    let mut run = Run::new(Does::Hangs);
+    let mut run = Storing::new(Does::Hangs);
     let _late = tokio::time::timeout(Duration::from_millis(20), run.transfer()).await.unwrap_err();
     assert_eq!(run.asked.take(), ONE_ATTEMPT[..2]);
     assert!(run.is_open(), "the end of the run must find it");
@@ -233,7 +234,7 @@ async fn an_attempt_that_ran_out_of_time_is_removed_before_the_next_one() {
 
 #[tokio::test]
 async fn while_an_earlier_attempt_cannot_be_removed_there_is_no_other() {
-    let mut run = Run::new(Does::Hangs);
+    let mut run = Storing::new(Does::Hangs);
     let _late = tokio::time::timeout(Duration::from_millis(20), run.transfer()).await.unwrap_err();
     run.asked.take();
     (run.runtime.does, run.runtime.disposes) = (Does::Well, false);
@@ -244,7 +245,7 @@ async fn while_an_earlier_attempt_cannot_be_removed_there_is_no_other() {
 
 #[tokio::test]
 async fn what_could_not_be_removed_takes_nothing_away_from_what_was_moved() {
-    let mut run = Run::new(Does::Well);
+    let mut run = Storing::new(Does::Well);
     run.runtime.disposes = false;
     run.transfer().await.unwrap();
     assert!(run.is_open(), "the end of the run must find it");
@@ -252,7 +253,7 @@ async fn what_could_not_be_removed_takes_nothing_away_from_what_was_moved() {
 
 #[tokio::test]
 async fn nothing_is_made_that_is_not_in_the_journal() {
-    let run = Run::with_journal(Does::Well, true);
+    let run = Storing::with_journal(Does::Well, true);
     let error = run.transfer().await.unwrap_err();
     assert!(error.chain().contains("no space left"), "{error}");
     assert_eq!(run.asked.take(), Vec::<String>::new());
@@ -260,7 +261,7 @@ async fn nothing_is_made_that_is_not_in_the_journal() {
 
 #[tokio::test]
 async fn a_transfer_that_makes_nothing_needs_no_journal() {
-    let mut run = Run::new(Does::Well);
+    let mut run = Storing::new(Does::Well);
     run.runtime.makes_something = false;
     run.transfer().await.unwrap();
     assert_eq!(run.asked.take(), [ONE_ATTEMPT[1]]);
