@@ -17,7 +17,8 @@ tear_down() {
   remove_disk
   remove_network
   remove_cgroups
-  rmdir /run/containerd 2>/dev/null || true
+  # Removing it would take the mount upon it from another cluster.
+  grep -qs ' /run/containerd ' /proc/[0-9]*/mountinfo || rmdir /run/containerd 2>/dev/null || true
   remove_folder "$bulk"
   remove_folder "$state"
 }
