@@ -12,7 +12,7 @@ use opendal::{
 };
 use standstill_core::{Error, Result};
 
-use super::Objects;
+use super::{Objects, transport};
 use crate::location::Provider;
 
 /// For calls that carry no content.
@@ -33,7 +33,11 @@ impl Cloud {
     /// Connects to a store; nothing is sent yet. Credentials come from the environment and, as the providers' own
     /// tools do it, from their configuration files and machine identities.
     pub(crate) fn open(provider: Provider, bucket: &str, prefix: &str) -> Result<Arc<dyn Objects>> {
-        opendal_http_transport_reqwest::install_default();
+        transport::install().map_err(|cause| {
+            Error::failed("object stores cannot be reached: there is no TLS")
+                .remedy("Check the certificates of this machine (SSL_CERT_FILE, SSL_CERT_DIR).")
+                .because(cause)
+        })?;
         let operator = match provider {
             Provider::S3 => s3(bucket, prefix),
             Provider::Gcs => Operator::new(Gcs::default().bucket(bucket).root(prefix)),

@@ -8,6 +8,8 @@
 #[cfg(feature = "cloud")]
 mod cloud;
 mod directory;
+#[cfg(feature = "cloud")]
+mod transport;
 
 use std::{fmt, io};
 
