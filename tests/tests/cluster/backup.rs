@@ -1,0 +1,58 @@
+//! PostgreSQL in a pod: backed up under a writer, restored into another claim, verified.
+
+use crate::support::{Postgres, Space, place::Outcome, writer::assert_whole};
+
+#[track_caller]
+fn assert_backed_up(outcome: &Outcome) {
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["consistency"], "application", "{outcome}");
+    assert!(report["artifacts"].as_array().is_some_and(|artifacts| artifacts.len() == 2), "{outcome}");
+}
+
+/// Backs up under a writer, restores into a claim of its own, and starts a server on that.
+#[track_caller]
+fn there_and_back(space: &Space, blueprint: &str) {
+    let server = Postgres::start(space);
+    let writer = server.writer();
+    let before = writer.acknowledged();
+    let outcome = server.start_backup(blueprint, &[]).wait();
+    let after = writer.stop() + 1;
+    assert_backed_up(&outcome);
+    assert_eq!(server.held(), Vec::<String>::new());
+    space.assert_clean();
+
+    let restored = server.of_newest("restore", &["--set=target.claim=restored"]);
+    assert_eq!(restored.code(), Some(0), "{restored}");
+    let copy = Postgres::on_claim(space, "restored");
+    assert_whole(&copy.numbers(), before, after);
+}
+
+#[test]
+fn files_read_live_under_a_writer_come_back_whole() {
+    let Some(space) = Space::new("live") else { return };
+    space.place.init();
+    let blueprint = space.blueprint("postgresql", "live");
+    there_and_back(&space, &blueprint);
+}
+
+#[test]
+fn a_snapshot_under_a_writer_comes_back_whole() {
+    let Some(space) = Space::new("atomic") else { return };
+    space.place.init();
+    there_and_back(&space, "postgresql");
+}
+
+#[test]
+fn a_recovery_point_is_verified_in_a_pod_beside_nobody() {
+    let Some(space) = Space::new("verify") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    let writer = server.writer();
+    assert_backed_up(&server.backup(&[]));
+    drop(writer);
+    let verified = server.of_newest("verify", &[]);
+    assert_eq!(verified.code(), Some(0), "{verified}");
+    assert_eq!(verified.json()["outcome"], "passed", "{verified}");
+    space.assert_clean();
+}

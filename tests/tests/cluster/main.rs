@@ -1,0 +1,13 @@
+//! The binary `standstill` on a real Kubernetes, with real databases in pods.
+//!
+//! `tests/cluster/up` brings one up; the tests run where `STANDSTILL_KUBECONFIG` names its kubeconfig, and say that
+//! they are skipped elsewhere. Each has a namespace and a part of the object store of its own.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+mod backup;
+mod mover;
+mod refusals;
+mod snapshots;

@@ -1,0 +1,72 @@
+//! What is refused, and how: before anything is held, in words that say what to do.
+
+use crate::support::{Postgres, Space, place::PASSWORD, postgresql};
+
+#[test]
+fn a_snapshot_class_that_is_not_there_is_refused_before_anything_is_held() {
+    let Some(space) = Space::new("noclass") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    let blueprint = space.blueprint("postgresql", "atomic");
+    let outcome = server.start_backup(&blueprint, &["--set=target.snapshotClass=gone"]).wait();
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("there is no VolumeSnapshotClass gone"), "{message}");
+    assert_eq!(server.held(), Vec::<String>::new());
+    space.assert_clean();
+}
+
+#[test]
+fn a_quota_that_leaves_no_room_for_a_mover_is_told_in_the_clusters_words() {
+    let Some(space) = Space::new("quota") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    // The database's claim is there; another one, of the snapshot, is one too many.
+    space.kubectl(&["create", "quota", "small", "--hard=persistentvolumeclaims=1"]);
+    let outcome = server.backup(&[]);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let error = outcome.json()["error"].clone();
+    assert_eq!(error["phase"], "store", "{outcome}");
+    assert!(error["message"].as_str().unwrap().contains("exceeded quota: small"), "{outcome}");
+    assert_eq!(server.held(), Vec::<String>::new());
+    assert_eq!(space.place.points(), Vec::<String>::new());
+    space.assert_clean();
+}
+
+#[test]
+fn no_secret_is_in_any_object_but_a_secret_nor_in_any_log() {
+    let Some(space) = Space::new("secrets") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    // Slow enough to look at the mover while it is there.
+    let mut run = server.start_backup("postgresql", &["--set=target.snapshotClass=btrfs-slow"]);
+    let store_key = std::env::var("STANDSTILL_KUBECONFIG").map(|path| {
+        let env = std::path::Path::new(&path).with_file_name("s3.env");
+        let text = std::fs::read_to_string(env).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("AWS_SECRET_ACCESS_KEY="));
+        line.unwrap().to_owned()
+    });
+    let secrets = [PASSWORD.to_owned(), postgresql::PASSWORD.to_owned(), store_key.unwrap()];
+    let mut movers = 0;
+    loop {
+        let ended = run.has_ended();
+        let kinds = "pods,jobs,configmaps,events,persistentvolumeclaims,volumesnapshots,leases,roles";
+        let said = space.kubectl(&["get", kinds, "--output=json"]);
+        movers += said.matches("\"standstill.dev/role\": \"mover\"").count();
+        for secret in &secrets {
+            assert!(!said.contains(secret), "a secret is in an object");
+        }
+        if ended {
+            break;
+        }
+    }
+    let outcome = run.wait();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    assert!(movers > 0, "no mover was seen");
+    for secret in &secrets {
+        assert!(
+            !outcome.stdout.contains(secret) && !outcome.stderr.contains(secret),
+            "a secret is in the output"
+        );
+    }
+}

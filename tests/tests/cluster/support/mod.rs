@@ -1,0 +1,35 @@
+//! What the tests stand on.
+//!
+//! - [`space`]: a namespace of a test's own, and the binary run against it
+//! - [`image`]: the binary as an image
+//! - [`postgresql`]: the database in it, with a [`writer`]
+
+pub mod image;
+pub mod postgresql;
+pub mod space;
+
+#[path = "../../e2e/support/place.rs"]
+#[allow(dead_code, reason = "the tests on this machine use the rest")]
+pub mod place;
+#[path = "../../e2e/support/process.rs"]
+#[allow(dead_code, reason = "the tests on this machine use the rest")]
+pub mod process;
+#[path = "../../e2e/support/writer.rs"]
+#[allow(dead_code, reason = "the tests on this machine use the rest")]
+pub mod writer;
+
+use std::time::{Duration, Instant};
+
+pub use postgresql::Postgres;
+pub use space::Space;
+
+/// Waits until a condition of the outside world holds.
+#[track_caller]
+pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < within, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    started.elapsed()
+}

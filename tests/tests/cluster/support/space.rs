@@ -1,0 +1,172 @@
+//! A namespace of a test's own, a part of the object store of its own, and the binary run against them.
+
+use std::{
+    fs,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+
+use super::{
+    eventually, image,
+    place::{Outcome, Place, Started},
+};
+
+/// A namespace.
+pub struct Space {
+    pub name: String,
+    pub place: Place,
+    /// The binary as an image of the cluster.
+    pub image: String,
+    kubeconfig: PathBuf,
+}
+
+impl Space {
+    /// A new namespace; `None`, and said, where there is no cluster.
+    pub fn new(name: &str) -> Option<Self> {
+        let Some(kubeconfig) = std::env::var_os("STANDSTILL_KUBECONFIG").map(PathBuf::from) else {
+            println!(
+                "skipped: STANDSTILL_KUBECONFIG is not set; tests/cluster/up says where the kubeconfig is"
+            );
+            return None;
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let name = format!("{name}-{}-{}", std::process::id(), now.subsec_micros());
+        let state = kubeconfig.parent().unwrap().to_owned();
+        let mut place = Place::new();
+        place.env.push(("KUBECONFIG".to_owned(), kubeconfig.clone().into()));
+        place.env.push(("STANDSTILL_REPOSITORY".to_owned(), format!("s3://backups/{name}").into()));
+        for line in fs::read_to_string(state.join("s3.env")).unwrap().lines() {
+            let (key, value) = line.split_once('=').unwrap();
+            place.env.push((key.to_owned(), value.into()));
+        }
+        let space = Self { image: image::standstill(&state), name, place, kubeconfig };
+        space.kubectl(&["create", "namespace", &space.name]);
+        Some(space)
+    }
+
+    /// `kubectl` in the namespace, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(["--namespace", &self.name]).args(arguments);
+        command
+    }
+
+    /// Runs `kubectl`, whatever comes of it.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs `kubectl`; its standard output.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        let output = self.try_kubectl(arguments);
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The objects of a kind, or one object.
+    #[track_caller]
+    pub fn get(&self, what: &[&str]) -> Value {
+        let arguments: Vec<&str> = ["get", "--output=json"].iter().chain(what).copied().collect();
+        serde_json::from_str(&self.kubectl(&arguments)).unwrap()
+    }
+
+    /// Applies manifests.
+    #[track_caller]
+    pub fn apply(&self, manifests: &str) {
+        let mut command = self.command(&["apply", "--filename=-"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Applies one of the manifests that the cluster ships with.
+    #[track_caller]
+    pub fn apply_file(&self, name: &str) {
+        self.apply(&fs::read_to_string(image::folder().join("manifests").join(name)).unwrap());
+    }
+
+    /// A blueprint that ships, with one way of capturing instead of the best one: a file.
+    pub fn blueprint(&self, name: &str, mode: &str) -> String {
+        let shipped = image::folder().join(format!("../../blueprints/{name}/blueprint.yaml"));
+        let text = fs::read_to_string(shipped).unwrap();
+        assert!(text.contains("mode: auto"), "{name}");
+        let text = text.replace("mode: auto", &format!("mode: {mode}"));
+        self.place.file(&format!("{name}-{mode}.yaml"), &text).to_str().unwrap().to_owned()
+    }
+
+    /// Starts the binary on this namespace's cluster.
+    #[track_caller]
+    pub fn start(&self, arguments: &[&str]) -> Started {
+        let cluster = ["--on=kubernetes", "--namespace", &self.name, "--image", &self.image];
+        self.place.start(arguments.iter().chain(&cluster).copied())
+    }
+
+    /// Runs the binary on this namespace's cluster.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        self.start(arguments).wait()
+    }
+
+    /// What runs left in the namespace, besides their journals and what those who finished are told by.
+    pub fn leftovers(&self) -> Vec<String> {
+        let kinds =
+            "pods,persistentvolumeclaims,volumesnapshots,leases.coordination.k8s.io,secrets,configmaps";
+        let found = self.get(&[kinds, "--selector=app.kubernetes.io/managed-by=standstill"]);
+        let journal_or_done = |object: &Value| {
+            let labels = &object["metadata"]["labels"];
+            labels["standstill.dev/role"] == "journal"
+                || object["status"]["phase"] == "Succeeded"
+                || object["status"]["phase"] == "Failed"
+                || owned_by_job(object)
+        };
+        let items = found["items"].as_array().unwrap().iter().filter(|object| !journal_or_done(object));
+        items.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect()
+    }
+
+    /// Asserts that runs left nothing, allowing for what is on its way out.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let mut last = Vec::new();
+        eventually(Duration::from_secs(60), &format!("nothing is left in {}", self.name), || {
+            let left = self.leftovers();
+            if left != last {
+                println!("still there: {left:?}");
+                last.clone_from(&left);
+            }
+            left.is_empty()
+        });
+    }
+}
+
+/// What a Job owns is the record of a run, and goes with the Job some time after its end. A snapshot or a claim is not.
+fn owned_by_job(object: &Value) -> bool {
+    let kept = ["Secret", "ConfigMap"].contains(&object["kind"].as_str().unwrap_or_default());
+    kept && object["metadata"]["labels"]["standstill.dev/role"] != "mover"
+        && object["metadata"]["ownerReferences"][0]["kind"] == "Job"
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = self.try_kubectl(&["get", "events", "--sort-by=.lastTimestamp"]);
+            println!("{}", String::from_utf8_lossy(&said.stdout));
+            let said =
+                self.try_kubectl(&["get", "pods,jobs,pvc,volumesnapshots,configmaps", "--output=wide"]);
+            println!("{}", String::from_utf8_lossy(&said.stdout));
+        }
+        if std::env::var_os("STANDSTILL_KEEP").is_none() {
+            let _gone = self.try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+        }
+    }
+}
