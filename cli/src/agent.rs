@@ -9,6 +9,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
         ["guard", ..] => standstill_local::guard_main(std::env::args_os()),
         ["keep", ..] => standstill_local::keep_main(std::env::args_os()),
         ["transfer", ..] => crate::transfer::main(&arguments[1..]),
+        ["runner", ..] => crate::kubernetes::runner_main(&arguments[1..]),
+        ["install", ..] => crate::kubernetes::install_main(&arguments[1..]),
         ["demo-writer", ..] => crate::demo::writer_main(&arguments[1..]),
         ["hold", "sqlite", ..] => standstill_hooks::sqlite::holder_main(&arguments[2..]),
         _ => {

@@ -102,13 +102,20 @@ pub enum Command {
         run: Option<String>,
         #[command(flatten)]
         repository: OptionalRepository,
+        #[command(flatten)]
+        place: Place,
     },
-    /// List the runs on this machine
-    Runs,
+    /// List the runs on this machine, or in a namespace
+    Runs {
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show the journal of a run
     Logs {
         /// The run's id, or the beginning of it
         run: String,
+        #[command(flatten)]
+        place: Place,
     },
     /// Print a JSON Schema: of the blueprint language, or of a command's output
     Schema {
@@ -199,6 +206,52 @@ pub struct Values {
     pub values: Option<PathBuf>,
 }
 
+/// Where an action runs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where")]
+pub struct Place {
+    /// Where it runs
+    #[arg(long, value_enum, default_value_t = On::Local, value_name = "PLACE")]
+    pub on: On,
+    /// The context of the kubeconfig; its current one by default
+    #[arg(long, value_name = "CONTEXT")]
+    pub context: Option<String>,
+    /// The target's namespace; that of the context by default
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+}
+
+/// Where an action runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum On {
+    /// On this machine.
+    Local,
+    /// In a pod beside the target.
+    Kubernetes,
+}
+
+/// How a run in a pod is started.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where")]
+pub struct Launch {
+    #[command(flatten)]
+    pub place: Place,
+    /// Standstill's own image, for runs in pods
+    #[arg(
+        long,
+        env = "STANDSTILL_IMAGE",
+        value_name = "IMAGE",
+        default_value = concat!("standstill.dev/standstill:", env!("CARGO_PKG_VERSION"))
+    )]
+    pub image: String,
+    /// Wait for the end of a run in a pod; this is the default
+    #[arg(long, conflicts_with = "detach")]
+    pub wait: bool,
+    /// Start a run in a pod and leave it alone; `runs` and `logs` show how it stands
+    #[arg(long)]
+    pub detach: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct Plan {
     /// A built-in blueprint's name, or a path
@@ -208,6 +261,8 @@ pub struct Plan {
     /// The action
     #[arg(long, default_value = "backup")]
     pub action: String,
+    #[command(flatten)]
+    pub place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -221,6 +276,8 @@ pub struct Backup {
     /// The application's name; the blueprint's by default
     #[arg(long, value_name = "APP")]
     pub name: Option<String>,
+    #[command(flatten)]
+    pub launch: Launch,
 }
 
 #[derive(Debug, Args)]
@@ -238,6 +295,8 @@ pub struct Restore {
     /// Another blueprint than the one that the recovery point embeds
     #[arg(long, value_name = "BLUEPRINT")]
     pub blueprint: Option<String>,
+    #[command(flatten)]
+    pub launch: Launch,
 }
 
 #[derive(Debug, Args)]

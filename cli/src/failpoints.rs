@@ -3,7 +3,10 @@
 //! `STANDSTILL_FAILPOINT=N:before|after:kill|stop` sends this process SIGKILL or SIGSTOP before or after its N-th
 //! append (from 0) to the journal of a new run.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
@@ -12,7 +15,6 @@ use standstill_core::{
     journal::{Entry, Event, Journal, JournalStore, RunSummary},
     point::RunId,
 };
-use standstill_local::LocalJournals;
 
 #[derive(Debug, Clone, Copy)]
 struct Failpoint {
@@ -55,13 +57,13 @@ impl Failpoint {
 
 /// Journals whose new ones die at the failpoint.
 pub struct FailingJournals {
-    inner: LocalJournals,
+    inner: Arc<dyn JournalStore>,
     failpoint: Option<Failpoint>,
 }
 
 impl FailingJournals {
     /// With the failpoint of the environment, if there is one.
-    pub fn new(inner: LocalJournals) -> Result<Self> {
+    pub fn new(inner: Arc<dyn JournalStore>) -> Result<Self> {
         Ok(Self { inner, failpoint: Failpoint::of_environment()? })
     }
 }

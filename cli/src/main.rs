@@ -9,6 +9,11 @@ mod commands;
 mod demo;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "without_kubernetes.rs"]
+mod kubernetes;
 mod output;
 mod progress;
 mod repository;

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use miette::Diagnostic;
 use serde::Serialize;
-use standstill_core::{Error, ErrorKind, Result};
+use standstill_core::{Error, ErrorKind, Result, point::RunId};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::arguments::{Format, Global};
@@ -17,13 +17,13 @@ pub fn start_log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
         (false, 0) => {
-            "standstill=warn,standstill_core=warn,standstill_hooks=warn,standstill_local=warn,standstill_repository=warn,error"
+            "standstill=warn,standstill_core=warn,standstill_hooks=warn,standstill_local=warn,standstill_kubernetes=warn,standstill_repository=warn,error"
         }
         (false, 1) => {
-            "standstill=info,standstill_core=info,standstill_hooks=info,standstill_local=info,standstill_repository=info,error"
+            "standstill=info,standstill_core=info,standstill_hooks=info,standstill_local=info,standstill_kubernetes=info,standstill_repository=info,error"
         }
         (false, 2) => {
-            "standstill=debug,standstill_core=debug,standstill_hooks=debug,standstill_local=debug,standstill_repository=debug,warn"
+            "standstill=debug,standstill_core=debug,standstill_hooks=debug,standstill_local=debug,standstill_kubernetes=debug,standstill_repository=debug,warn"
         }
         (false, _) => "trace",
     };
@@ -62,6 +62,14 @@ pub fn result(global: &Global, value: &impl Serialize, text: impl FnOnce() -> St
             Ok(())
         }
     }
+}
+
+/// Says that a run was started and goes on by itself.
+pub fn detached(global: &Global, run: &RunId) -> Result<u8> {
+    result(global, &serde_json::json!({"run": run}), || {
+        format!("run {run} was started\n`standstill logs {run} --on kubernetes` shows how far it is.")
+    })?;
+    Ok(DONE)
 }
 
 /// Prints an error for people, with its causes and what to do next.

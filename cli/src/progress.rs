@@ -59,6 +59,18 @@ pub fn observer(quiet: bool) -> Arc<dyn Observer> {
     Arc::new(Terminal { lines })
 }
 
+/// What is said about an event while a run goes on.
+pub fn said(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Target { .. } => "found and locked".to_owned(),
+        Event::Done { step, .. } => format!("{step} done"),
+        Event::Cut => "cut".to_owned(),
+        Event::Released { step, .. } => format!("{step} let go"),
+        Event::Committed { .. } => "committed".to_owned(),
+        _ => return None,
+    })
+}
+
 /// Lines are printed by a thread of their own: a terminal that was stopped (Ctrl-S) must not keep a database held.
 struct Terminal {
     lines: std::sync::mpsc::Sender<String>,
@@ -66,15 +78,9 @@ struct Terminal {
 
 impl Observer for Terminal {
     fn event(&self, event: &Event) {
-        let said = match event {
-            Event::Target { .. } => "found and locked".to_owned(),
-            Event::Done { step, .. } => format!("{step} done"),
-            Event::Cut => "cut".to_owned(),
-            Event::Released { step, .. } => format!("{step} let go"),
-            Event::Committed { .. } => "committed".to_owned(),
-            _ => return,
-        };
-        let _ = self.lines.send(format!("  {said}"));
+        if let Some(said) = said(event) {
+            let _ = self.lines.send(format!("  {said}"));
+        }
     }
 
     fn transfer(&self, artifact: &str) -> Arc<dyn Progress> {

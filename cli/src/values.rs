@@ -12,17 +12,39 @@ use crate::arguments::Values;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ValuesFile {
-    /// Parameter values, by name. A secret is `{env: NAME}` or `{file: PATH}`.
+    /// Parameter values, by name. A secret is `{env: NAME}`, `{file: PATH}` or, on Kubernetes,
+    /// `{secret: {name: NAME, key: KEY}}`.
+    #[serde(default)]
     parameters: BTreeMap<String, Value>,
+    /// Where the target is, on Kubernetes.
+    #[serde(default)]
+    target: BTreeMap<String, String>,
+}
+
+/// The prefix of what says where the target is: `--set target.workload=statefulset/pg`.
+const TARGET: &str = "target.";
+
+/// Reads where the target is, from the values file first, then from each `--set target.NAME=VALUE` over it.
+pub fn target(values: &Values) -> Result<BTreeMap<String, String>> {
+    let mut target = match &values.values {
+        Some(path) => read(path)?.target,
+        None => BTreeMap::new(),
+    };
+    let pairs = values.set.iter().filter_map(|pair| pair.strip_prefix(TARGET)?.split_once('='));
+    target.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    Ok(target)
 }
 
 /// Reads what was given: the values file first, then each `--set` over it.
 pub fn given(values: &Values) -> Result<BTreeMap<String, Given>> {
     let mut given = match &values.values {
-        Some(path) => read(path)?,
+        Some(path) => {
+            let parameters = read(path)?.parameters.into_iter();
+            parameters.map(|(name, value)| (name, Given::Value(value))).collect()
+        }
         None => BTreeMap::new(),
     };
-    for pair in &values.set {
+    for pair in values.set.iter().filter(|pair| !pair.starts_with(TARGET)) {
         let (name, text) = pair.split_once('=').ok_or_else(|| {
             Error::input(format!("`--set {pair}` has no `=`")).remedy("Write `--set NAME=VALUE`.")
         })?;
@@ -31,7 +53,7 @@ pub fn given(values: &Values) -> Result<BTreeMap<String, Given>> {
     Ok(given)
 }
 
-fn read(path: &Path) -> Result<BTreeMap<String, Given>> {
+fn read(path: &Path) -> Result<ValuesFile> {
     let origin = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|cause| {
         Error::input(format!("the values file {origin} cannot be read"))
@@ -41,9 +63,8 @@ fn read(path: &Path) -> Result<BTreeMap<String, Given>> {
     let source = Source::parse(&origin, &text)
         .map_err(|diagnostics| standstill_core::language::as_error(&origin, &diagnostics))?;
     // The cause is left out: it could quote a secret that was written in plain text.
-    let file: ValuesFile = serde_json::from_value(source.to_value()).map_err(|_| {
+    serde_json::from_value(source.to_value()).map_err(|_| {
         Error::input(format!("{origin} is not a values file"))
-            .remedy("Write `parameters:` and below it one line `NAME: VALUE` for each parameter.")
-    })?;
-    Ok(file.parameters.into_iter().map(|(name, value)| (name, Given::Value(value))).collect())
+            .remedy("Write `parameters:` and below it one line `NAME: VALUE` for each parameter (and `target:` likewise).")
+    })
 }

@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use standstill_core::{
     Error, Result,
     hook::Hooks,
+    journal::JournalStore,
     language::{Scope, holds},
     repository::Repository,
     runner::{Host, Observer},
+    runtime::Runtime,
     secret::ProcessSecrets,
 };
 use standstill_hooks::Registry;
@@ -19,12 +21,28 @@ pub fn hooks() -> Arc<dyn Hooks> {
 }
 
 /// The journals of a state directory.
-pub fn journals(state: &StateDir) -> Result<Arc<dyn standstill_core::journal::JournalStore>> {
-    let journals = LocalJournals::new(state);
+pub fn journals(state: &StateDir) -> Result<Arc<dyn JournalStore>> {
+    with_failpoints(Arc::new(LocalJournals::new(state)))
+}
+
+/// In builds for the crash matrix: journals at whose points this process can be made to die.
+pub fn with_failpoints(journals: Arc<dyn JournalStore>) -> Result<Arc<dyn JournalStore>> {
     #[cfg(feature = "failpoints")]
     return Ok(Arc::new(crate::failpoints::FailingJournals::new(journals)?));
     #[cfg(not(feature = "failpoints"))]
-    Ok(Arc::new(journals))
+    Ok(journals)
+}
+
+/// The runtime of this machine, or of the pod that this process runs in.
+pub fn runtime(state: &StateDir, lease: Duration) -> Result<Arc<dyn Runtime>> {
+    let agent = std::env::current_exe()
+        .map_err(|cause| Error::failed("this program's own file cannot be found").because(cause))?;
+    let expectation = Arc::new(|expression: &str, result: &serde_json::Value| {
+        let mut scope = Scope::default();
+        scope.insert("result", result.clone());
+        holds(expression, &scope)
+    });
+    Ok(Arc::new(LocalRuntime::new(&agent, None, state, lease, expectation)?))
 }
 
 /// The seams on this machine. `state` is where runs leave what must outlive them, `lease` how long children may
@@ -35,16 +53,9 @@ pub fn host(
     observer: Arc<dyn Observer>,
     lease: Duration,
 ) -> Result<Host> {
-    let agent = std::env::current_exe()
-        .map_err(|cause| Error::failed("this program's own file cannot be found").because(cause))?;
-    let expectation = Arc::new(|expression: &str, result: &serde_json::Value| {
-        let mut scope = Scope::default();
-        scope.insert("result", result.clone());
-        holds(expression, &scope)
-    });
     Ok(Host {
         hooks: hooks(),
-        runtime: Arc::new(LocalRuntime::new(&agent, None, state, lease, expectation)?),
+        runtime: runtime(state, lease)?,
         repository,
         journals: journals(state)?,
         locks: Arc::new(LocalLocks::new(state)),

@@ -11,6 +11,10 @@
 //! is done by the runtime that it is given.
 
 mod client;
+mod journal;
+pub mod launch;
+mod lease;
+mod lock;
 mod mover;
 mod names;
 mod record;
@@ -19,6 +23,9 @@ mod snapshot;
 mod target;
 
 pub use client::{Cluster, Executed, Objects};
+pub use journal::ClusterJournals;
+pub use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret as ClusterSecret};
+pub use lock::ClusterLocks;
 pub use mover::{Credentials, MOVER_START, MoverSettings};
 pub use runtime::{KubernetesRuntime, RuntimeSettings};
 pub use snapshot::{SNAPSHOT_DEADLINE, SnapshotSettings};

@@ -13,6 +13,15 @@ pub(crate) const RUN: &str = "standstill.dev/run";
 /// What an object is for: `journal`, `lock`, `runner`, `mover`.
 pub(crate) const ROLE: &str = "standstill.dev/role";
 
+/// The [`ROLE`] of a journal, and of the Lease that says that its writer lives.
+pub(crate) const JOURNAL: &str = "journal";
+/// The [`ROLE`] of a lock on a target.
+pub(crate) const LOCK: &str = "lock";
+/// An annotation: the identity that a lock is on.
+pub(crate) const IDENTITY: &str = "standstill.dev/identity";
+/// A label of a journal: `running`, `succeeded` or `failed`.
+pub(crate) const STATE: &str = "standstill.dev/state";
+
 /// The labels of an object that a run makes.
 pub(crate) fn labels(run: &RunId, role: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
@@ -27,6 +36,11 @@ pub(crate) fn of_run(part: &str, run: &RunId) -> String {
     // The prefix, two dashes and the run's 32 digits leave 19.
     let part: String = part.chars().take(19).collect();
     format!("standstill-{part}-{run}")
+}
+
+/// The selector for all objects of a role.
+pub(crate) fn of_role(role: &str) -> String {
+    format!("{MANAGED_BY}={STANDSTILL},{ROLE}={role}")
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{make, request};
 use crate::{
-    arguments::{self, Format, Global},
+    arguments::{self, Format, Global, On},
     blueprint::{Text, find, load},
-    output, progress,
+    kubernetes, output, progress,
     repository::{is_inside, location, password},
     signals,
     values::given,
@@ -43,7 +43,8 @@ pub async fn backup(global: &Global, arguments: &arguments::Backup) -> Result<u8
         signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let name = arguments.name.clone().unwrap_or_else(|| arguments.blueprint.clone());
     let report = match prepare_and_run(global, arguments, id.clone(), cancel).await {
-        Ok(report) => report,
+        Ok(Some(report)) => report,
+        Ok(None) => return output::detached(global, &id),
         Err(error) if global.output == Format::Json => {
             output::json(&BackupReport::refused(id, &arguments.blueprint, &name, &error))?;
             return Ok(error.kind().exit_status());
@@ -58,7 +59,7 @@ async fn prepare_and_run(
     arguments: &arguments::Backup,
     id: RunId,
     cancel: CancellationToken,
-) -> Result<RunReport> {
+) -> Result<Option<RunReport>> {
     let asked = Asked {
         text: find(&arguments.blueprint)?,
         given: given(&arguments.values)?,
@@ -66,8 +67,24 @@ async fn prepare_and_run(
     };
     let location = location(&arguments.repository)?;
     let plan = plan(&asked, &location)?;
-    let repository = Repository::open(&location, &password(&arguments.repository.password)?).await?;
-    back_up(&StateDir::of_user()?, plan, repository, id, cancel, progress::observer(global.quiet)).await
+    let password = password(&arguments.repository.password)?;
+    if arguments.launch.place.on == On::Kubernetes {
+        let (launch, values) = (&arguments.launch, &arguments.values);
+        return kubernetes::run(kubernetes::Asked {
+            global,
+            launch,
+            values,
+            plan,
+            location,
+            password,
+            id,
+            cancel,
+        })
+        .await;
+    }
+    let repository = Repository::open(&location, &password).await?;
+    let observer = progress::observer(global.quiet);
+    back_up(&StateDir::of_user()?, plan, repository, id, cancel, observer).await.map(Some)
 }
 
 /// The plan of a backup.
@@ -107,7 +124,13 @@ pub async fn back_up(
     cancel: CancellationToken,
     observer: Arc<dyn Observer>,
 ) -> Result<RunReport> {
-    // What other runs left half-done more than a day ago; best effort, and never in the way of a backup.
+    discard_strays(&repository).await;
+    let host = wiring::host(state, Some(Arc::new(repository)), observer, plan.limits.lease)?;
+    run(host, plan, id, cancel).await
+}
+
+/// Removes what other runs left half-done more than a day ago; best effort, and never in the way of a backup.
+pub async fn discard_strays(repository: &Repository) {
     match repository.discard_strays(None).await {
         Ok(0) => {}
         Ok(count) => tracing::info!("removed {count} artifacts that older runs left unfinished"),
@@ -115,8 +138,6 @@ pub async fn back_up(
             tracing::warn!("artifacts of unfinished runs could not be looked for: {}", error.chain());
         }
     }
-    let host = wiring::host(state, Some(Arc::new(repository)), observer, plan.limits.lease)?;
-    run(host, plan, id, cancel).await
 }
 
 /// Prints the report of a backup.

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use standstill_core::{Error, Result};
 
-pub use backup::{Asked, back_up, plan as plan_backup};
+pub use backup::{Asked, back_up, discard_strays, plan as plan_backup};
 pub use restore::{Wanted, run_on_point};
 
 use crate::{
@@ -80,9 +80,11 @@ async fn perform(global: &Global, command: Command) -> Result<u8> {
         Command::Status { repository } => listing::status(global, &repository).await,
         Command::Forget(forget) => forget::forget(global, &forget).await,
         Command::Check { repository, read_data } => forget::check(global, &repository, read_data).await,
-        Command::Recover { run, repository } => runs::recover(global, run.as_deref(), &repository).await,
-        Command::Runs => runs::list(global).await,
-        Command::Logs { run } => runs::logs(global, &run).await,
+        Command::Recover { run, repository, place } => {
+            runs::recover(global, run.as_deref(), &repository, &place).await
+        }
+        Command::Runs { place } => runs::list(global, &place).await,
+        Command::Logs { run, place } => runs::logs(global, &run, &place).await,
         Command::Blueprints
         | Command::Lint { .. }
         | Command::Schema { .. }

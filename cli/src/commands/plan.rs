@@ -13,9 +13,9 @@ use standstill_core::{
 };
 
 use crate::{
-    arguments::{self, Global},
+    arguments::{self, Global, On},
     blueprint::{Text, find, load},
-    output,
+    kubernetes, output,
     values::given,
     wiring,
 };
@@ -53,7 +53,11 @@ pub fn plan(global: &Global, arguments: &arguments::Plan) -> Result<u8> {
     let values = bind(&blueprint, &given)?;
     let name = blueprint.metadata.name.clone();
     let request = request(&text, &arguments.action, &name, values);
-    let shown = make(blueprint, request, None, hooks.as_ref())?.show("local")?;
+    let plan = make(blueprint, request, None, hooks.as_ref())?;
+    if arguments.place.on == On::Kubernetes {
+        return kubernetes::plan(global, &plan, render);
+    }
+    let shown = plan.show("local")?;
     output::result(global, &shown, || render(&shown))?;
     Ok(output::DONE)
 }
@@ -61,9 +65,10 @@ pub fn plan(global: &Global, arguments: &arguments::Plan) -> Result<u8> {
 fn render(plan: &ShownPlan) -> String {
     let duration = |milliseconds| show_duration(std::time::Duration::from_millis(milliseconds));
     let mut text = format!(
-        "{} of {}, on this machine\nceilings: writes wait at most {}, other holds last at most {}; lease {}\n",
+        "{} of {}, on {}\nceilings: writes wait at most {}, other holds last at most {}; lease {}\n",
         plan.action,
         plan.blueprint,
+        if plan.runtime == "local" { "this machine" } else { &plan.runtime },
         duration(plan.max_freeze_milliseconds),
         duration(plan.max_hold_milliseconds),
         duration(plan.lease_milliseconds),

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{make, request};
 use crate::{
-    arguments::{self, Format, Global},
+    arguments::{self, Format, Global, On},
     blueprint::{Text, find, load},
-    output, progress,
-    repository::{open, point},
+    kubernetes, output, progress,
+    repository::{location, open, password, point},
     signals,
     values::given,
     wiring,
@@ -39,7 +39,10 @@ pub struct Wanted {
 
 /// Restores, and reports.
 pub async fn restore(global: &Global, arguments: &arguments::Restore) -> Result<u8> {
-    let report = prepare_and_run(global, arguments, "restore", RunId::generate()).await?;
+    let id = RunId::generate();
+    let Some(report) = prepare_and_run(global, arguments, "restore", id.clone()).await? else {
+        return output::detached(global, &id);
+    };
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
@@ -68,7 +71,8 @@ pub async fn restore(global: &Global, arguments: &arguments::Restore) -> Result<
 pub async fn verify(global: &Global, arguments: &arguments::Restore) -> Result<u8> {
     let id = RunId::generate();
     let report = match prepare_and_run(global, arguments, "verify", id.clone()).await {
-        Ok(report) => report,
+        Ok(Some(report)) => report,
+        Ok(None) => return output::detached(global, &id),
         Err(error) if global.output == Format::Json => {
             output::json(&VerifyReport::refused(id, &error))?;
             return Ok(error.kind().exit_status());
@@ -92,7 +96,7 @@ async fn prepare_and_run(
     arguments: &arguments::Restore,
     action: &'static str,
     id: RunId,
-) -> Result<RunReport> {
+) -> Result<Option<RunReport>> {
     let cancel =
         signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let repository = open(&arguments.repository).await?;
@@ -103,8 +107,25 @@ async fn prepare_and_run(
         given: given(&arguments.values)?,
         blueprint: arguments.blueprint.as_deref().map(find).transpose()?,
     };
+    if arguments.launch.place.on == On::Kubernetes {
+        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan(wanted)?);
+        let (location, password) =
+            (location(&arguments.repository)?, password(&arguments.repository.password)?);
+        return kubernetes::run(kubernetes::Asked {
+            global,
+            launch,
+            values,
+            plan,
+            location,
+            password,
+            id,
+            cancel,
+        })
+        .await;
+    }
     run_on_point(&StateDir::of_user()?, wanted, repository, id, cancel, progress::observer(global.quiet))
         .await
+        .map(Some)
 }
 
 /// Runs an action on a recovery point.

@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use standstill_core::{
     Error, Result,
-    journal::{Entry, Event, RunState, RunSummary},
+    journal::{Entry, Event, JournalStore, RunState, RunSummary},
     point::RunId,
     repository::Repository,
     runner::{NoObserver, Recovered, recover as recover_runs},
@@ -12,8 +12,8 @@ use standstill_core::{
 use standstill_local::StateDir;
 
 use crate::{
-    arguments::{self, Global, OptionalRepository},
-    output,
+    arguments::{self, Global, On, OptionalRepository, Place},
+    kubernetes, output,
     repository::open,
     wiring,
 };
@@ -21,9 +21,17 @@ use crate::{
 /// The exit status when something is still held.
 const STILL_HELD: u8 = 3;
 
-/// Lists the runs on this machine.
-pub async fn list(global: &Global) -> Result<u8> {
-    let runs = wiring::journals(&StateDir::of_user()?)?.runs().await?;
+/// The journals of this machine, or of a namespace.
+async fn journals(place: &Place) -> Result<Arc<dyn JournalStore>> {
+    match place.on {
+        On::Local => wiring::journals(&StateDir::of_user()?),
+        On::Kubernetes => kubernetes::journals(place).await,
+    }
+}
+
+/// Lists the runs on this machine, or in a namespace.
+pub async fn list(global: &Global, place: &Place) -> Result<u8> {
+    let runs = journals(place).await?.runs().await?;
     output::result(global, &runs, || {
         if runs.is_empty() {
             return "no runs".into();
@@ -51,8 +59,8 @@ const fn state(state: RunState) -> &'static str {
 }
 
 /// The run whose id begins with the text.
-async fn find(wanted: &str) -> Result<RunId> {
-    let runs = wiring::journals(&StateDir::of_user()?)?.runs().await?;
+async fn find(wanted: &str, journals: &dyn JournalStore) -> Result<RunId> {
+    let runs = journals.runs().await?;
     let matching: Vec<&RunSummary> = runs.iter().filter(|run| run.run.as_str().starts_with(wanted)).collect();
     match matching.as_slice() {
         [one] => Ok(one.run.clone()),
@@ -65,8 +73,9 @@ async fn find(wanted: &str) -> Result<RunId> {
 }
 
 /// Shows the journal of a run.
-pub async fn logs(global: &Global, wanted: &str) -> Result<u8> {
-    let entries = wiring::journals(&StateDir::of_user()?)?.read(&find(wanted).await?).await?;
+pub async fn logs(global: &Global, wanted: &str, place: &Place) -> Result<u8> {
+    let journals = journals(place).await?;
+    let entries = journals.read(&find(wanted, journals.as_ref()).await?).await?;
     output::result(global, &entries, || {
         let line = |entry: &Entry| format!("{}  {}", entry.at.strftime("%H:%M:%S%.3f"), event(&entry.event));
         entries.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -101,11 +110,12 @@ fn event(event: &Event) -> String {
 }
 
 /// Lets go of whatever dead runs still hold.
-pub async fn recover(global: &Global, run: Option<&str>, repository: &OptionalRepository) -> Result<u8> {
-    let run = match run {
-        Some(run) => Some(find(run).await?),
-        None => None,
-    };
+pub async fn recover(
+    global: &Global,
+    run: Option<&str>,
+    repository: &OptionalRepository,
+    place: &Place,
+) -> Result<u8> {
     let repository: Option<Arc<dyn Repository>> = match &repository.repository {
         Some(location) => {
             let arguments =
@@ -114,8 +124,15 @@ pub async fn recover(global: &Global, run: Option<&str>, repository: &OptionalRe
         }
         None => None,
     };
-    let host =
+    let mut host =
         wiring::host(&StateDir::of_user()?, repository, Arc::new(NoObserver), Duration::from_secs(10))?;
+    if place.on == On::Kubernetes {
+        host = kubernetes::from_outside(host, place).await?;
+    }
+    let run = match run {
+        Some(run) => Some(find(run, host.journals.as_ref()).await?),
+        None => None,
+    };
     let recovered = recover_runs(&host, run.as_ref()).await?;
     output::result(global, &recovered, || {
         if recovered.is_empty() {

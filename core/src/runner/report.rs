@@ -98,7 +98,8 @@ pub struct VerifyReport {
 }
 
 /// Everything about a run that has ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunReport {
     /// The backup, as reported. For other actions `recoveryPoint` is the one that was worked on.
     pub backup: BackupReport,

@@ -83,6 +83,19 @@ where
         self.request("patch", Some(name), self.api.patch(name, &parameters, &Patch::Merge(patch))).await
     }
 
+    /// As [`Objects::merge`], for the resource version that the patch names; `None` when the object has another one,
+    /// or is gone.
+    pub async fn merge_version(&self, name: &str, patch: &Value) -> Result<Option<K>> {
+        let patched = async {
+            match self.api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                Ok(object) => Ok(Some(object)),
+                Err(kube::Error::Api(status)) if status.code == 404 || status.is_conflict() => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.request("patch", Some(name), patched).await
+    }
+
     /// Waits until `judge` says that an object (or its absence) is what is waited for; `None` when that did not
     /// happen within the time. What `judge` fails with ends the wait. An API server that is away for a while is
     /// waited for, too.
@@ -90,16 +103,36 @@ where
         &self,
         name: &str,
         within: Duration,
+        judge: impl FnMut(Option<&K>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let one = Selection { name: Some(name), labels: "" };
+        self.wait_selected(one, within, judge).await
+    }
+
+    /// As [`Objects::wait`], for the first object with these labels.
+    pub async fn wait_for<T>(
+        &self,
+        labels: &str,
+        within: Duration,
+        judge: impl FnMut(Option<&K>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.wait_selected(Selection { name: None, labels }, within, judge).await
+    }
+
+    async fn wait_selected<T>(
+        &self,
+        selection: Selection<'_>,
+        within: Duration,
         mut judge: impl FnMut(Option<&K>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let deadline = Instant::now() + within;
         loop {
-            let looked = self.look(name, deadline, &mut judge).await;
+            let looked = self.look(selection, deadline, &mut judge).await;
             match looked {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Err(error) if error.kind() != ErrorKind::Temporary => return Err(error),
                 Ok(None) => {}
-                Err(error) => tracing::debug!("waiting for {name}: {}", error.chain()),
+                Err(error) => tracing::debug!("waiting for {}: {}", self.resource, error.chain()),
             }
             if Instant::now() >= deadline {
                 return Ok(None);
@@ -108,35 +141,36 @@ where
         }
     }
 
-    /// Reads the object, then watches it until the watch ends.
+    /// Reads what is there, then watches it until the watch ends.
     async fn look<T>(
         &self,
-        name: &str,
+        selection: Selection<'_>,
         deadline: Instant,
         judge: &mut impl FnMut(Option<&K>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
-        let list = self.request("list", Some(name), self.api.list(&parameters)).await?;
+        let parameters = ListParams::default().fields(&selection.fields()).labels(selection.labels);
+        let list = self.request("list", selection.name, self.api.list(&parameters)).await?;
         if let Some(found) = judge(list.items.first())? {
             return Ok(Some(found));
         }
         let version = list.metadata.resource_version.unwrap_or_default();
         let left = deadline.saturating_duration_since(Instant::now()).min(WATCH);
-        let watched = tokio::time::timeout(left, self.follow(name, &version, judge)).await;
+        let watched = tokio::time::timeout(left, self.follow(selection, &version, judge)).await;
         watched.unwrap_or(Ok(None))
     }
 
     async fn follow<T>(
         &self,
-        name: &str,
+        selection: Selection<'_>,
         version: &str,
         judge: &mut impl FnMut(Option<&K>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
-        let events = self.request("watch", Some(name), self.api.watch(&parameters, version)).await?;
+        let name = selection.name;
+        let parameters = WatchParams::default().fields(&selection.fields()).labels(selection.labels);
+        let events = self.request("watch", name, self.api.watch(&parameters, version)).await?;
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
-            let judged = match event.map_err(|cause| explain(self.attempt("watch", Some(name)), cause))? {
+            let judged = match event.map_err(|cause| explain(self.attempt("watch", name), cause))? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => judge(Some(&object))?,
                 WatchEvent::Deleted(_) => judge(None)?,
                 WatchEvent::Bookmark(_) => None,
@@ -148,6 +182,19 @@ where
             }
         }
         Ok(None)
+    }
+}
+
+/// Which objects are waited for.
+#[derive(Debug, Clone, Copy)]
+struct Selection<'a> {
+    name: Option<&'a str>,
+    labels: &'a str,
+}
+
+impl Selection<'_> {
+    fn fields(&self) -> String {
+        self.name.map_or_else(String::new, |name| format!("metadata.name={name}"))
     }
 }
 

@@ -15,7 +15,7 @@
 mod manifests;
 mod output;
 mod size;
-mod standing;
+pub(crate) mod standing;
 mod start;
 
 use std::{

@@ -54,7 +54,7 @@ pub(crate) fn standing(pod: &Pod, container: &str) -> Standing {
     }
     if let Some(waiting) = state.and_then(|state| state.waiting)
         && let Some(reason) = waiting.reason
-        && reason != "ContainerCreating"
+        && !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing")
     {
         let patience = patience(&reason);
         return Standing::Waits { words: joined([Some(reason), waiting.message]), patience };
@@ -74,7 +74,8 @@ fn patience(reason: &str) -> Option<Duration> {
 
 fn state_of(status: &PodStatus, container: &str) -> Option<ContainerState> {
     let is_it = |status: &&ContainerStatus| status.name == container;
-    status.container_statuses.iter().flatten().find(is_it).and_then(|status| status.state.clone())
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    all.into_iter().find(is_it).and_then(|status| status.state.clone())
 }
 
 /// Why a pod has no node, or that it is being started on it.

@@ -34,16 +34,26 @@ pub(super) async fn started(
     let mut obstacle: Option<Obstacle> = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let wait = pods.wait(&record.name, left.min(LOOK), |pod| look(pod, record, &mut obstacle));
-        if wait.await?.is_some() {
+        let measured = is_measured(obstacle.as_ref());
+        let slice = if measured { left.min(LOOK) } else { left };
+        let seen = pods.wait(&record.name, slice, |pod| {
+            let begun = look(pod, record, &mut obstacle)?;
+            // What has its own patience ends the long wait, so that it can be measured.
+            Ok(if begun { Some(true) } else { (!measured && is_measured(obstacle.as_ref())).then_some(false) })
+        });
+        if seen.await? == Some(true) {
             return Ok(());
         }
         let Some(found) = &obstacle else { continue };
-        let patience = found.patience.is_some_and(|patience| found.since.elapsed() >= patience);
-        if patience || Instant::now() >= deadline {
+        let tried = found.patience.is_some_and(|patience| found.since.elapsed() >= patience);
+        if tried || Instant::now() >= deadline {
             return Err(found.told(cluster, record).await);
         }
     }
+}
+
+fn is_measured(obstacle: Option<&Obstacle>) -> bool {
+    obstacle.is_some_and(|obstacle| obstacle.patience.is_some())
 }
 
 /// What is in the way of a pod, and since when.
@@ -54,15 +64,16 @@ struct Obstacle {
     since: Instant,
 }
 
-fn look(pod: Option<&Pod>, record: &MoverRecord, obstacle: &mut Option<Obstacle>) -> Result<Option<()>> {
+/// Takes a look: whether the program has begun.
+fn look(pod: Option<&Pod>, record: &MoverRecord, obstacle: &mut Option<Obstacle>) -> Result<bool> {
     let Some(pod) = pod else { return Err(deleted(&record.name)) };
     match standing(pod, CONTAINER) {
-        Standing::Runs | Standing::Ended(_) => Ok(Some(())),
+        Standing::Runs | Standing::Ended(_) => Ok(true),
         Standing::Waits { words, patience } => {
             let before = obstacle.take().filter(|before| before.patience == patience);
             let since = before.map_or_else(Instant::now, |before| before.since);
             *obstacle = Some(Obstacle { words, patience, since });
-            Ok(None)
+            Ok(false)
         }
     }
 }

@@ -23,8 +23,6 @@ pub struct TargetValues {
     pub size: Option<String>,
     /// For a restore: the storage class of a claim that is made; likewise.
     pub storage_class: Option<String>,
-    /// The image of the database, where there is no workload to take it from.
-    pub image: Option<String>,
     /// The volume snapshot class; by default the one for the volume's driver.
     pub snapshot_class: Option<String>,
 }
@@ -38,7 +36,7 @@ impl TargetValues {
         let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, image, snapshotClass.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass.")
                 .because(cause)
         })
     }

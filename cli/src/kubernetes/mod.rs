@@ -1,0 +1,17 @@
+//! `--on kubernetes`: what runs outside of the cluster, and what runs in the pod.
+//!
+//! ```text
+//!   outside   launch: plan ──▶ objects ──▶ follow ──▶ report, as a run on this machine prints it
+//!   in a pod  install: the program into a volume;  runner: the run itself
+//! ```
+
+mod install;
+mod launch;
+mod mounts;
+mod outside;
+mod runner;
+
+pub use install::install_main;
+pub use launch::{Asked, run};
+pub use outside::{from_outside, journals, plan};
+pub use runner::runner_main;

@@ -1,0 +1,176 @@
+//! `standstill agent runner ORDERS`: the run itself, in its pod.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::ExitCode,
+    str::FromStr,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use standstill_core::{
+    Error, Result,
+    journal::{Event, Failure},
+    plan::{Plan, Point},
+    repository::Repository as _,
+    runner::{Host, Observer, RunReport, run},
+    secret::{ProcessSecrets, SecretReference, SecretSource},
+};
+use standstill_kubernetes::{
+    Cluster, ClusterJournals, ClusterLocks, Credentials, KubernetesRuntime, MOVER_START, MoverSettings,
+    RuntimeSettings, SNAPSHOT_DEADLINE, SnapshotSettings,
+    launch::{Orders, PASSWORD_FILE, RunnerLine},
+};
+use standstill_local::StateDir;
+use standstill_repository::{Location, Repository};
+
+use crate::{
+    arguments::{Format, Global},
+    commands::{discard_strays, in_runtime},
+    output, progress, signals, wiring,
+};
+
+/// How long the end of a run waits until what it let go is gone from the cluster.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Runs what the orders say; the last line of its output is the report.
+pub fn runner_main(arguments: &[String]) -> ExitCode {
+    output::start_log(&Global { output: Format::Json, quiet: false, verbose: 0 });
+    let teller = Teller::start();
+    let outcome = match arguments {
+        [file] => in_runtime(perform(Path::new(file), teller.lines.clone())),
+        _ => Err(Error::input("`agent runner` takes the path of its orders")),
+    };
+    let (line, status) = match outcome {
+        Ok(report) => {
+            let status = output::status(report.failure);
+            (RunnerLine::Report(Box::new(report)), status)
+        }
+        Err(error) => (RunnerLine::Error(Failure::from(&error)), output::error(&error)),
+    };
+    teller.finish(line);
+    ExitCode::from(status)
+}
+
+/// Says lines by a thread of its own: a log that is not read must not keep a database held.
+struct Teller {
+    lines: mpsc::Sender<RunnerLine>,
+    thread: JoinHandle<()>,
+}
+
+impl Teller {
+    fn start() -> Self {
+        let (lines, said) = mpsc::channel::<RunnerLine>();
+        let thread = std::thread::spawn(move || {
+            for line in said {
+                let Ok(text) = serde_json::to_string(&line) else { continue };
+                let last = !matches!(line, RunnerLine::Said(_));
+                let mut stdout = std::io::stdout().lock();
+                // Without anybody who reads, the journal still tells it.
+                let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+                if last {
+                    return;
+                }
+            }
+        });
+        Self { lines, thread }
+    }
+
+    fn finish(self, line: RunnerLine) {
+        let _ = self.lines.send(line);
+        let _ = self.thread.join();
+    }
+}
+
+/// Tells the progress of the run.
+struct Told(mpsc::Sender<RunnerLine>);
+
+impl Observer for Told {
+    fn event(&self, event: &Event) {
+        if let Some(said) = progress::said(event) {
+            let _ = self.0.send(RunnerLine::Said(said));
+        }
+    }
+}
+
+async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunReport> {
+    let cancel =
+        signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
+    let orders = read(file)?;
+    let location = Location::from_str(&orders.repository)?;
+    let password = ProcessSecrets.read(&SecretReference::File(PASSWORD_FILE.into()))?;
+    let repository = Repository::open(&location, &password).await?;
+    let point = point(&repository, &orders).await?;
+    let hooks = wiring::hooks();
+    let plan = Plan::remake(orders.request.clone(), point, hooks.as_ref())?;
+    if plan.commits() {
+        discard_strays(&repository).await;
+    }
+    let cluster = Cluster::of_pod(Some(&orders.target.namespace))?;
+    let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
+    let inner = wiring::runtime(&StateDir::of_user()?, plan.limits.lease)?;
+    let host = Host {
+        hooks,
+        runtime: Arc::new(KubernetesRuntime::new(inner, cluster, settings(&orders))),
+        repository: Some(Arc::new(repository)),
+        journals: wiring::with_failpoints(Arc::new(journals.clone()))?,
+        locks: Arc::new(locks.clone()),
+        secrets: Arc::new(ProcessSecrets),
+        observer: Arc::new(Told(lines)),
+    };
+    let report = run(host, plan, orders.run, cancel).await;
+    tokio::join!(journals.settle(SETTLE), locks.settle(SETTLE));
+    report
+}
+
+fn read(file: &Path) -> Result<Orders> {
+    let wrong = |what: &str| Error::input(format!("the orders {} {what}", file.display()));
+    let text = std::fs::read(file).map_err(|cause| wrong("cannot be read").because(cause))?;
+    serde_json::from_slice(&text).map_err(|cause| {
+        wrong("are not understood")
+            .remedy("Use an image of the same version as the program that starts the run (`--image`).")
+            .because(cause)
+    })
+}
+
+/// The recovery point that is restored or verified.
+async fn point(repository: &Repository, orders: &Orders) -> Result<Option<Point>> {
+    let Some(wanted) = &orders.request.point else { return Ok(None) };
+    let mut points = repository.points().await?.into_iter();
+    let found = points.find(|listed| listed.point.id == *wanted).ok_or_else(|| {
+        Error::input(format!("the repository has no recovery point {wanted} any more"))
+            .remedy("`standstill list` shows them.")
+    })?;
+    Ok(Some(Arc::new(found.point)))
+}
+
+fn settings(orders: &Orders) -> RuntimeSettings {
+    let name = orders.owner.as_ref().and_then(|owner| owner.get("name")).and_then(|name| name.as_str());
+    let credentials = Credentials {
+        secret: name.unwrap_or_default().to_owned(),
+        password: "password".to_owned(),
+        environment: orders.environment.clone(),
+    };
+    RuntimeSettings {
+        target: Some(orders.target.clone()),
+        pod: std::env::var("STANDSTILL_POD_UID").ok(),
+        snapshots: SnapshotSettings {
+            class: orders.snapshot_class.clone(),
+            deadline: SNAPSHOT_DEADLINE,
+            owner: orders.owner.clone(),
+        },
+        mover: Some(MoverSettings {
+            image: orders.image.clone(),
+            pull_policy: None,
+            pull_secrets: orders.target.pull_secrets.clone(),
+            tolerations: orders.target.tolerations.clone(),
+            repository: orders.repository.clone(),
+            credentials,
+            data_owner: Some(orders.data_owner),
+            owner: orders.owner.clone(),
+            start: MOVER_START,
+        }),
+    }
+}

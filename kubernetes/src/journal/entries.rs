@@ -1,0 +1,77 @@
+//! What a journal's ConfigMap holds, and what can be read from it.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use standstill_core::{
+    Error, Result,
+    journal::{Entry, Event, RunState, RunSummary},
+};
+
+/// What all entries together may take: a ConfigMap holds at most 1 MiB.
+const ROOM: usize = 900 * 1024;
+
+/// The key of the N-th entry. Keys of this width sort as their numbers do.
+pub(super) fn key(index: usize) -> String {
+    format!("{index:06}")
+}
+
+/// The lines of a journal, in order.
+pub(super) fn lines(journal: &ConfigMap) -> Vec<&str> {
+    journal.data.iter().flatten().map(|(_, line)| line.as_str()).collect()
+}
+
+/// All entries, in order.
+pub(super) fn entries(journal: &ConfigMap) -> Result<Vec<Entry>> {
+    let name = journal.name_any();
+    lines(journal)
+        .iter()
+        .enumerate()
+        .map(|(index, line)| {
+            serde_json::from_str(line).map_err(|cause| {
+                Error::failed(format!("entry {index} of the journal {name} is not understood"))
+                    .remedy("Use the version of Standstill that wrote it.")
+                    .because(cause)
+            })
+        })
+        .collect()
+}
+
+/// An entry as it is kept.
+///
+/// # Errors
+/// When it has no room beside the `taken` bytes of those before it.
+pub(super) fn line(entry: &Entry, taken: usize) -> Result<String> {
+    let line = serde_json::to_string(entry)
+        .map_err(|cause| Error::failed("an event cannot be written").because(cause))?;
+    if line.len() + taken > ROOM {
+        return Err(Error::failed(format!(
+            "the journal of the run would have {} bytes, and a ConfigMap holds {ROOM}",
+            line.len() + taken
+        ))
+        .remedy("Let the steps declare fewer outputs and facts, or split the blueprint."));
+    }
+    Ok(line)
+}
+
+/// A run as its journal shows it. `alive`: whether its process renews its Lease.
+pub(super) fn summary(journal: &ConfigMap, alive: bool) -> Option<RunSummary> {
+    let mut entries = lines(journal).into_iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+    let first = entries.next()?;
+    let Event::Started { run, request, .. } = first.event else { return None };
+    let (mut identity, mut finished) = (None, None);
+    for entry in entries {
+        match entry.event {
+            Event::Target { identity: found, .. } => identity = found,
+            Event::Finished { success } => finished = Some(success),
+            _ => {}
+        }
+    }
+    let state = match finished {
+        Some(true) => RunState::Succeeded,
+        Some(false) => RunState::Failed,
+        None if alive => RunState::Running,
+        None => RunState::Dead,
+    };
+    let (action, application) = (request.action, request.application);
+    Some(RunSummary { run, started_at: first.at, action, application, identity, state })
+}

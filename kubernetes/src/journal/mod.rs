@@ -1,0 +1,190 @@
+//! Journals in the cluster: a ConfigMap for each run, and a Lease that says that its writer lives.
+//!
+//! ```text
+//!   ConfigMap standstill-journal-RUN    data: {"000000": entry, "000001": entry, …}
+//!   Lease     standstill-journal-RUN    renewed by the writer; gone or not renewed: the run is dead
+//! ```
+//!
+//! Each append is written for the version of the ConfigMap that the writer knows. Whoever takes a journal over changes
+//! that version, so an earlier writer that comes back finds itself fenced off by its next append.
+
+mod entries;
+mod writer;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::ResourceExt;
+use serde_json::json;
+use standstill_core::{
+    Error, ErrorKind, Result,
+    journal::{Entry, Event, Journal, JournalStore, RunState, RunSummary},
+    point::RunId,
+};
+
+use self::{entries::summary, writer::Writer};
+use crate::{
+    client::{Cluster, Objects},
+    lease::{HeldLease, Leases, Taken, Wanted, is_free},
+    names,
+};
+
+/// How many journals of finished runs are kept of each application.
+const KEPT_RUNS: usize = 20;
+
+/// Journals in the target's namespace.
+#[derive(Clone)]
+pub struct ClusterJournals {
+    maps: Objects<ConfigMap>,
+    leases: Leases,
+    namespace: String,
+}
+
+impl ClusterJournals {
+    /// The journals of the cluster's namespace.
+    pub fn new(cluster: &Cluster) -> Self {
+        let namespace = cluster.namespace().to_owned();
+        Self { maps: cluster.objects(), leases: Leases::new(cluster), namespace }
+    }
+
+    /// Waits until the Leases of journals that were dropped are gone from the cluster, so that their runs are seen
+    /// to have ended.
+    pub async fn settle(&self, within: Duration) {
+        self.leases.settle(within).await;
+    }
+
+    async fn lease(&self, run: &RunId) -> Result<HeldLease> {
+        let wanted = Wanted {
+            name: name(run),
+            // Unlike the run, a process that takes it over is another holder.
+            holder: RunId::generate().to_string(),
+            labels: names::labels(run, names::JOURNAL),
+            about: BTreeMap::new(),
+        };
+        match self.leases.take(&wanted).await? {
+            Taken::Held(lease) => Ok(lease),
+            Taken::By(_) => Err(Error::new(ErrorKind::Locked, format!("the process of run {run} lives"))
+                .remedy(format!(
+                    "Wait for it to end; `standstill logs {run} --on kubernetes` shows what it does."
+                ))),
+        }
+    }
+
+    async fn map(&self, run: &RunId) -> Result<ConfigMap> {
+        self.maps.find(&name(run)).await?.ok_or_else(|| {
+            Error::input(format!("there is no run {run} in the namespace {}", self.namespace))
+                .remedy("`standstill runs --on kubernetes` lists them.")
+        })
+    }
+
+    /// All journals, oldest first, and the Leases of their writers.
+    async fn all(&self) -> Result<(Vec<ConfigMap>, Vec<Lease>)> {
+        let selector = names::of_role(names::JOURNAL);
+        let (mut maps, leases) = tokio::try_join!(self.maps.list(&selector), self.leases.list(&selector))?;
+        // Runs are named by the time at which they began.
+        maps.sort_by_key(ResourceExt::name_any);
+        Ok((maps, leases))
+    }
+
+    /// Removes the oldest journals of finished runs, and what is left of runs that died before their first entry.
+    async fn prune(&self) -> Result<()> {
+        let (maps, leases) = self.all().await?;
+        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+        for map in maps.iter().rev() {
+            let alive = is_alive(map, &leases);
+            let surplus = match summary(map, alive) {
+                None => !alive,
+                Some(summary) if matches!(summary.state, RunState::Succeeded | RunState::Failed) => {
+                    let count = kept.entry(summary.application).or_default();
+                    *count += 1;
+                    *count > KEPT_RUNS
+                }
+                Some(_) => false,
+            };
+            if surplus {
+                self.maps.delete(&map.name_any()).await?;
+            }
+        }
+        let now = Timestamp::now();
+        let orphan = |lease: &&Lease| {
+            is_free(lease, now) && !maps.iter().any(|map| map.name_any() == lease.name_any())
+        };
+        for lease in leases.iter().filter(orphan) {
+            self.leases.remove(lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the locks of a dead run: they ended, and nobody else would.
+    async fn remove_locks(&self, run: &RunId) -> Result<()> {
+        let selector = format!("{},{}={run}", names::of_role(names::LOCK), names::RUN);
+        let now = Timestamp::now();
+        let locks: Vec<Lease> = self.leases.list(&selector).await?;
+        for lock in locks.iter().filter(|lock| is_free(lock, now)) {
+            self.leases.remove(lock).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JournalStore for ClusterJournals {
+    async fn create(&self, run: &RunId) -> Result<Box<dyn Journal>> {
+        if let Err(error) = self.prune().await {
+            tracing::debug!("old journals are not removed now: {}", error.chain());
+        }
+        let lease = self.lease(run).await?;
+        let mut labels = names::labels(run, names::JOURNAL);
+        labels.insert(names::STATE.to_owned(), "running".to_owned());
+        let manifest = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name(run), "labels": labels},
+            "data": {},
+        });
+        let map = self.maps.create_new(&manifest).await?.ok_or_else(|| {
+            Error::failed(format!("run {run} has begun before: its pod was replaced while it ran"))
+                .remedy("Start a new run; it recovers what this one left.")
+        })?;
+        Ok(Box::new(Writer::new(run, self.maps.clone(), &map, lease)))
+    }
+
+    async fn runs(&self) -> Result<Vec<RunSummary>> {
+        let (maps, leases) = self.all().await?;
+        Ok(maps.iter().filter_map(|map| summary(map, is_alive(map, &leases))).collect())
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Vec<Entry>> {
+        entries::entries(&self.map(run).await?)
+    }
+
+    async fn take_over(&self, run: &RunId) -> Result<Box<dyn Journal>> {
+        self.map(run).await?;
+        let lease = self.lease(run).await?;
+        // Read again: until the Lease was taken its writer may have lived.
+        let map = self.map(run).await?;
+        let journal = Writer::new(run, self.maps.clone(), &map, lease);
+        journal.append(&Event::TakenOver).await?;
+        if let Err(error) = self.remove_locks(run).await {
+            tracing::warn!("locks of run {run} are not removed now: {}", error.chain());
+        }
+        Ok(Box::new(journal))
+    }
+}
+
+/// Whether the writer of a journal renews its Lease.
+fn is_alive(map: &ConfigMap, leases: &[Lease]) -> bool {
+    let lease = leases.iter().find(|lease| lease.name_any() == map.name_any());
+    lease.is_some_and(|lease| !is_free(lease, Timestamp::now()))
+}
+
+/// The name of a run's journal and of its Lease.
+fn name(run: &RunId) -> String {
+    names::of_run(names::JOURNAL, run)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

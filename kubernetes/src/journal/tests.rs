@@ -1,0 +1,86 @@
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use standstill_core::{
+    ErrorKind,
+    journal::{Entry, Event, RunState},
+    point::RunId,
+};
+
+use super::{
+    entries::{entries, key, line, summary},
+    writer::{Known, Outcome},
+};
+
+fn started(run: &RunId) -> Value {
+    json!({"at": "2026-01-02T03:04:05Z", "event": {"started": {"run": run, "standstill": "0.1.0", "request": {
+        "blueprintText": "", "blueprintOrigin": "built-in:sqlite", "action": "backup", "application": "app",
+        "parameters": {}, "secrets": {}, "repository": null, "point": null,
+    }}}})
+}
+
+fn journal(version: &str, lines: &[String]) -> ConfigMap {
+    let data: serde_json::Map<String, Value> =
+        lines.iter().enumerate().map(|(index, line)| (key(index), line.clone().into())).collect();
+    serde_json::from_value(json!({"metadata": {"name": "j", "resourceVersion": version}, "data": data}))
+        .unwrap()
+}
+
+fn entry(event: Event) -> String {
+    line(&Entry { at: jiff::Timestamp::now(), event }, 0).unwrap()
+}
+
+#[test]
+fn entries_come_back_in_order_beyond_the_tenth() {
+    let run = RunId::generate();
+    let mut lines = vec![started(&run).to_string()];
+    lines.extend((0..12).map(|index| entry(Event::Disposed { step: format!("s{index}") })));
+    let read = entries(&journal("1", &lines)).unwrap();
+    assert_eq!(read.len(), 13);
+    assert_eq!(read[12].event, Event::Disposed { step: "s11".into() });
+}
+
+#[test]
+fn a_run_is_dead_when_it_did_not_finish_and_nobody_renews_its_lease() {
+    let run = RunId::generate();
+    let mut lines = vec![started(&run).to_string(), entry(Event::Cut)];
+    let state = |lines: &[String], alive| summary(&journal("1", lines), alive).unwrap().state;
+    assert_eq!(state(&lines, true), RunState::Running);
+    assert_eq!(state(&lines, false), RunState::Dead);
+    lines.push(entry(Event::Finished { success: true }));
+    assert_eq!(state(&lines, false), RunState::Succeeded);
+    assert_eq!(summary(&journal("1", &lines), false).unwrap().run, run);
+}
+
+#[test]
+fn a_journal_without_its_first_entry_is_no_run() {
+    assert!(summary(&journal("1", &[]), true).is_none());
+}
+
+#[test]
+fn an_append_whose_answer_was_lost_finds_its_own_write() {
+    let known = Known::of(&journal("7", &[entry(Event::Cut)]));
+    let mine = entry(Event::Committing);
+    let before = journal("7", &[entry(Event::Cut)]);
+    assert_eq!(known.compare(&before, &mine), Outcome::NotWritten(Known::of(&before)));
+    let after = journal("8", &[entry(Event::Cut), mine.clone()]);
+    assert_eq!(known.compare(&after, &mine), Outcome::Written(Known::of(&after)));
+}
+
+#[test]
+fn whoever_finds_an_entry_of_somebody_else_is_fenced_off() {
+    let known = Known::of(&journal("7", &[entry(Event::Cut)]));
+    let mine = entry(Event::Committing);
+    let taken = journal("8", &[entry(Event::Cut), entry(Event::TakenOver)]);
+    assert_eq!(known.compare(&taken, &mine), Outcome::Fenced);
+    let taken = journal("9", &[entry(Event::Cut), mine.clone(), entry(Event::TakenOver)]);
+    assert_eq!(known.compare(&taken, &mine), Outcome::Fenced);
+    assert_eq!(known.compare(&journal("10", &[]), &mine), Outcome::Fenced);
+}
+
+#[test]
+fn an_entry_without_room_is_refused_before_it_is_sent() {
+    let big = Event::Disposed { step: "x".repeat(950 * 1024) };
+    let error = line(&Entry { at: jiff::Timestamp::now(), event: big }, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert!(error.to_string().contains("a ConfigMap holds"));
+}

@@ -1,0 +1,325 @@
+//! The objects of a launch.
+
+use std::path::Path;
+
+use kube::{Resource, ResourceExt};
+use serde_json::{Map, Value, json};
+use standstill_core::{Error, Result};
+
+use super::{Launch, Permissions, name, orders::OWN};
+use crate::names;
+
+/// Where the program is in the project's own image.
+const PROGRAM: &str = "/standstill";
+/// The container of the run.
+pub(super) const RUNNER: &str = "runner";
+/// The container that brings the program.
+pub(super) const INSTALL: &str = "install";
+/// A label: the namespace that an object without one belongs to.
+pub(super) const NAMESPACE: &str = "standstill.dev/namespace";
+/// The name of the role for what belongs to no namespace. It only reads, and is the same for all runs.
+const CLUSTER_ROLE: &str = "standstill-snapshots";
+/// How long the objects of a run that nobody followed are kept after its end.
+const KEPT_SECONDS: u32 = 600;
+/// How long a run that is told to end may take: a release has two minutes.
+const GRACE_SECONDS: u32 = 180;
+/// The key of the repository's password.
+pub(super) const PASSWORD: &str = "password";
+
+/// A reference to an owner.
+pub(super) fn owner<K: Resource<DynamicType = ()>>(version: &str, kind: &str, object: &K) -> Value {
+    json!({
+        "apiVersion": version,
+        "kind": kind,
+        "name": object.name_any(),
+        "uid": object.uid().unwrap_or_default(),
+    })
+}
+
+fn metadata(launch: &Launch, owner: Option<&Value>) -> Value {
+    json!({
+        "name": name(&launch.orders),
+        "labels": names::labels(&launch.orders.run, RUNNER),
+        "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn account(launch: &Launch) -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(launch, None)})
+}
+
+pub(super) fn role(launch: &Launch, owner: &Value) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata(launch, Some(owner)),
+        "rules": rules(&launch.permissions.namespaced),
+    })
+}
+
+fn rules(rules: &[super::Rule]) -> Vec<Value> {
+    rules.iter().map(super::Rule::manifest).collect()
+}
+
+pub(super) fn binding(launch: &Launch, owner: &Value) -> Value {
+    let name = name(&launch.orders);
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata(launch, Some(owner)),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name}],
+    })
+}
+
+pub(super) fn cluster_role(permissions: &Permissions) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": CLUSTER_ROLE, "labels": {names::MANAGED_BY: names::STANDSTILL}},
+        "rules": rules(&permissions.cluster),
+    })
+}
+
+pub(super) fn cluster_binding(launch: &Launch, namespace: &str) -> Value {
+    let mut metadata = metadata(launch, None);
+    metadata["labels"][NAMESPACE] = json!(namespace);
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": CLUSTER_ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": name(&launch.orders), "namespace": namespace}],
+    })
+}
+
+pub(super) fn secret(launch: &Launch, owner: &Value) -> Value {
+    let mut data = Map::new();
+    data.insert(PASSWORD.to_owned(), launch.password.expose().into());
+    for (name, value) in &launch.environment {
+        data.insert(name.clone(), value.expose().into());
+    }
+    for (name, value) in &launch.parameters {
+        data.insert(parameter(name), value.expose().into());
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(launch, Some(owner)),
+        "stringData": data,
+    })
+}
+
+/// The key of a secret parameter.
+fn parameter(name: &str) -> String {
+    format!("parameter-{name}")
+}
+
+pub(super) fn orders(launch: &Launch, owner: &Value) -> Result<Value> {
+    let text = serde_json::to_string(&launch.orders)
+        .map_err(|cause| Error::failed("the orders of the run cannot be written").because(cause))?;
+    let file = Path::new(super::ORDERS_FILE).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(launch, Some(owner)),
+        "data": {file: text},
+    }))
+}
+
+pub(super) fn job(launch: &Launch) -> Value {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(launch, None),
+        "spec": {
+            // A run that died is recovered by its journal, never begun again.
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": {
+                "metadata": {"labels": names::labels(&launch.orders.run, RUNNER)},
+                "spec": pod(launch),
+            },
+        },
+    })
+}
+
+fn pod(launch: &Launch) -> Value {
+    let target = &launch.orders.target;
+    let mut pod = json!({
+        "restartPolicy": "Never",
+        "serviceAccountName": name(&launch.orders),
+        "enableServiceLinks": false,
+        // Whose first process is not the runner: it would not be told of signals as other processes are, and would
+        // have to look after the orphans of all others.
+        "shareProcessNamespace": true,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "imagePullSecrets": target.pull_secrets.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
+        "tolerations": target.tolerations,
+        "securityContext": user(launch),
+        "initContainers": [install(launch)],
+        "containers": [runner(launch)],
+        "volumes": volumes(launch),
+    });
+    if let (true, Some(beside)) = (launch.mounts.beside_target, &target.pod) {
+        // Not by `nodeName`: the scheduler knows what else stands in the way, and says so.
+        let node = json!([{"key": "metadata.name", "operator": "In", "values": [beside.node]}]);
+        pod["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchFields": node}],
+        }}});
+    }
+    pod
+}
+
+/// Who the pod runs as. Without `fsGroup`: nothing may change the owner of a database's files.
+fn user(launch: &Launch) -> Value {
+    let profile = json!({"type": "RuntimeDefault"});
+    if launch.mounts.as_root || launch.owner.user == 0 {
+        return json!({"runAsUser": 0, "runAsGroup": 0, "seccompProfile": profile});
+    }
+    let mut user = json!({"runAsNonRoot": true, "runAsUser": launch.owner.user, "seccompProfile": profile});
+    if let Some(group) = launch.owner.group {
+        user["runAsGroup"] = json!(group);
+    }
+    user
+}
+
+fn install(launch: &Launch) -> Value {
+    let bin = format!("{OWN}/bin");
+    json!({
+        "name": INSTALL,
+        "image": launch.orders.image,
+        "command": [PROGRAM, "agent", "install", format!("{bin}/standstill")],
+        "volumeMounts": [{"name": "bin", "mountPath": bin}],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": restricted(&[]),
+    })
+}
+
+fn restricted(capabilities: &[&str]) -> Value {
+    let mut context = json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    });
+    if !capabilities.is_empty() {
+        context["capabilities"]["add"] = json!(capabilities);
+    }
+    context
+}
+
+fn runner(launch: &Launch) -> Value {
+    let capabilities: &[&str] =
+        if launch.mounts.as_root { &["CHOWN", "DAC_OVERRIDE", "FOWNER"] } else { &[] };
+    json!({
+        "name": RUNNER,
+        "image": launch.orders.target.image,
+        "imagePullPolicy": launch.orders.target.pull_policy,
+        "command": [format!("{OWN}/bin/standstill"), "agent", "runner", super::ORDERS_FILE],
+        "env": environment(launch),
+        "volumeMounts": mounts(launch),
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}},
+        "securityContext": restricted(capabilities),
+    })
+}
+
+fn environment(launch: &Launch) -> Vec<Value> {
+    let scratch = format!("{OWN}/scratch");
+    let state = format!("{OWN}/state");
+    let plain = [("HOME", &scratch), ("TMPDIR", &scratch), ("XDG_STATE_HOME", &state)];
+    let of_pod = [("STANDSTILL_POD_UID", "metadata.uid")];
+    let plain = plain.map(|(name, value)| json!({"name": name, "value": value}));
+    let of_pod =
+        of_pod.map(|(name, path)| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}));
+    let secret = name(&launch.orders);
+    let secrets = launch
+        .environment
+        .keys()
+        .map(|key| json!({"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}));
+    plain.into_iter().chain(of_pod).chain(secrets).collect()
+}
+
+fn mounts(launch: &Launch) -> Vec<Value> {
+    let mut mounts = vec![
+        json!({"name": "bin", "mountPath": format!("{OWN}/bin"), "readOnly": true}),
+        json!({"name": "orders", "mountPath": format!("{OWN}/orders"), "readOnly": true}),
+        json!({"name": "credentials", "mountPath": format!("{OWN}/credentials"), "readOnly": true}),
+        json!({"name": "scratch", "mountPath": format!("{OWN}/scratch")}),
+        json!({"name": "state", "mountPath": format!("{OWN}/state")}),
+    ];
+    if has_parameters(launch) {
+        mounts.push(json!({"name": "parameters", "mountPath": super::PARAMETERS, "readOnly": true}));
+    }
+    if !launch.mounts.mounted.iter().any(|mounted| mounted.path == Path::new("/tmp")) {
+        mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
+    }
+    for mounted in &launch.mounts.mounted {
+        let mut mount = json!({
+            "name": volume_name(launch, &mounted.claim),
+            "mountPath": mounted.path,
+            "readOnly": mounted.read_only,
+        });
+        if let Some(sub_path) = &mounted.sub_path {
+            mount["subPath"] = json!(sub_path);
+        }
+        mounts.push(mount);
+    }
+    mounts
+}
+
+fn has_parameters(launch: &Launch) -> bool {
+    !launch.parameters.is_empty() || !launch.references.is_empty()
+}
+
+/// Claims may have names that volumes may not; so volumes are numbered.
+fn volume_name(launch: &Launch, claim: &str) -> String {
+    let position = claims(launch).iter().position(|known| *known == claim);
+    format!("claim-{}", position.unwrap_or_default())
+}
+
+fn claims(launch: &Launch) -> Vec<&str> {
+    let mut claims: Vec<&str> = launch.mounts.mounted.iter().map(|mounted| mounted.claim.as_str()).collect();
+    claims.sort_unstable();
+    claims.dedup();
+    claims
+}
+
+fn volumes(launch: &Launch) -> Vec<Value> {
+    let name = name(&launch.orders);
+    let mut volumes: Vec<Value> =
+        ["bin", "scratch", "state", "tmp"].map(|name| json!({"name": name, "emptyDir": {}})).into();
+    volumes.push(json!({"name": "orders", "configMap": {"name": name}}));
+    // Read by whoever the pod runs as: the files belong to root.
+    volumes.push(json!({"name": "credentials", "secret": {
+        "secretName": name,
+        "items": [{"key": PASSWORD, "path": PASSWORD}],
+    }}));
+    if has_parameters(launch) {
+        volumes.push(json!({"name": "parameters", "projected": {"sources": parameters(launch)}}));
+    }
+    for (number, claim) in claims(launch).into_iter().enumerate() {
+        volumes.push(json!({
+            "name": format!("claim-{number}"),
+            "persistentVolumeClaim": {"claimName": claim},
+        }));
+    }
+    volumes
+}
+
+/// The files of secret parameters: from the run's own Secret, and from those that the values name.
+fn parameters(launch: &Launch) -> Vec<Value> {
+    let own: Vec<Value> =
+        launch.parameters.keys().map(|name| json!({"key": parameter(name), "path": name})).collect();
+    let mut sources = Vec::new();
+    if !own.is_empty() {
+        sources.push(json!({"secret": {"name": name(&launch.orders), "items": own}}));
+    }
+    for (parameter, (secret, key)) in &launch.references {
+        sources.push(json!({"secret": {"name": secret, "items": [{"key": key, "path": parameter}]}}));
+    }
+    sources
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

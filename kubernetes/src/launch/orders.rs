@@ -1,0 +1,57 @@
+//! What the runner's pod is told, and what it tells.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use standstill_core::{
+    journal::{Failure, RunRequest},
+    point::RunId,
+    runner::RunReport,
+};
+
+use crate::target::{Owner, Target};
+
+/// Where the runner's own things are mounted, out of the way of any database's path.
+pub(super) const OWN: &str = "/.standstill";
+/// The file with the orders.
+pub const ORDERS_FILE: &str = "/.standstill/orders/orders.json";
+/// The file with the repository's password.
+pub const PASSWORD_FILE: &str = "/.standstill/credentials/password";
+/// The directory with the values of secret parameters: a file for each, of its name.
+pub const PARAMETERS: &str = "/.standstill/parameters";
+
+/// What a run is told: everything but secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Orders {
+    /// The run.
+    pub run: RunId,
+    /// What it is asked to do. Secret parameters come from files below [`PARAMETERS`].
+    pub request: RunRequest,
+    /// Where the repository is.
+    pub repository: String,
+    /// The target.
+    pub target: Target,
+    /// The owner of the database's files, for movers.
+    pub data_owner: Owner,
+    /// The volume snapshot class, where one is named.
+    pub snapshot_class: Option<String>,
+    /// The project's own image.
+    pub image: String,
+    /// The environment variables with the object store's credentials: keys of the run's Secret.
+    pub environment: Vec<String>,
+    /// What owns what the run makes (an `ownerReference`); filled in by the launch.
+    pub owner: Option<Value>,
+}
+
+/// One line that the runner prints on its standard output; other lines are its log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum RunnerLine {
+    /// Progress, in words.
+    Said(String),
+    /// The run has ended, and this is its report.
+    Report(Box<RunReport>),
+    /// The run could not begin.
+    Error(Failure),
+}

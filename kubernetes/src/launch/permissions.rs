@@ -1,0 +1,90 @@
+//! What a run may do: exactly what its plan needs.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use standstill_core::{plan::Plan, runtime::CaptureMode};
+
+/// One rule of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// The group of the API; empty for the core.
+    pub api_group: String,
+    /// The resources.
+    pub resources: Vec<String>,
+    /// The verbs.
+    pub verbs: Vec<String>,
+    /// What it is for, for people.
+    pub reason: String,
+}
+
+/// The rules of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Permissions {
+    /// In the target's namespace: a Role.
+    pub namespaced: Vec<Rule>,
+    /// On objects of no namespace: a ClusterRole. It only reads.
+    pub cluster: Vec<Rule>,
+}
+
+impl Rule {
+    fn new(api_group: &str, resources: &[&str], verbs: &[&str], reason: &str) -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            api_group: api_group.to_owned(),
+            resources: owned(resources),
+            verbs: owned(verbs),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// As a role holds it.
+    pub fn manifest(&self) -> Value {
+        json!({"apiGroups": [self.api_group], "resources": self.resources, "verbs": self.verbs})
+    }
+}
+
+/// What a plan needs.
+pub fn permissions(plan: &Plan) -> Permissions {
+    let mut namespaced = vec![
+        Rule::new("", &["configmaps"], &["create", "get", "list", "patch", "delete"], "the journal"),
+        Rule::new(
+            "coordination.k8s.io",
+            &["leases"],
+            &["create", "get", "list", "update", "delete"],
+            "that the run lives, and the lock on the target",
+        ),
+        Rule::new("", &["pods"], &["get", "list"], "the target's address"),
+    ];
+    let mut cluster = Vec::new();
+    let live_only = |mode| mode == Some(CaptureMode::Live) || mode == Some(CaptureMode::Copy);
+    let mut snapshots = plan.steps.iter().filter_map(|step| step.step.snapshot.as_ref());
+    if plan.commits() && snapshots.any(|snapshot| !live_only(snapshot.mode)) {
+        namespaced.extend(for_snapshots());
+        cluster.extend(for_classes());
+    }
+    Permissions { namespaced, cluster }
+}
+
+fn for_snapshots() -> Vec<Rule> {
+    let all = ["create", "get", "list", "watch", "delete"];
+    vec![
+        Rule::new("snapshot.storage.k8s.io", &["volumesnapshots"], &all, "snapshots of the volumes"),
+        Rule::new("", &["persistentvolumeclaims"], &all, "claims made of snapshots, for movers"),
+        Rule::new("", &["pods"], &["create", "watch", "delete"], "movers"),
+        Rule::new("", &["configmaps"], &["watch"], "that what movers are told is gone"),
+        Rule::new("", &["pods/log"], &["get"], "what movers report"),
+        Rule::new("", &["events"], &["list"], "why a mover does not begin"),
+    ]
+}
+
+fn for_classes() -> Vec<Rule> {
+    let group = "snapshot.storage.k8s.io";
+    vec![
+        Rule::new(group, &["volumesnapshotclasses"], &["get", "list"], "the class for a volume's driver"),
+        Rule::new(group, &["volumesnapshotcontents"], &["get"], "that a snapshot and its content are bound"),
+        Rule::new("storage.k8s.io", &["storageclasses"], &["get"], "a volume's driver"),
+        Rule::new("", &["persistentvolumes"], &["get"], "a volume's driver"),
+    ]
+}

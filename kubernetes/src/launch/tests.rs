@@ -1,0 +1,134 @@
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::{Value, json};
+use standstill_core::{point::RunId, secret::Secret};
+
+use super::super::{Launch, Mounts, Orders, Permissions, Rule};
+use crate::target::{Mount, Owner, Source, Target, TargetPod};
+
+fn target() -> Target {
+    Target {
+        namespace: "db".into(),
+        found_by: "statefulset/pg".into(),
+        pod: Some(TargetPod {
+            name: "pg-0".into(),
+            uid: "u-1".into(),
+            address: "10.1.2.3".into(),
+            node: "node-1".into(),
+        }),
+        container: "postgres".into(),
+        image: "postgres:15".into(),
+        pull_policy: Some("IfNotPresent".into()),
+        pull_secrets: vec!["registry".into()],
+        mounts: vec![
+            Mount {
+                path: "/var/lib/postgresql".into(),
+                source: Source::Claim("data-pg-0".into()),
+                sub_path: Some("pg".into()),
+                read_only: false,
+            },
+            Mount {
+                path: "/run/postgresql".into(),
+                source: Source::Other("emptyDir".into()),
+                sub_path: None,
+                read_only: false,
+            },
+        ],
+        run_as_user: Some(26),
+        run_as_group: Some(27),
+        tolerations: vec![json!({"key": "db", "operator": "Exists"})],
+    }
+}
+
+fn launch(mounts: Mounts) -> Launch {
+    let run: RunId = "0198a1b2c3d47e5f8a9b0c1d2e3f4a5b".parse().unwrap();
+    let request = serde_json::from_value(json!({
+        "blueprintText": "", "blueprintOrigin": "built-in:postgresql", "action": "backup", "application": "pg",
+        "parameters": {}, "secrets": {"password": {"file": "/.standstill/parameters/password"}},
+        "repository": "s3://backups/pg", "point": null,
+    }))
+    .unwrap();
+    Launch {
+        orders: Orders {
+            run,
+            request,
+            repository: "s3://backups/pg".into(),
+            target: target(),
+            data_owner: Owner { user: 26, group: Some(27) },
+            snapshot_class: None,
+            image: "standstill.dev/standstill:1".into(),
+            environment: vec!["AWS_SECRET_ACCESS_KEY".into()],
+            owner: None,
+        },
+        permissions: Permissions {
+            namespaced: vec![Rule {
+                api_group: "coordination.k8s.io".into(),
+                resources: vec!["leases".into()],
+                verbs: vec!["get".into()],
+                reason: "the lock".into(),
+            }],
+            cluster: Vec::new(),
+        },
+        mounts,
+        owner: Owner { user: 26, group: Some(27) },
+        password: Secret::new("hunter2"),
+        environment: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), Secret::new("hunter3"))]),
+        parameters: BTreeMap::from([("password".into(), Secret::new("hunter4"))]),
+        references: BTreeMap::from([("token".into(), ("app".into(), "token.txt".into()))]),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap()
+}
+
+#[test]
+fn the_job_of_a_backup_stands_beside_the_target_and_only_reads_its_volumes() {
+    insta::assert_snapshot!(shown(&super::job(&launch(Mounts::of_backup(&target(), false)))));
+}
+
+#[test]
+fn the_job_of_a_restore_is_root_with_three_capabilities_and_mounts_the_new_claim() {
+    let path = Path::new("/var/lib/postgresql/data");
+    let mut target = target();
+    let refused = Mounts::of_restore(&target, path, "data-pg-0", "1Gi", None).unwrap_err();
+    assert_eq!(refused.to_string(), "the claim data-pg-0 is that of statefulset/pg, which runs");
+    target.pod = None;
+    let mounts = Mounts::of_restore(&target, path, "data-new", "1Gi", Some("fast")).unwrap();
+    insta::assert_snapshot!(shown(mounts.claim.as_ref().unwrap()));
+    let job = super::job(&launch(mounts));
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsUser"], 0);
+    assert!(pod.get("affinity").is_none());
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["securityContext"]["capabilities"],
+        json!({"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]})
+    );
+    let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        mount,
+        &json!({"name": "claim-0", "mountPath": "/var/lib/postgresql", "readOnly": false, "subPath": "pg"})
+    );
+}
+
+#[test]
+fn secret_values_are_in_the_secret_alone() {
+    let launch = launch(Mounts::of_backup(&target(), false));
+    let owner = json!({"uid": "1"});
+    let others = [
+        super::job(&launch),
+        super::orders(&launch, &owner).unwrap(),
+        super::role(&launch, &owner),
+        super::binding(&launch, &owner),
+        super::account(&launch),
+    ];
+    assert!(others.iter().all(|manifest| !manifest.to_string().contains("hunter")));
+    insta::assert_snapshot!(shown(&super::secret(&launch, &owner)));
+}
+
+#[test]
+fn the_role_holds_the_rules_without_their_reasons() {
+    let launch = launch(Mounts::of_backup(&target(), false));
+    insta::assert_snapshot!(shown(&super::role(&launch, &json!({"uid": "1"}))));
+}
