@@ -39,7 +39,11 @@ pub(super) async fn started(
         let seen = pods.wait(&record.name, slice, |pod| {
             let begun = look(pod, record, &mut obstacle)?;
             // What has its own patience ends the long wait, so that it can be measured.
-            Ok(if begun { Some(true) } else { (!measured && is_measured(obstacle.as_ref())).then_some(false) })
+            Ok(if begun {
+                Some(true)
+            } else {
+                (!measured && is_measured(obstacle.as_ref())).then_some(false)
+            })
         });
         if seen.await? == Some(true) {
             return Ok(());
