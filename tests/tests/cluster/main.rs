@@ -8,6 +8,7 @@
 mod support;
 
 mod backup;
+mod crash;
 mod mover;
 mod refusals;
 mod snapshots;
