@@ -25,16 +25,6 @@ is_running() {
 }
 
 make_cgroups() {
-  local hierarchy
-  for hierarchy in "$cgroups"/*/; do
-    [ -e "$hierarchy/tasks" ] || continue
-    mkdir -p "$hierarchy$cluster"
-    # A group of CPUs is unusable until it is told which.
-    if [ -e "$hierarchy/cpuset.cpus" ]; then
-      cat "$hierarchy/cpuset.cpus" >"$hierarchy$cluster/cpuset.cpus"
-      cat "$hierarchy/cpuset.mems" >"$hierarchy$cluster/cpuset.mems"
-    fi
-  done
   mkdir -p "$cgroups/pids/$cluster/daemons"
 }
 
@@ -74,10 +64,29 @@ stop_daemon() {
   ! is_running "$1" || kill -KILL "$pid" 2>/dev/null || true
 }
 
+# The containers that were started and not removed, by containerd's own folders: also when it is dead.
+started_containers() {
+  local folder
+  for folder in "$state"/containerd/io.containerd.runtime.v2.task/k8s.io/*/; do
+    [ ! -d "$folder" ] || basename "$folder"
+  done
+}
+
+# The control groups of the cluster below a hierarchy: its daemons' with the shims, and one for each container.
+groups_below() {
+  local container
+  [ ! -d "$1/$cluster" ] || printf '%s\n' "$1/$cluster"
+  while read -r container; do
+    [ ! -d "$1/k8s.io/$container" ] || printf '%s\n' "$1/k8s.io/$container"
+  done < <(started_containers)
+}
+
 # Every process of the cluster: its daemons, containerd's shims, and all that runs in its pods.
 processes() {
-  local groups="$cgroups/pids/$cluster"
-  [ ! -d "$groups" ] || find "$groups" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+  local group
+  while read -r group; do
+    find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+  done < <(groups_below "$cgroups/pids")
 }
 
 kill_processes() {
@@ -91,9 +100,12 @@ kill_processes() {
 }
 
 remove_cgroups() {
-  local hierarchy
+  local hierarchy group
   for hierarchy in "$cgroups"/*/; do
-    [ -d "$hierarchy$cluster" ] || continue
-    find "$hierarchy$cluster" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    while read -r group; do
+      find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    done < <(groups_below "${hierarchy%/}")
+    # Another containerd may have its groups here: then this fails.
+    rmdir "${hierarchy}k8s.io" 2>/dev/null || true
   done
 }

@@ -71,8 +71,6 @@ authorization: {mode: Webhook}
 tlsCertFile: $pki/kubelet.crt
 tlsPrivateKeyFile: $pki/kubelet.key
 cgroupDriver: cgroupfs
-# Everything of the cluster lies under one control group, so that all of it can be found and ended.
-cgroupRoot: /$cluster
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 failSwapOn: false
