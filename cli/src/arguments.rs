@@ -51,6 +51,8 @@ pub enum Command {
     },
     /// Show what would run; nothing is touched
     Plan(Plan),
+    /// Start a blueprint for an application of your own
+    New(New),
     /// Make a repository in an empty place
     Init {
         #[command(flatten)]
@@ -263,6 +265,31 @@ pub struct Plan {
     pub action: String,
     #[command(flatten)]
     pub place: Place,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The application's name; a folder of that name is made
+    pub name: String,
+    /// How the application is brought to a consistent state
+    #[arg(long, value_enum, default_value_t = Pattern::Pair)]
+    pub pattern: Pattern,
+    /// The folder to write into; NAME by default
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+/// How an application is brought to a consistent state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pattern {
+    /// A command pauses it, and another one lets it go on
+    Pair,
+    /// A client that is kept open holds a lock
+    Session,
+    /// A command writes a consistent copy to its standard output
+    Dump,
+    /// It is stopped, copied and started again
+    Stop,
 }
 
 #[derive(Debug, Args)]

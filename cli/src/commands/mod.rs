@@ -6,6 +6,7 @@ mod forget;
 mod init;
 mod lint;
 mod listing;
+mod new;
 mod plan;
 mod restore;
 mod runs;
@@ -44,6 +45,7 @@ fn quick(global: &Global, command: &Command) -> Option<Result<u8>> {
     match command {
         Command::Blueprints => Some(blueprints::list(global)),
         Command::Lint { files } => Some(lint::lint(global, files)),
+        Command::New(new) => Some(new::new(global, new)),
         Command::Schema { of } => Some(schema::print(*of)),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "standstill", &mut std::io::stdout());
@@ -87,6 +89,7 @@ async fn perform(global: &Global, command: Command) -> Result<u8> {
         Command::Logs { run, place } => runs::logs(global, &run, &place).await,
         Command::Blueprints
         | Command::Lint { .. }
+        | Command::New(_)
         | Command::Schema { .. }
         | Command::Completions { .. }
         | Command::Agent { .. } => Ok(output::DONE),

@@ -180,6 +180,9 @@ pub struct VolumeSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProgramSpec {
+    /// Its file name, where that is not the name by which steps call it (which has no hyphens): `mariadb-dump`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Directories to look in before `PATH`; empty ones are passed over. On Kubernetes the image's own `PATH` is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<Template>,

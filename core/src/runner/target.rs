@@ -301,7 +301,8 @@ async fn find_programs(world: &World, scope: &Scope) -> Result<BTreeMap<String, 
         let search = spec.search.iter().map(|place| render_text(place, scope)).collect::<Result<Vec<_>>>()?;
         let search: Vec<PathBuf> =
             search.into_iter().filter(|place| !place.is_empty()).map(Into::into).collect();
-        let path = world.host.runtime.program(&name, &search).await?;
+        let file = spec.name.as_deref().unwrap_or(&name);
+        let path = world.host.runtime.program(file, &search).await?;
         found.insert(name, path);
     }
     Ok(found)
