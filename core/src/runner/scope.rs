@@ -34,7 +34,13 @@ fn place(scope: &mut Scope, world: &World, target: &Target) {
     let connections: Map<String, Value> = target
         .connections
         .iter()
-        .map(|(name, connection)| (name.clone(), Value::Object(connection.settings.clone())))
+        .map(|(name, connection)| {
+            let mut settings = connection.settings.clone();
+            if let Some((host, port)) = target.addresses.get(name) {
+                settings.extend([("host".to_owned(), json!(host)), ("port".to_owned(), json!(port))]);
+            }
+            (name.clone(), Value::Object(settings))
+        })
         .collect();
     scope.insert("connections", Value::Object(connections));
     for empty in ["steps", "captures", "services"] {

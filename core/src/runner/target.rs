@@ -31,6 +31,8 @@ pub(super) struct Target {
     pub(super) scratch: Option<PathBuf>,
     /// Rendered connections, by name.
     pub(super) connections: BTreeMap<String, Connection>,
+    /// Where commands reach them, by name: host and port as dialled from here.
+    pub(super) addresses: BTreeMap<String, (String, u16)>,
     /// The hook of each connection.
     hooks: BTreeMap<String, String>,
     /// Volumes, by name.
@@ -112,6 +114,24 @@ impl Target {
     }
 }
 
+/// Where commands of this run reach the connections. One that cannot be reached is left out: whoever uses it is told
+/// why, and an action that uses none does not care.
+async fn addresses(world: &World, target: &Target) -> BTreeMap<String, (String, u16)> {
+    let mut addresses = BTreeMap::new();
+    for (name, connection) in &target.connections {
+        let host = connection.settings.get("host").and_then(Value::as_str);
+        let port = connection.settings.get("port").and_then(Value::as_u64);
+        let (Some(host), Some(Ok(port))) = (host, port.map(u16::try_from)) else { continue };
+        match world.host.runtime.dial(host, port).await {
+            Ok(address) => {
+                addresses.insert(name.clone(), address);
+            }
+            Err(error) => tracing::debug!("the connection {name} has no address here: {}", error.chain()),
+        }
+    }
+    addresses
+}
+
 /// Whether a value is exactly one template of an optional parameter that has no value: its key is then left out.
 pub(super) fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
     let Some(path) = sole_path(value) else { return false };
@@ -150,6 +170,7 @@ pub(super) async fn find(world: &Arc<World>) -> Result<()> {
     let mut target =
         Target { scratch: Some(intent.path), secrets: used_secrets(world)?, ..Target::default() };
     target.render_connections(plan, &static_scope)?;
+    target.addresses = addresses(world, &target).await;
     find_volumes(world, &mut target, &static_scope).await?;
     set(world, &target);
 
