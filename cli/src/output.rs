@@ -32,6 +32,7 @@ pub fn start_log(global: &Global) {
     let _ = fmt()
         .with_env_filter(filter)
         .with_writer(crate::progress::Stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(global.verbose > 1)
         .without_time()
         .try_init();

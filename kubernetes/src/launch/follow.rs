@@ -169,6 +169,14 @@ fn outcome(line: RunnerLine) -> Option<Result<RunReport>> {
     }
 }
 
+/// A line for people.
+fn words(line: &str) -> String {
+    match serde_json::from_str(line) {
+        Ok(RunnerLine::Said(text)) => text,
+        _ => line.to_owned(),
+    }
+}
+
 /// Why the pod has ended; `None` while it runs.
 async fn ended(pods: &Objects<Pod>, name: &str) -> Result<Option<String>> {
     let found = match pods.find(name).await {
@@ -210,10 +218,10 @@ async fn finish(
             return report;
         }
         if last.is_empty() {
-            text.lines().last().unwrap_or_default().clone_into(&mut last);
+            last = text.lines().last().map(words).unwrap_or_default();
         }
     }
-    let last = if last.is_empty() { String::new() } else { format!("; its last line was: {last}") };
+    let last = if last.is_empty() { String::new() } else { format!("; the last that it said: {last}") };
     Err(Error::failed(format!("the pod {pod} ended ({ended}) without a report{last}")).remedy(format!(
         "`standstill logs {} --on kubernetes` shows how far it came; the next run recovers what it left.",
         orders.run

@@ -88,3 +88,7 @@ fn for_classes() -> Vec<Rule> {
         Rule::new("", &["persistentvolumes"], &["get"], "a volume's driver"),
     ]
 }
+
+#[cfg(test)]
+#[path = "permissions_tests.rs"]
+mod tests;

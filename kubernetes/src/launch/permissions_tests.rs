@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use serde_json::json;
+use standstill_core::{
+    hook::{Hook, Hooks},
+    language::Blueprint,
+    plan::Plan,
+};
+
+use super::{Permissions, permissions};
+
+/// A fake: no hooks are needed to know what a plan does in the cluster.
+struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn get(&self, _name: &str) -> Option<Arc<dyn Hook>> {
+        None
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+fn of_backup(mode: &str) -> Permissions {
+    let capture = json!([{"name": "data", "snapshot": {"volume": "data", "mode": mode}}]);
+    let blueprint: Blueprint = serde_json::from_value(json!({
+        "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
+        "spec": {
+            "summary": "a database", "volumes": {"data": {"path": "/data"}},
+            "actions": {"backup": {"capture": capture}},
+        },
+    }))
+    .unwrap();
+    let request = serde_json::from_value(json!({
+        "blueprintText": "", "blueprintOrigin": "db.yaml", "action": "backup", "application": "db",
+        "parameters": {}, "secrets": {}, "repository": null, "point": null,
+    }))
+    .unwrap();
+    permissions(&Plan::make(Arc::new(blueprint), request, None, &NoHooks).unwrap())
+}
+
+#[test]
+fn a_backup_that_may_take_snapshots_needs_all_of_these() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&of_backup("auto")).unwrap());
+}
+
+#[test]
+fn a_backup_that_reads_live_makes_no_pods_and_needs_nothing_of_the_whole_cluster() {
+    let permissions = of_backup("live");
+    assert!(permissions.cluster.is_empty());
+    let creates = |rule: &&super::Rule| rule.verbs.iter().any(|verb| verb == "create");
+    let created: Vec<&str> =
+        permissions.namespaced.iter().filter(creates).map(|rule| rule.resources[0].as_str()).collect();
+    assert_eq!(created, ["configmaps", "leases"]);
+}
