@@ -3,7 +3,7 @@
 # The same place that `./test` uses, so that nothing is built twice.
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", env("XDG_CACHE_HOME", home_directory() / ".cache") / "standstill/target")
 
-features := "standstill/failpoints,standstill/cloud"
+features := "standstill/failpoints,standstill/cloud,standstill/kubernetes"
 
 default:
     @just --list

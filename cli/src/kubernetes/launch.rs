@@ -103,6 +103,9 @@ async fn prepare(
     where_it_is: TargetValues,
 ) -> Result<Launch> {
     let plan = &asked.plan;
+    if let Some(class) = &where_it_is.snapshot_class {
+        launch::check_class(cluster, class).await?;
+    }
     let owner = owner(cluster, &target, plan).await?;
     let mounts = mounts(cluster, &target, &where_it_is, plan).await?;
     let environment: BTreeMap<String, Secret> = ENVIRONMENT

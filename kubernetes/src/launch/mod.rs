@@ -33,7 +33,12 @@ pub use mounts::{Mounted, Mounts};
 pub use orders::{ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, RunnerLine};
 pub use permissions::{Permissions, Rule, permissions};
 
-use crate::{client::Cluster, names, target::Owner};
+use crate::{
+    client::Cluster,
+    names,
+    snapshot::api::{VERSIONS, list_classes},
+    target::Owner,
+};
 
 /// What a launch needs besides the orders.
 #[derive(Debug, Clone)]
@@ -59,6 +64,23 @@ pub struct Launch {
 /// The name that all objects of a launch have.
 pub(crate) fn name(orders: &Orders) -> String {
     names::of_run("run", &orders.run)
+}
+
+/// Checks that a volume snapshot class that a user names is there. Whoever may not look is not told.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when there is no such class: a run that chooses by itself would do without.
+pub async fn check_class(cluster: &Cluster, name: &str) -> Result<()> {
+    for version in VERSIONS {
+        let Ok(Some(classes)) = list_classes(cluster, version).await else { continue };
+        let names: Vec<String> = classes.iter().map(ResourceExt::name_any).collect();
+        if names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        return Err(Error::input(format!("the cluster has no volume snapshot class {name}"))
+            .remedy(format!("Its classes are: {}.", names.join(", "))));
+    }
+    Ok(())
 }
 
 /// Makes everything, and starts the run.
