@@ -4,8 +4,8 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -36,6 +36,9 @@ use crate::{
 /// How long looking for the pod's address may take: letting go of a hold may wait for it.
 const ADDRESS: Duration = Duration::from_secs(3);
 
+/// How long an address is taken for known: several connections are opened one after the other.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// What a runtime in pods works with.
 #[derive(Debug, Clone, Default)]
 pub struct RuntimeSettings {
@@ -56,6 +59,7 @@ pub struct KubernetesRuntime {
     cluster: Cluster,
     target: Option<Arc<Target>>,
     pod: Option<String>,
+    address: Mutex<Option<(String, Instant)>>,
     snapshotter: Arc<dyn Snapshotter>,
     mover: Option<Mover>,
 }
@@ -68,19 +72,29 @@ impl KubernetesRuntime {
             Some(target) => cluster.in_namespace(&target.namespace),
             None => cluster,
         };
-        let snapshotter = Arc::new(CsiSnapshotter {
-            cluster: cluster.clone(),
-            target: target.clone(),
-            settings: settings.snapshots,
-            inner: inner.snapshotter(),
-        });
+        let snapshotter = Arc::new(CsiSnapshotter::new(
+            cluster.clone(),
+            target.clone(),
+            settings.snapshots,
+            inner.snapshotter(),
+        ));
         let mover = settings.mover.map(|settings| Mover { cluster: cluster.clone(), settings });
-        Self { inner, target, pod: settings.pod, snapshotter, mover, cluster }
+        Self { inner, target, pod: settings.pod, address: Mutex::new(None), snapshotter, mover, cluster }
     }
 
-    /// The address of the target's pod. It is asked for each time, because a pod that was replaced has another one;
-    /// an API server that is away must keep nobody from letting go, so the last one known will do then.
+    /// The address of the target's pod. It is asked for again and again, because a pod that was replaced has another
+    /// one; an API server that is away must keep nobody from letting go, so the last one known will do then.
     async fn address(&self) -> Result<String> {
+        let known = lock(&self.address).clone();
+        if let Some((address, _)) = known.filter(|(_, asked)| asked.elapsed() < FRESH) {
+            return Ok(address);
+        }
+        let address = self.ask_address().await?;
+        *lock(&self.address) = Some((address.clone(), Instant::now()));
+        Ok(address)
+    }
+
+    async fn ask_address(&self) -> Result<String> {
         let unknown = || {
             Error::input(
                 "the database is said to be on the target's own host, and the target's pod is not known",
@@ -133,6 +147,11 @@ impl KubernetesRuntime {
             .remedy("Delete that claim before the next restore; do not start a database on it.")),
         }
     }
+}
+
+/// What a panic elsewhere left is still the best that is known.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a host is the target's own, as the target sees it: a loopback address, or the directory of a socket.

@@ -5,6 +5,7 @@
 mod error;
 mod exec;
 mod objects;
+mod remove;
 
 use kube::{
     Api, Client, Config,
@@ -27,21 +28,20 @@ pub struct Cluster {
 
 impl Cluster {
     /// The cluster of the user's kubeconfig (`KUBECONFIG`, else `~/.kube/config`): of one context, by default the
-    /// current one. The namespace is the context's own unless one is given.
+    /// current one. In a pod without a kubeconfig it is that of the pod's service account. The namespace is the
+    /// context's own unless one is given.
     ///
     /// # Errors
     /// [`standstill_core::ErrorKind::Input`] when there is no such file or context.
     pub async fn of_user(context: Option<&str>, namespace: Option<&str>) -> Result<Self> {
         let options =
             KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-        let config = Config::from_kubeconfig(&options).await.map_err(|cause| {
-            let named = context.map_or_else(String::new, |context| format!(" with the context {context}"));
-            Error::input(format!("no kubeconfig{named} can be read"))
-                .remedy(
-                    "Set KUBECONFIG to the file of the cluster, or name one of its contexts by `--context`.",
-                )
-                .because(cause)
-        })?;
+        let named = context.is_some() || std::env::var_os("KUBECONFIG").is_some();
+        let config = match (Config::from_kubeconfig(&options).await, Config::incluster()) {
+            (Ok(config), _) => config,
+            (Err(_), Ok(config)) if !named => config,
+            (Err(cause), _) => return Err(no_kubeconfig(context).because(cause)),
+        };
         Self::of_config(config, namespace)
     }
 
@@ -108,6 +108,12 @@ impl Cluster {
         let api = Api::all_with(self.client.clone(), kind);
         Objects::new(api, resource(&kind.group, &kind.plural), None)
     }
+}
+
+fn no_kubeconfig(context: Option<&str>) -> Error {
+    let named = context.map_or_else(String::new, |context| format!(" with the context {context}"));
+    Error::input(format!("no kubeconfig{named} can be read"))
+        .remedy("Set KUBECONFIG to the file of the cluster, or name one of its contexts by `--context`.")
 }
 
 /// A resource as permissions and `kubectl` name it: `pods`, `jobs.batch`.

@@ -257,7 +257,7 @@ impl<K> Objects<K> {
         Attempt { verb, resource: &self.resource, namespace: self.namespace.as_deref(), name }
     }
 
-    async fn request<T>(
+    pub(super) async fn request<T>(
         &self,
         verb: &str,
         name: Option<&str>,

@@ -25,10 +25,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use kube::{
-    Resource, ResourceExt,
-    api::{DeleteParams, Preconditions},
-};
+use kube::{Resource, api::DeleteParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use standstill_core::{
@@ -298,27 +295,12 @@ where
 /// Removes a mover and all that was made for it. It is gone when this returns.
 pub(crate) async fn dispose(cluster: &Cluster, record: &MoverRecord) -> Result<Undone> {
     let cluster = cluster.in_namespace(&record.namespace);
+    let (name, run) = (&record.name, &record.run);
     // The pod first: a claim goes only when nobody uses it.
     let gone = [
-        remove(&cluster.objects::<Pod>(), record).await?,
-        remove(&cluster.objects::<PersistentVolumeClaim>(), record).await?,
-        remove(&cluster.objects::<ConfigMap>(), record).await?,
+        cluster.objects::<Pod>().remove(name, run, GONE).await?,
+        cluster.objects::<PersistentVolumeClaim>().remove(name, run, GONE).await?,
+        cluster.objects::<ConfigMap>().remove(name, run, GONE).await?,
     ];
     Ok(if gone.contains(&true) { Undone::LetGo } else { Undone::AlreadyGone })
-}
-
-async fn remove<K>(objects: &Objects<K>, record: &MoverRecord) -> Result<bool>
-where
-    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
-{
-    let Some(found) = objects.find(&record.name).await? else { return Ok(false) };
-    own(&found, &record.run)?;
-    let preconditions = Preconditions { uid: found.uid(), ..Preconditions::default() };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-    objects.delete_with(&record.name, &parameters).await?;
-    let gone = objects.wait(&record.name, GONE, |found| Ok(found.is_none().then_some(()))).await?;
-    gone.map(|()| true).ok_or_else(|| {
-        Error::temporary(format!("{} was deleted but does not go", record.name))
-            .remedy("Look at its finalizers and events, and at its node.")
-    })
 }

@@ -19,14 +19,16 @@ mod class;
 mod cut;
 mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::{
-    ResourceExt,
-    api::{DeleteParams, Preconditions},
-};
+use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use standstill_core::{
@@ -90,10 +92,20 @@ impl Remote {
 
 /// Takes snapshots of the target's claims; what is read live is read by the runner itself.
 pub(crate) struct CsiSnapshotter {
-    pub(crate) cluster: Cluster,
-    pub(crate) target: Option<Arc<Target>>,
-    pub(crate) settings: SnapshotSettings,
-    pub(crate) inner: Arc<dyn Snapshotter>,
+    cluster: Cluster,
+    target: Option<Arc<Target>>,
+    settings: SnapshotSettings,
+    inner: Arc<dyn Snapshotter>,
+    /// What was found about volumes, by their paths.
+    known: Mutex<BTreeMap<PathBuf, Way>>,
+}
+
+/// By what a volume is snapshotted.
+#[derive(Debug, Clone)]
+struct Way {
+    place: Place,
+    version: &'static str,
+    class: Class,
 }
 
 #[async_trait]
@@ -106,7 +118,7 @@ impl Snapshotter for CsiSnapshotter {
             by: "volumesnapshot",
         };
         let atomic = match self.plan(volume).await {
-            Ok(Ok((_, _, class))) => ability(None, !class.of_filesystem),
+            Ok(Ok(way)) => ability(None, !way.class.of_filesystem),
             Ok(Err(reason)) => ability(Some(reason), true),
             // A right that was not granted: another way of capturing may need fewer.
             Err(error) if error.kind() == ErrorKind::Input => ability(Some(error.chain()), true),
@@ -122,7 +134,7 @@ impl Snapshotter for CsiSnapshotter {
         if mode != CaptureMode::Atomic {
             return self.inner.intend(volume, mode, run).await;
         }
-        let (place, version, class) = self.plan(volume).await?.map_err(|reason| {
+        let Way { place, version, class } = self.plan(volume).await?.map_err(|reason| {
             Error::input(format!("the volume {} cannot be captured: {reason}", volume.name))
                 .remedy("Put that right, or choose another capture mode.")
         })?;
@@ -169,6 +181,15 @@ impl Snapshotter for CsiSnapshotter {
 }
 
 impl CsiSnapshotter {
+    pub(crate) fn new(
+        cluster: Cluster,
+        target: Option<Arc<Target>>,
+        settings: SnapshotSettings,
+        inner: Arc<dyn Snapshotter>,
+    ) -> Self {
+        Self { cluster, target, settings, inner, known: Mutex::default() }
+    }
+
     fn target(&self) -> Result<&Target> {
         self.target.as_deref().ok_or_else(|| {
             Error::input("the target's pod is not known, so nothing of it can be captured")
@@ -177,7 +198,19 @@ impl CsiSnapshotter {
     }
 
     /// Where a volume is, and by what it would be snapshotted; or why it cannot be.
-    async fn plan(&self, volume: &Volume) -> Result<Result<(Place, &'static str, Class), String>> {
+    async fn plan(&self, volume: &Volume) -> Result<Result<Way, String>> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(way) = known().get(&volume.path).cloned() {
+            return Ok(Ok(way));
+        }
+        let found = self.find(volume).await?;
+        if let Ok(way) = &found {
+            known().insert(volume.path.clone(), way.clone());
+        }
+        Ok(found)
+    }
+
+    async fn find(&self, volume: &Volume) -> Result<Result<Way, String>> {
         let place = match claim::place(self.target()?, volume)? {
             Ok(place) => place,
             Err(reason) => return Ok(Err(reason)),
@@ -194,7 +227,7 @@ impl CsiSnapshotter {
             let Some(classes) = api::list_classes(&self.cluster, version).await? else { continue };
             let classes: Vec<Class> = classes.iter().filter_map(Class::of).collect();
             let chosen = class::choose(&classes, &driver, self.settings.class.as_deref());
-            return Ok(chosen.map(|class| (place, version, class)));
+            return Ok(chosen.map(|class| Way { place, version, class }));
         }
         Ok(Err(format!("the cluster has no volume snapshots (its API server does not know {})", api::GROUP)))
     }
@@ -242,17 +275,15 @@ pub(crate) fn own(object: &impl ResourceExt, run: &RunId) -> Result<()> {
 pub(crate) async fn dispose(cluster: &Cluster, record: &SnapshotRecord) -> Result<Undone> {
     let cluster = cluster.in_namespace(&record.namespace);
     let snapshots = cluster.dynamic(&api::snapshots(&record.version));
-    let Some(found) = snapshots.find(&record.name).await? else { return Ok(Undone::AlreadyGone) };
-    own(&found, &record.run)?;
-    let preconditions = Preconditions { uid: found.uid(), ..Preconditions::default() };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-    snapshots.delete_with(&record.name, &parameters).await?;
-    let gone = snapshots.wait(&record.name, GONE, |found| Ok(found.is_none().then_some(()))).await?;
-    if gone.is_none() {
-        return Err(Error::temporary(format!("the snapshot {} was deleted but does not go", record.name))
-            .remedy("Look at its finalizers and events, and at the snapshot controller's log."));
-    }
-    Ok(Undone::LetGo)
+    let removed = snapshots.remove(&record.name, &record.run, GONE).await.map_err(|error| {
+        if error.kind() != ErrorKind::Temporary {
+            return error;
+        }
+        Error::temporary(format!("the snapshot {} does not go", record.name))
+            .remedy("Look at its finalizers and events, and at the snapshot controller's log.")
+            .because(error)
+    })?;
+    Ok(if removed { Undone::LetGo } else { Undone::AlreadyGone })
 }
 
 #[cfg(test)]
