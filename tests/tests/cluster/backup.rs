@@ -10,15 +10,24 @@ fn assert_backed_up(outcome: &Outcome) {
     assert!(report["artifacts"].as_array().is_some_and(|artifacts| artifacts.len() == 2), "{outcome}");
 }
 
+/// How the run of a backup captured its volume.
+fn captured(space: &Space, outcome: &Outcome) -> String {
+    let run = outcome.json()["run"].as_str().unwrap().to_owned();
+    let journal = space.run_plain(&["logs", &run]).json();
+    let modes = journal.as_array().unwrap().iter().map(|entry| &entry["event"]["done"]["outputs"]["mode"]);
+    modes.filter_map(|mode| mode.as_str()).collect()
+}
+
 /// Backs up under a writer, restores into a claim of its own, and starts a server on that.
 #[track_caller]
-fn there_and_back(space: &Space, blueprint: &str) {
+fn there_and_back(space: &Space, blueprint: &str, mode: &str) {
     let server = Postgres::start(space);
     let writer = server.writer();
     let before = writer.acknowledged();
     let outcome = server.start_backup(blueprint, &[]).wait();
     let after = writer.stop() + 1;
     assert_backed_up(&outcome);
+    assert_eq!(captured(space, &outcome), mode);
     assert_eq!(server.held(), Vec::<String>::new());
     space.assert_clean();
 
@@ -33,14 +42,14 @@ fn files_read_live_under_a_writer_come_back_whole() {
     let Some(space) = Space::new("live") else { return };
     space.place.init();
     let blueprint = space.blueprint("postgresql", "live");
-    there_and_back(&space, &blueprint);
+    there_and_back(&space, &blueprint, "live");
 }
 
 #[test]
 fn a_snapshot_under_a_writer_comes_back_whole() {
     let Some(space) = Space::new("atomic") else { return };
     space.place.init();
-    there_and_back(&space, "postgresql");
+    there_and_back(&space, "postgresql", "atomic");
 }
 
 #[test]

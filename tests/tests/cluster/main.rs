@@ -12,3 +12,4 @@ mod crash;
 mod mover;
 mod refusals;
 mod snapshots;
+mod sqlite;

@@ -2,11 +2,12 @@
 //!
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
-//! - [`postgresql`]: the database in it, with a [`writer`]
+//! - [`postgresql`], [`sqlite`]: a database in it, with a [`writer`]
 
 pub mod image;
 pub mod postgresql;
 pub mod space;
+pub mod sqlite;
 
 #[path = "../../e2e/support/place.rs"]
 #[allow(dead_code, reason = "the tests on this machine use the rest")]

@@ -118,6 +118,13 @@ impl Space {
         self.start(arguments).wait()
     }
 
+    /// Runs a command of the binary that looks at this namespace from outside.
+    #[track_caller]
+    pub fn run_plain(&self, arguments: &[&str]) -> Outcome {
+        let place = ["--on=kubernetes", "--namespace", &self.name, "--output=json"];
+        self.place.ok(arguments.iter().chain(&place).copied())
+    }
+
     /// What runs left in the namespace, besides their journals and what those who finished are told by.
     pub fn leftovers(&self) -> Vec<String> {
         let kinds =

@@ -1,0 +1,79 @@
+//! An application with SQLite in a pod, that writes all the time.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Space, eventually,
+    place::{Outcome, Started},
+};
+
+/// The application: it commits 1, 2, 3, … and says each in its log.
+pub struct Application<'a> {
+    space: &'a Space,
+    values: PathBuf,
+}
+
+impl<'a> Application<'a> {
+    /// Starts it.
+    pub fn start(space: &'a Space) -> Self {
+        space.apply_file("sqlite-app.yaml");
+        let values = space.place.file(
+            "values.yaml",
+            "parameters:\n  directory: /data\n  file: app.db\ntarget: {workload: pod/app}\n",
+        );
+        let application = Self { space, values };
+        eventually(Duration::from_mins(2), "the application writes", || application.acknowledged() > 50);
+        application
+    }
+
+    /// The last number that it committed.
+    pub fn acknowledged(&self) -> i64 {
+        let said = self.space.try_kubectl(&["logs", "app", "--tail=1"]);
+        String::from_utf8_lossy(&said.stdout).trim().parse().unwrap_or_default()
+    }
+
+    /// Starts a backup with more arguments.
+    pub fn start_backup(&self, blueprint: &str, more: &[&str]) -> Started {
+        let values = self.values.to_str().unwrap();
+        let arguments = ["backup", blueprint, "--name=app", "--output=json", "--values", values];
+        let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
+        self.space.start(&arguments)
+    }
+
+    /// Runs `restore` or `verify` of the newest recovery point.
+    #[track_caller]
+    pub fn of_newest(&self, command: &str, more: &[&str]) -> Outcome {
+        let arguments = [command, "latest", "--output=json", "--set=target.workload=pod/app"];
+        let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
+        self.space.run(&arguments)
+    }
+
+    /// The numbers in the database on a claim.
+    #[track_caller]
+    pub fn numbers_on(&self, claim: &str) -> Vec<i64> {
+        let pod = format!("read-{claim}");
+        let read = r#"set -e; [ "$(sqlite3 /data/app.db "PRAGMA integrity_check")" = ok ]; sqlite3 /data/app.db "SELECT number FROM rows ORDER BY number""#;
+        let manifest = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
+            "spec": {
+                "restartPolicy": "Never", "automountServiceAccountToken": false,
+                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
+                "containers": [{
+                    "name": "read", "image": "standstill.test/databases:1", "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", read],
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                }],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+            },
+        });
+        self.space.apply(&manifest.to_string());
+        let phase = || self.space.get(&["pod", &pod])["status"]["phase"].clone();
+        let ended = |phase: &Value| phase == "Succeeded" || phase == "Failed";
+        eventually(Duration::from_mins(2), "the copy is read", || ended(&phase()));
+        let said = self.space.kubectl(&["logs", &pod]);
+        assert_eq!(phase(), "Succeeded", "{said}");
+        said.lines().map(|number| number.parse().unwrap()).collect()
+    }
+}
