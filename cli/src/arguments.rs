@@ -1,7 +1,7 @@
 //! The command line, as it is typed.
 #![expect(clippy::doc_markdown, reason = "these comments are help texts and are shown as they stand")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -212,8 +212,8 @@ pub struct Values {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where")]
 pub struct Place {
-    /// Where it runs
-    #[arg(long, value_enum, default_value_t = On::Local, value_name = "PLACE")]
+    /// Where it runs; by default on this machine, and as `kubectl standstill` in the cluster
+    #[arg(long, value_enum, default_value_t = On::usual(), hide_default_value = true, value_name = "PLACE")]
     pub on: On,
     /// The context of the kubeconfig; its current one by default
     #[arg(long, value_name = "CONTEXT")]
@@ -230,6 +230,19 @@ pub enum On {
     Local,
     /// In a pod beside the target.
     Kubernetes,
+}
+
+impl On {
+    /// Where this program runs things when nothing is said.
+    fn usual() -> Self {
+        Self::usual_of(std::env::args_os().next().unwrap_or_default().as_ref())
+    }
+
+    /// Plugins of `kubectl` are programs whose names begin with `kubectl-`.
+    fn usual_of(program: &Path) -> Self {
+        let name = program.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b"kubectl-") { Self::Kubernetes } else { Self::Local }
+    }
 }
 
 /// How a run in a pod is started.
@@ -375,4 +388,16 @@ pub struct Keep {
 /// Reads the command line; ends the process with status 2 and a message when it is wrong.
 pub fn parse() -> Arguments {
     Arguments::parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_of_kubectl_works_in_the_cluster() {
+        assert_eq!(On::usual_of(Path::new("/usr/local/bin/kubectl-standstill")), On::Kubernetes);
+        assert_eq!(On::usual_of(Path::new("/opt/kubectl-tools/standstill")), On::Local);
+        assert_eq!(On::usual_of(Path::new("")), On::Local);
+    }
 }
