@@ -115,9 +115,13 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
         manifests::binding(&launch, &owner),
         manifests::secret(&launch, &owner),
     );
+    // Whether a user may bind a role is decided by what is in it, so it must be there before.
+    let rights = async {
+        roles.create(&role).await?;
+        bindings.create(&binding).await
+    };
     tokio::try_join!(
-        roles.create(&role),
-        bindings.create(&binding),
+        rights,
         secrets.create(&secret),
         maps.create(&orders),
         of_cluster(cluster, &launch),
