@@ -9,6 +9,7 @@ mod support;
 
 mod backup;
 mod crash;
+mod deploy;
 mod mover;
 mod refusals;
 mod snapshots;
