@@ -7,7 +7,7 @@ use standstill_core::{
     journal::JournalStore,
     plan::{Plan, ShownPlan},
     point::RunId,
-    runner::{Host, RunReport},
+    runner::{Host, Recovered, RunReport},
     secret::Secret,
 };
 use standstill_repository::Location;
@@ -44,7 +44,7 @@ pub async fn journals(_: &Place) -> Result<Arc<dyn JournalStore>> {
 }
 
 #[expect(clippy::unused_async, reason = "the same as where it waits")]
-pub async fn from_outside(_: Host, _: &Place) -> Result<Host> {
+pub async fn recover(_: &Global, _: Host, _: &Place, _: Option<&RunId>) -> Result<Vec<Recovered>> {
     Err(absent())
 }
 

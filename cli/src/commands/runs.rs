@@ -124,16 +124,16 @@ pub async fn recover(
         }
         None => None,
     };
-    let mut host =
+    let host =
         wiring::host(&StateDir::of_user()?, repository, Arc::new(NoObserver), Duration::from_secs(10))?;
-    if place.on == On::Kubernetes {
-        host = kubernetes::from_outside(host, place).await?;
-    }
     let run = match run {
-        Some(run) => Some(find(run, host.journals.as_ref()).await?),
+        Some(run) => Some(find(run, journals(place).await?.as_ref()).await?),
         None => None,
     };
-    let recovered = recover_runs(&host, run.as_ref()).await?;
+    let recovered = match place.on {
+        On::Local => recover_runs(&host, run.as_ref()).await?,
+        On::Kubernetes => kubernetes::recover(global, host, place, run.as_ref()).await?,
+    };
     output::result(global, &recovered, || {
         if recovered.is_empty() {
             return "no run has died; nothing is held".into();

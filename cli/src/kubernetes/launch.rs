@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, io::Write};
 
 use standstill_core::{
     Error, Result,
-    journal::RunRequest,
+    journal::{JournalStore, RunRequest, RunState},
     plan::Plan,
     point::RunId,
     runner::RunReport,
     secret::{ProcessSecrets, Secret, SecretReference, SecretSource},
 };
 use standstill_kubernetes::{
-    Cluster, ClusterSecret, Target, TargetValues,
+    Cluster, ClusterJournals, ClusterSecret, Target, TargetValues,
     launch::{self, Follow, Launch, Orders, PARAMETERS, permissions},
 };
 use standstill_repository::Location;
@@ -90,10 +90,20 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
         return Ok(None);
     }
     let report = follow(&cluster, &orders, asked.global.quiet, &asked.cancel).await;
-    if let Err(error) = launch::remove(&cluster, &orders).await {
+    if (report.is_ok() || !is_unfinished(&cluster, &asked.id).await)
+        && let Err(error) = launch::remove(&cluster, &asked.id).await
+    {
         tracing::warn!("the objects of run {} are left: {}", asked.id, error.chain());
     }
+    launch::tidy(&cluster).await;
     report.map(Some)
+}
+
+/// Whether a run that has ended without a report left something to recover, for which its objects are needed.
+async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
+    let runs = ClusterJournals::new(cluster).runs().await.unwrap_or_default();
+    let unfinished = |state| matches!(state, RunState::Running | RunState::Dead);
+    runs.iter().any(|summary| summary.run == *id && unfinished(summary.state))
 }
 
 async fn prepare(
@@ -171,7 +181,7 @@ async fn follow(
     quiet: bool,
     cancel: &CancellationToken,
 ) -> Result<RunReport> {
-    let mut printer = Printer { quiet };
+    let mut printer = Printer::new(quiet);
     let followed = launch::follow(cluster, orders, &mut printer);
     tokio::pin!(followed);
     tokio::select! {
@@ -183,8 +193,14 @@ async fn follow(
 }
 
 /// Prints what the run says on standard error.
-struct Printer {
+pub(super) struct Printer {
     quiet: bool,
+}
+
+impl Printer {
+    pub(super) const fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
 }
 
 impl Follow for Printer {

@@ -13,5 +13,5 @@ mod runner;
 
 pub use install::install_main;
 pub use launch::{Asked, run};
-pub use outside::{from_outside, journals, plan};
+pub use outside::{journals, plan, recover};
 pub use runner::runner_main;

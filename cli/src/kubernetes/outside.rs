@@ -1,18 +1,20 @@
 //! Looking at runs of a cluster, and recovering them, from outside.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use standstill_core::{
     Result,
-    journal::JournalStore,
+    journal::{JournalStore, RunState, RunSummary},
     plan::{Plan, ShownPlan},
-    runner::Host,
+    point::RunId,
+    runner::{Host, Recovered},
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterLocks, KubernetesRuntime, RuntimeSettings,
-    launch::{Permissions, Rule, permissions},
+    launch::{self, Permissions, Rule, permissions},
 };
 
+use super::launch::Printer;
 use crate::{
     arguments::{Global, Place},
     output,
@@ -27,15 +29,38 @@ pub async fn journals(place: &Place) -> Result<Arc<dyn JournalStore>> {
     Ok(Arc::new(ClusterJournals::new(&cluster(place).await?)))
 }
 
-/// A host that can dispose of what dead runs left in a namespace.
-pub async fn from_outside(host: Host, place: &Place) -> Result<Host> {
+/// How long the end of a recovery waits until what it let go is gone from the cluster.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Recovers dead runs: each by a pod like its own where its objects are still there, and otherwise from here, as far
+/// as that goes: what they made in the cluster can be removed from anywhere.
+pub async fn recover(
+    global: &Global,
+    host: Host,
+    place: &Place,
+    only: Option<&RunId>,
+) -> Result<Vec<Recovered>> {
     let cluster = cluster(place).await?;
-    Ok(Host {
-        journals: Arc::new(ClusterJournals::new(&cluster)),
+    let journals = ClusterJournals::new(&cluster);
+    let wanted = |summary: &&RunSummary| {
+        summary.state == RunState::Dead && only.is_none_or(|only| summary.run == *only)
+    };
+    let mut recovered = Vec::new();
+    for summary in journals.runs().await?.iter().filter(wanted) {
+        let mut printer = Printer::new(global.quiet);
+        recovered.extend(launch::recover(&cluster, &summary.run, &mut printer).await?.unwrap_or_default());
+    }
+    let host = Host {
+        journals: Arc::new(journals.clone()),
         locks: Arc::new(ClusterLocks::new(&cluster)),
-        runtime: Arc::new(KubernetesRuntime::new(host.runtime, cluster, RuntimeSettings::default())),
+        runtime: Arc::new(KubernetesRuntime::new(host.runtime, cluster.clone(), RuntimeSettings::default())),
         ..host
-    })
+    };
+    let from_here = standstill_core::runner::recover(&host, only).await;
+    journals.settle(SETTLE).await;
+    launch::tidy(&cluster).await;
+    recovered.extend(from_here?);
+    Ok(recovered)
 }
 
 /// Shows what would run, and what it would be allowed to do.

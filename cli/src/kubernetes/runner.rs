@@ -13,9 +13,9 @@ use std::{
 use standstill_core::{
     Error, Result,
     journal::{Event, Failure},
-    plan::{Plan, Point},
+    plan::{Limits, Plan, Point},
     repository::Repository as _,
-    runner::{Host, Observer, RunReport, run},
+    runner::{Host, NoObserver, Observer, recover, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
 };
 use standstill_kubernetes::{
@@ -41,13 +41,15 @@ pub fn runner_main(arguments: &[String]) -> ExitCode {
     let teller = Teller::start();
     let outcome = match arguments {
         [file] => in_runtime(perform(Path::new(file), teller.lines.clone())),
+        [recover, file] if recover == "--recover" => in_runtime(recover_run(Path::new(file))),
         _ => Err(Error::input("`agent runner` takes the path of its orders")),
     };
     let (line, status) = match outcome {
-        Ok(report) => {
+        Ok(RunnerLine::Report(report)) => {
             let status = output::status(report.failure);
-            (RunnerLine::Report(Box::new(report)), status)
+            (RunnerLine::Report(report), status)
         }
+        Ok(line) => (line, output::DONE),
         Err(error) => (RunnerLine::Error(Failure::from(&error)), output::error(&error)),
     };
     teller.finish(line);
@@ -95,34 +97,72 @@ impl Observer for Told {
     }
 }
 
-async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunReport> {
+/// What a pod works with.
+struct Here {
+    host: Host,
+    journals: ClusterJournals,
+    locks: ClusterLocks,
+}
+
+impl Here {
+    fn new(
+        orders: &Orders,
+        repository: Repository,
+        lease: Duration,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self> {
+        let cluster = Cluster::of_pod(Some(&orders.target.namespace))?;
+        let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
+        let inner = wiring::runtime(&StateDir::of_user()?, lease)?;
+        let host = Host {
+            hooks: wiring::hooks(),
+            runtime: Arc::new(KubernetesRuntime::new(inner, cluster, settings(orders))),
+            repository: Some(Arc::new(repository)),
+            journals: wiring::with_failpoints(Arc::new(journals.clone()))?,
+            locks: Arc::new(locks.clone()),
+            secrets: Arc::new(ProcessSecrets),
+            observer,
+        };
+        Ok(Self { host, journals, locks })
+    }
+
+    /// Waits until what was let go is gone from the cluster.
+    async fn settle(&self) {
+        tokio::join!(self.journals.settle(SETTLE), self.locks.settle(SETTLE));
+    }
+}
+
+async fn open(orders: &Orders) -> Result<Repository> {
+    let location = Location::from_str(&orders.repository)?;
+    let password = ProcessSecrets.read(&SecretReference::File(PASSWORD_FILE.into()))?;
+    Repository::open(&location, &password).await
+}
+
+/// Finishes the dead run of the orders.
+async fn recover_run(file: &Path) -> Result<RunnerLine> {
+    let orders = read(file)?;
+    let repository = open(&orders).await?;
+    let here = Here::new(&orders, repository, Limits::default().lease, Arc::new(NoObserver))?;
+    let recovered = recover(&here.host, Some(&orders.run)).await;
+    here.settle().await;
+    recovered.map(RunnerLine::Recovered)
+}
+
+async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerLine> {
     let cancel =
         signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let orders = read(file)?;
-    let location = Location::from_str(&orders.repository)?;
-    let password = ProcessSecrets.read(&SecretReference::File(PASSWORD_FILE.into()))?;
-    let repository = Repository::open(&location, &password).await?;
+    let repository = open(&orders).await?;
     let point = point(&repository, &orders).await?;
     let hooks = wiring::hooks();
     let plan = Plan::remake(orders.request.clone(), point, hooks.as_ref())?;
     if plan.commits() {
         discard_strays(&repository).await;
     }
-    let cluster = Cluster::of_pod(Some(&orders.target.namespace))?;
-    let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
-    let inner = wiring::runtime(&StateDir::of_user()?, plan.limits.lease)?;
-    let host = Host {
-        hooks,
-        runtime: Arc::new(KubernetesRuntime::new(inner, cluster, settings(&orders))),
-        repository: Some(Arc::new(repository)),
-        journals: wiring::with_failpoints(Arc::new(journals.clone()))?,
-        locks: Arc::new(locks.clone()),
-        secrets: Arc::new(ProcessSecrets),
-        observer: Arc::new(Told(lines)),
-    };
-    let report = run(host, plan, orders.run, cancel).await;
-    tokio::join!(journals.settle(SETTLE), locks.settle(SETTLE));
-    report
+    let here = Here::new(&orders, repository, plan.limits.lease, Arc::new(Told(lines)))?;
+    let report = run(here.host.clone(), plan, orders.run, cancel).await;
+    here.settle().await;
+    Ok(RunnerLine::Report(Box::new(report?)))
 }
 
 fn read(file: &Path) -> Result<Orders> {

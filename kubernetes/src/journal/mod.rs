@@ -88,7 +88,8 @@ impl ClusterJournals {
         Ok((maps, leases))
     }
 
-    /// Removes the oldest journals of finished runs, and what is left of runs that died before their first entry.
+    /// Removes the oldest journals of finished runs, what is left of runs that died before their first entry, and
+    /// Leases that nobody renews and that say nothing any more.
     async fn prune(&self) -> Result<()> {
         let (maps, leases) = self.all().await?;
         let mut kept: BTreeMap<String, usize> = BTreeMap::new();
@@ -108,10 +109,11 @@ impl ClusterJournals {
             }
         }
         let now = Timestamp::now();
-        let orphan = |lease: &&Lease| {
-            is_free(lease, now) && !maps.iter().any(|map| map.name_any() == lease.name_any())
+        let of_dead = |lease: &Lease| {
+            let map = maps.iter().find(|map| map.name_any() == lease.name_any());
+            map.and_then(|map| summary(map, false)).is_some_and(|summary| summary.state == RunState::Dead)
         };
-        for lease in leases.iter().filter(orphan) {
+        for lease in leases.iter().filter(|lease| is_free(lease, now) && !of_dead(lease)) {
             self.leases.remove(lease).await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use kube::{
     ResourceExt,
     api::{ListParams, LogParams},
 };
-use standstill_core::{Error, Result, runner::RunReport, units::show_duration};
+use standstill_core::{Error, Result, point::RunId, runner::RunReport, units::show_duration};
 
 use super::{
     Orders, RunnerLine,
@@ -47,8 +47,22 @@ pub trait Follow: Send {
 /// # Errors
 /// What the run could not begin for, in its own or the cluster's words; or that its report was lost.
 pub async fn follow(cluster: &Cluster, orders: &Orders, told: &mut dyn Follow) -> Result<RunReport> {
+    match to_end(cluster, &orders.run, RUNNER, &name(orders), told).await? {
+        RunnerLine::Report(report) => Ok(*report),
+        _ => Err(Error::failed(format!("the run {} ended with something else than a report", orders.run))),
+    }
+}
+
+/// Follows the pod of a run's Job that has a role to its last line.
+pub(super) async fn to_end(
+    cluster: &Cluster,
+    run: &RunId,
+    role: &str,
+    job: &str,
+    told: &mut dyn Follow,
+) -> Result<RunnerLine> {
     let pods = cluster.objects::<Pod>();
-    let pod = pod_of(cluster, &pods, orders).await?;
+    let pod = pod_of(cluster, &pods, run, role, job).await?;
     begun(cluster, &pods, &pod).await?;
     let mut report = None;
     let mut read = 0;
@@ -57,21 +71,26 @@ pub async fn follow(cluster: &Cluster, orders: &Orders, told: &mut dyn Follow) -
             tracing::debug!("the log of {pod} broke off: {error}");
         }
         if let Some(ended) = ended(&pods, &pod).await? {
-            return finish(&pods, &pod, report, &ended, orders).await;
+            return finish(&pods, &pod, report, &ended, run).await;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// The pod of the run's Job.
-async fn pod_of(cluster: &Cluster, pods: &Objects<Pod>, orders: &Orders) -> Result<String> {
-    let labels = format!("{},{}={}", names::of_role(RUNNER), names::RUN, orders.run);
+async fn pod_of(
+    cluster: &Cluster,
+    pods: &Objects<Pod>,
+    run: &RunId,
+    role: &str,
+    job: &str,
+) -> Result<String> {
+    let labels = format!("{},{}={run}", names::of_role(role), names::RUN);
     let found = pods.wait_for(&labels, MADE, |pod| Ok(pod.map(ResourceExt::name_any))).await?;
     if let Some(pod) = found {
         return Ok(pod);
     }
-    let job = name(orders);
-    let words = event(cluster, &job).await.map_or_else(String::new, |words| format!(": {words}"));
+    let words = event(cluster, job).await.map_or_else(String::new, |words| format!(": {words}"));
     Err(Error::failed(format!(
         "the cluster made no pod for the Job {job} within {}{words}",
         show_duration(MADE)
@@ -142,7 +161,7 @@ async fn log(
     pod: &str,
     read: &mut usize,
     told: &mut dyn Follow,
-    report: &mut Option<Result<RunReport>>,
+    report: &mut Option<Result<RunnerLine>>,
 ) -> kube::Result<()> {
     let parameters = LogParams { container: Some(RUNNER.into()), follow: true, ..LogParams::default() };
     let mut lines = pods.api().log_stream(pod, &parameters).await?.lines().enumerate();
@@ -161,11 +180,11 @@ async fn log(
     Ok(())
 }
 
-fn outcome(line: RunnerLine) -> Option<Result<RunReport>> {
+fn outcome(line: RunnerLine) -> Option<Result<RunnerLine>> {
     match line {
-        RunnerLine::Report(report) => Some(Ok(*report)),
         RunnerLine::Error(failure) => Some(Err(Error::from(&failure))),
         RunnerLine::Said(_) => None,
+        line => Some(Ok(line)),
     }
 }
 
@@ -197,10 +216,10 @@ async fn ended(pods: &Objects<Pod>, name: &str) -> Result<Option<String>> {
 async fn finish(
     pods: &Objects<Pod>,
     pod: &str,
-    report: Option<Result<RunReport>>,
+    report: Option<Result<RunnerLine>>,
     ended: &str,
-    orders: &Orders,
-) -> Result<RunReport> {
+    run: &RunId,
+) -> Result<RunnerLine> {
     if let Some(report) = report {
         return report;
     }
@@ -223,7 +242,7 @@ async fn finish(
     }
     let last = if last.is_empty() { String::new() } else { format!("; the last that it said: {last}") };
     Err(Error::failed(format!("the pod {pod} ended ({ended}) without a report{last}")).remedy(format!(
-        "`standstill logs {} --on kubernetes` shows how far it came; the next run recovers what it left.",
-        orders.run
+        "`standstill logs {run} --on kubernetes` shows how far it came; `standstill recover --on kubernetes` or the \
+         next backup removes what it left."
     )))
 }

@@ -11,6 +11,8 @@ use crate::names;
 
 /// Where the program is in the project's own image.
 const PROGRAM: &str = "/standstill";
+/// Where it is beside the target's programs.
+pub(super) const INSTALLED: &str = "/.standstill/bin/standstill";
 /// The container of the run.
 pub(super) const RUNNER: &str = "runner";
 /// The container that brings the program.
@@ -20,7 +22,7 @@ pub(super) const NAMESPACE: &str = "standstill.dev/namespace";
 /// The name of the role for what belongs to no namespace. It only reads, and is the same for all runs.
 const CLUSTER_ROLE: &str = "standstill-snapshots";
 /// How long the objects of a run that nobody followed are kept after its end.
-const KEPT_SECONDS: u32 = 600;
+pub(super) const KEPT_SECONDS: u32 = 600;
 /// How long a run that is told to end may take: a release has two minutes.
 const GRACE_SECONDS: u32 = 180;
 /// The key of the repository's password.
@@ -161,14 +163,18 @@ fn pod(launch: &Launch) -> Value {
         "containers": [runner(launch)],
         "volumes": volumes(launch),
     });
-    if let (true, Some(beside)) = (launch.mounts.beside_target, &target.pod) {
-        // Not by `nodeName`: the scheduler knows what else stands in the way, and says so.
-        let node = json!([{"key": "metadata.name", "operator": "In", "values": [beside.node]}]);
-        pod["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
-            "nodeSelectorTerms": [{"matchFields": node}],
-        }}});
+    if let (true, Some(running)) = (launch.mounts.beside_target, &target.pod) {
+        pod["affinity"] = beside(&running.node);
     }
     pod
+}
+
+/// On one node. Not by `nodeName`: the scheduler knows what else stands in the way, and says so.
+pub(super) fn beside(node: &str) -> Value {
+    let node = json!([{"key": "metadata.name", "operator": "In", "values": [node]}]);
+    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchFields": node}],
+    }}})
 }
 
 /// Who the pod runs as. Without `fsGroup`: nothing may change the owner of a database's files.
@@ -189,7 +195,7 @@ fn install(launch: &Launch) -> Value {
     json!({
         "name": INSTALL,
         "image": launch.orders.image,
-        "command": [PROGRAM, "agent", "install", format!("{bin}/standstill")],
+        "command": [PROGRAM, "agent", "install", INSTALLED],
         "volumeMounts": [{"name": "bin", "mountPath": bin}],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": restricted(&[]),
@@ -215,7 +221,7 @@ fn runner(launch: &Launch) -> Value {
         "name": RUNNER,
         "image": launch.orders.target.image,
         "imagePullPolicy": launch.orders.target.pull_policy,
-        "command": [format!("{OWN}/bin/standstill"), "agent", "runner", super::ORDERS_FILE],
+        "command": [INSTALLED, "agent", "runner", super::ORDERS_FILE],
         "env": environment(launch),
         "volumeMounts": mounts(launch),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}},

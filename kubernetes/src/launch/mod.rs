@@ -9,6 +9,8 @@
 //! cluster's own ClusterRoleBinding cannot be owned by something of a namespace; it is removed when the run has ended,
 //! or by the next launch.
 //!
+//! The objects of a run that died stay until it is recovered: they are what a recovery from outside is made of.
+//!
 //! The journal is not owned: it outlives the Job, and whatever became of the run can be read from it.
 
 mod follow;
@@ -16,9 +18,11 @@ mod manifests;
 mod mounts;
 mod orders;
 mod permissions;
+mod recovery;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ConfigMap, PersistentVolumeClaim, Secret as ClusterSecret, ServiceAccount},
@@ -26,15 +30,22 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use standstill_core::{Error, Result, secret::Secret};
+use standstill_core::{
+    Error, Result,
+    journal::{JournalStore, RunState},
+    point::RunId,
+    secret::Secret,
+};
 
 pub use follow::{Follow, follow};
 pub use mounts::{Mounted, Mounts};
 pub use orders::{ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, RunnerLine};
 pub use permissions::{Permissions, Rule, permissions};
+pub use recovery::recover;
 
 use crate::{
     client::Cluster,
+    journal::ClusterJournals,
     names,
     snapshot::api::{VERSIONS, list_classes},
     target::Owner,
@@ -61,9 +72,18 @@ pub struct Launch {
     pub references: BTreeMap<String, (String, String)>,
 }
 
+/// How long tidying up may take: it is in the way of a result.
+const TIDYING: Duration = Duration::from_secs(10);
+/// How long whoever follows a run may take to get its report.
+const REPORTED: SignedDuration = SignedDuration::from_secs(15);
+
 /// The name that all objects of a launch have.
 pub(crate) fn name(orders: &Orders) -> String {
-    names::of_run("run", &orders.run)
+    of_launch(&orders.run)
+}
+
+fn of_launch(run: &RunId) -> String {
+    names::of_run("run", run)
 }
 
 /// Checks that a volume snapshot class that a user names is there. Whoever may not look is not told.
@@ -88,7 +108,6 @@ pub async fn check_class(cluster: &Cluster, name: &str) -> Result<()> {
 /// # Errors
 /// What the API server refuses. What was made until then is removed again.
 pub async fn launch(cluster: &Cluster, launch: Launch) -> Result<()> {
-    tidy(cluster).await;
     let name = name(&launch.orders);
     let account = cluster.objects::<ServiceAccount>().create(&manifests::account(&launch)).await?;
     let owner = manifests::owner("v1", "ServiceAccount", &account);
@@ -120,12 +139,7 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
         roles.create(&role).await?;
         bindings.create(&binding).await
     };
-    tokio::try_join!(
-        rights,
-        secrets.create(&secret),
-        maps.create(&orders),
-        of_cluster(cluster, &launch),
-    )?;
+    tokio::try_join!(rights, secrets.create(&secret), maps.create(&orders), of_cluster(cluster, &launch),)?;
     let job = cluster.objects::<Job>().create(&manifests::job(&launch)).await?;
     let owners = json!({"metadata": {"ownerReferences": [manifests::owner("batch/v1", "Job", &job)]}});
     cluster.objects::<ServiceAccount>().merge(&name, &owners).await?;
@@ -148,8 +162,8 @@ async fn of_cluster(cluster: &Cluster, launch: &Launch) -> Result<()> {
 ///
 /// # Errors
 /// What the API server refuses.
-pub async fn remove(cluster: &Cluster, orders: &Orders) -> Result<()> {
-    let name = name(orders);
+pub async fn remove(cluster: &Cluster, run: &RunId) -> Result<()> {
+    let name = of_launch(run);
     cluster.objects::<Job>().delete(&name).await?;
     cluster.global::<ClusterRoleBinding>().delete(&name).await?;
     Ok(())
@@ -165,20 +179,58 @@ pub async fn stop(cluster: &Cluster, orders: &Orders) -> Result<()> {
     Ok(())
 }
 
-/// Removes bindings of the cluster whose runs are gone. Whoever may not do that leaves it to others.
-async fn tidy(cluster: &Cluster) {
+/// Removes what earlier runs left that nobody followed, or that have been recovered since. Whoever may not do that
+/// leaves it to others.
+pub async fn tidy(cluster: &Cluster) {
+    let work = async {
+        remove_ended(cluster).await?;
+        remove_bindings(cluster).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(TIDYING, work).await {
+        tracing::debug!("objects of earlier runs are left: {}", error.chain());
+    }
+}
+
+/// Removes the Jobs of runs whose journals say that nothing is left to do.
+async fn remove_ended(cluster: &Cluster) -> Result<()> {
+    let jobs = cluster.objects::<Job>();
+    let listed = jobs.list(&names::of_role(manifests::RUNNER)).await?;
+    let ended: Vec<&Job> = listed.iter().filter(|job| ended_before(job, Timestamp::now())).collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let runs = ClusterJournals::new(cluster).runs().await?;
+    for job in ended {
+        let run = job.labels().get(names::RUN).map(String::as_str).unwrap_or_default();
+        let unfinished = runs.iter().any(|summary| {
+            summary.run.as_str() == run && matches!(summary.state, RunState::Running | RunState::Dead)
+        });
+        if !unfinished {
+            jobs.delete(&job.name_any()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Job ended long enough ago that whoever follows it has its report.
+fn ended_before(job: &Job, now: Timestamp) -> bool {
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ends = conditions.filter(|condition| {
+        condition.status == "True" && matches!(condition.type_.as_str(), "Failed" | "Complete")
+    });
+    let times = ends.filter_map(|condition| condition.last_transition_time.as_ref());
+    times.map(|time| now.duration_since(time.0)).any(|since| since > REPORTED)
+}
+
+/// Removes bindings of the cluster whose runs are gone.
+async fn remove_bindings(cluster: &Cluster) -> Result<()> {
     let bindings = cluster.global::<ClusterRoleBinding>();
     let selector = format!("{},{}={}", names::of_role("runner"), manifests::NAMESPACE, cluster.namespace());
-    let work = async {
-        for binding in bindings.list(&selector).await? {
-            let name = binding.name_any();
-            if cluster.objects::<ServiceAccount>().find(&name).await?.is_none() {
-                bindings.delete(&name).await?;
-            }
+    for binding in bindings.list(&selector).await? {
+        let name = binding.name_any();
+        if cluster.objects::<ServiceAccount>().find(&name).await?.is_none() {
+            bindings.delete(&name).await?;
         }
-        Ok::<(), Error>(())
-    };
-    if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(10), work).await {
-        tracing::debug!("bindings of earlier runs are left: {}", error.chain());
     }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use standstill_core::{
     journal::{Failure, RunRequest},
     point::RunId,
-    runner::RunReport,
+    runner::{Recovered, RunReport},
 };
 
 use crate::target::{Owner, Target};
@@ -52,6 +52,8 @@ pub enum RunnerLine {
     Said(String),
     /// The run has ended, and this is its report.
     Report(Box<RunReport>),
+    /// Dead runs have been recovered.
+    Recovered(Vec<Recovered>),
     /// The run could not begin.
     Error(Failure),
 }

@@ -1,0 +1,99 @@
+//! Recovering a dead run from outside: by a pod like its own, which reaches what the run reached.
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
+use serde_json::{Value, json};
+use standstill_core::{Error, Result, point::RunId, runner::Recovered};
+
+use super::{
+    Follow, ORDERS_FILE, Orders, RunnerLine,
+    follow::to_end,
+    manifests::{self, beside},
+    of_launch, remove,
+};
+use crate::{
+    client::Cluster,
+    names,
+    target::{Target, TargetValues},
+};
+
+/// The role of a pod that recovers.
+const RECOVERY: &str = "recovery";
+
+/// Recovers a dead run whose objects are still there, and removes them; `None` when they are gone.
+///
+/// # Errors
+/// As those of [`super::follow`].
+pub async fn recover(
+    cluster: &Cluster,
+    run: &RunId,
+    told: &mut dyn Follow,
+) -> Result<Option<Vec<Recovered>>> {
+    let Some(job) = cluster.objects::<Job>().find(&of_launch(run)).await? else { return Ok(None) };
+    let Some(orders) = cluster.objects::<ConfigMap>().find(&of_launch(run)).await? else { return Ok(None) };
+    let orders = read(&orders)?;
+    let name = names::of_run(RECOVERY, run);
+    let node = node(cluster, &orders).await;
+    let jobs = cluster.objects::<Job>();
+    // One of an earlier recovery that was broken off.
+    jobs.delete(&name).await?;
+    jobs.wait(&name, super::TIDYING, |job| Ok(job.is_none().then_some(()))).await?;
+    jobs.create(&manifest(&job, &name, run, node.as_deref())?).await?;
+    let outcome = to_end(cluster, run, RECOVERY, &name, told).await;
+    jobs.delete(&name).await?;
+    match outcome? {
+        RunnerLine::Recovered(recovered) => {
+            if recovered.iter().all(|run| run.still_held.is_empty() && run.left_behind.is_empty()) {
+                remove(cluster, run).await?;
+            }
+            Ok(Some(recovered))
+        }
+        _ => Err(Error::failed(format!(
+            "the recovery of run {run} ended with something else than its outcome"
+        ))),
+    }
+}
+
+fn read(orders: &ConfigMap) -> Result<Orders> {
+    let text = orders.data.iter().flatten().map(|(_, text)| text.as_str()).next().unwrap_or_default();
+    serde_json::from_str(text).map_err(|cause| {
+        Error::failed("the orders of the dead run are not understood")
+            .remedy("Use the version of Standstill that started it.")
+            .because(cause)
+    })
+}
+
+/// The node that the target is on now; the dead run's own may be gone.
+async fn node(cluster: &Cluster, orders: &Orders) -> Option<String> {
+    orders.target.pod.as_ref()?;
+    let known = &orders.target;
+    let workload = known.found_by.contains('/').then(|| known.found_by.clone());
+    let labels = workload.is_none().then(|| known.found_by.clone());
+    let container = Some(known.container.clone());
+    let values = TargetValues { workload, labels, container, ..TargetValues::default() };
+    Target::find(cluster, &values).await.ok()?.pod.map(|pod| pod.node)
+}
+
+/// The dead run's own pod again, told to recover it.
+fn manifest(job: &Job, name: &str, run: &RunId, node: Option<&str>) -> Result<Value> {
+    let template = job.spec.as_ref().map(|spec| &spec.template);
+    let pod = template.and_then(|template| template.spec.as_ref());
+    let mut pod = serde_json::to_value(pod)
+        .map_err(|cause| Error::failed("the pod of the dead run cannot be made again").because(cause))?;
+    pod["affinity"] = node.map_or(Value::Null, beside);
+    pod["containers"][0]["command"] =
+        json!([manifests::INSTALLED, "agent", "runner", "--recover", ORDERS_FILE]);
+    // A failpoint was for the run alone.
+    if let Some(environment) = pod["containers"][0]["env"].as_array_mut() {
+        environment.retain(|variable| variable["name"] != "STANDSTILL_FAILPOINT");
+    }
+    Ok(json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": names::labels(run, RECOVERY)},
+        "spec": {
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": manifests::KEPT_SECONDS,
+            "template": {"metadata": {"labels": names::labels(run, RECOVERY)}, "spec": pod},
+        },
+    }))
+}
