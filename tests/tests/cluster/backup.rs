@@ -1,6 +1,6 @@
 //! PostgreSQL in a pod: backed up under a writer, restored into another claim, verified.
 
-use crate::support::{Postgres, Space, place::Outcome, writer::assert_whole};
+use crate::support::{Postgres, Space, place::Outcome, runs::journal, writer::assert_whole};
 
 #[track_caller]
 fn assert_backed_up(outcome: &Outcome) {
@@ -13,9 +13,8 @@ fn assert_backed_up(outcome: &Outcome) {
 /// How the run of a backup captured its volume.
 fn captured(space: &Space, outcome: &Outcome) -> String {
     let run = outcome.json()["run"].as_str().unwrap().to_owned();
-    let journal = space.run_plain(&["logs", &run]).json();
-    let modes = journal.as_array().unwrap().iter().map(|entry| &entry["event"]["done"]["outputs"]["mode"]);
-    modes.filter_map(|mode| mode.as_str()).collect()
+    let modes = journal(space, &run);
+    modes.iter().filter_map(|event| event["done"]["outputs"]["mode"].as_str()).collect()
 }
 
 /// Backs up under a writer, restores into a claim of its own, and starts a server on that.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Postgres, Space, eventually};
+use crate::support::{Postgres, Space, eventually, runs};
 
 /// Kills the runner, and nothing else of its pod. A pod that is deleted would be told before.
 const KILL: &str = r#"for process in /proc/[0-9]*; do
@@ -21,9 +21,7 @@ fn runner(space: &Space) -> Option<String> {
 
 /// The state of each run, oldest first.
 fn states(space: &Space) -> Vec<String> {
-    let runs = space.run_plain(&["runs"]).json();
-    let state = |run: &Value| run["state"].as_str().unwrap().to_owned();
-    runs.as_array().unwrap().iter().map(state).collect()
+    runs::states(space).into_iter().map(|(_, state)| state).collect()
 }
 
 #[test]

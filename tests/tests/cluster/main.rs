@@ -8,8 +8,11 @@
 mod support;
 
 mod backup;
+mod cost;
 mod crash;
+mod crash_matrix;
 mod deploy;
+mod failures;
 mod mover;
 mod refusals;
 mod snapshots;

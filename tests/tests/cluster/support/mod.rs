@@ -2,10 +2,13 @@
 //!
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
+//! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
 //! - [`postgresql`], [`sqlite`]: a database in it, with a [`writer`]
 
+pub mod audit;
 pub mod image;
 pub mod postgresql;
+pub mod runs;
 pub mod space;
 pub mod sqlite;
 
@@ -15,6 +18,9 @@ pub mod place;
 #[path = "../../e2e/support/process.rs"]
 #[allow(dead_code, reason = "the tests on this machine use the rest")]
 pub mod process;
+#[path = "../../e2e/support/sample.rs"]
+#[allow(dead_code, reason = "the tests on this machine use the rest")]
+pub mod sample;
 #[path = "../../e2e/support/writer.rs"]
 #[allow(dead_code, reason = "the tests on this machine use the rest")]
 pub mod writer;

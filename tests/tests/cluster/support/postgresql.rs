@@ -1,6 +1,7 @@
 //! PostgreSQL in a pod, and somebody who writes to it.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Stdio},
@@ -63,12 +64,19 @@ impl<'a> Postgres<'a> {
                 {{"name": "run", "emptyDir": {{}}}},
                 {{"name": "password", "secret": {{"secretName": "pg"}}}}]}}}}"#
         ));
-        let server = Self { space, pod, values: PathBuf::new() };
+        Self::in_pod(space, &pod)
+    }
+
+    /// The server of a pod that has the database already.
+    pub fn in_pod(space: &'a Space, pod: &str) -> Self {
+        let server = Self { space, pod: pod.to_owned(), values: PathBuf::new() };
         server.await_ready();
         server
     }
 
-    fn await_ready(&self) {
+    /// Waits until it answers.
+    #[track_caller]
+    pub fn await_ready(&self) {
         eventually(Duration::from_mins(3), &format!("PostgreSQL in {} answers", self.pod), || {
             self.try_sql("SELECT 1").is_ok_and(|answer| answer == "1")
         });
@@ -134,6 +142,14 @@ impl<'a> Postgres<'a> {
              UNION ALL SELECT 'advisory lock of ' || pid FROM pg_locks WHERE locktype = 'advisory'",
         );
         rows.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Starts a backup with more environment variables.
+    #[track_caller]
+    pub fn start_backup_with(&self, env: &[(&str, OsString)]) -> Started {
+        let values = self.values.to_str().unwrap();
+        let arguments = ["backup", "postgresql", "--name=pg", "--output=json", "--values", values];
+        self.space.start_with(&arguments, env)
     }
 
     /// Starts a backup with more arguments.

@@ -1,6 +1,7 @@
 //! A namespace of a test's own, a part of the object store of its own, and the binary run against them.
 
 use std::{
+    ffi::OsString,
     fs,
     io::Write,
     path::PathBuf,
@@ -108,8 +109,16 @@ impl Space {
     /// Starts the binary on this namespace's cluster.
     #[track_caller]
     pub fn start(&self, arguments: &[&str]) -> Started {
+        self.start_with(arguments, &[])
+    }
+
+    /// Starts the binary on this namespace's cluster, with more environment variables.
+    #[track_caller]
+    pub fn start_with(&self, arguments: &[&str], env: &[(&str, OsString)]) -> Started {
         let cluster = ["--on=kubernetes", "--namespace", &self.name, "--image", &self.image];
-        self.place.start(arguments.iter().chain(&cluster).copied())
+        let mut command = self.place.command(arguments.iter().chain(&cluster).copied());
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        self.place.spawn(command)
     }
 
     /// Runs the binary on this namespace's cluster.

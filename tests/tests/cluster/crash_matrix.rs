@@ -1,0 +1,98 @@
+//! Nothing stays held in a cluster: the runner is killed before and after lines of its journal.
+
+use std::{ffi::OsString, time::Duration};
+
+use crate::support::{
+    Postgres, Space, eventually,
+    place::Started,
+    runs::{journal, states},
+    sample::{Random, full},
+    writer::{Writer, assert_whole},
+};
+
+/// How long writes may wait after the runner is gone: the lease, the second that is promised, and room for a busy
+/// machine that runs a whole cluster.
+const PROMISED: Duration = Duration::from_secs(10 + 1 + 4);
+/// How long a runner that died may be taken for alive: its lease, and room.
+const BELIEVED: Duration = Duration::from_mins(1);
+
+/// A line of the journal, whether it is there already, and what happens to the runner then.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    line: usize,
+    after: bool,
+}
+
+impl Point {
+    fn failpoint(self, how: &str) -> OsString {
+        format!("{}:{}:{how}", self.line, if self.after { "after" } else { "before" }).into()
+    }
+}
+
+/// A database with its writer, and all points of a clean run.
+struct Matrix<'a> {
+    space: &'a Space,
+    server: Postgres<'a>,
+    points: Vec<Point>,
+}
+
+impl<'a> Matrix<'a> {
+    fn new(space: &'a Space) -> Self {
+        let server = Postgres::start(space);
+        let clean = server.backup(&[]);
+        assert_eq!(clean.code(), Some(0), "{clean}");
+        let run = clean.json()["run"].as_str().expect("a run").to_owned();
+        let lines = journal(space, &run).len();
+        assert!(lines > 8, "the journal of a clean run has only {lines} lines");
+        let points = (0..lines).flat_map(|line| [false, true].map(|after| Point { line, after })).collect();
+        Self { space, server, points }
+    }
+
+    fn start(&self, point: Point, how: &str) -> Started {
+        self.server.start_backup_with(&[("STANDSTILL_FAILPOINT", point.failpoint(how))])
+    }
+
+    /// After a death: the writer goes on, nothing half-done is listed, and the next run cleans up.
+    fn recovers(&self, point: Point, writer: &Writer) {
+        eventually(PROMISED, &format!("the hold ends by itself, {point:?}"), || {
+            self.server.held().is_empty()
+        });
+        writer.goes_on(PROMISED);
+        eventually(BELIEVED, &format!("the run is known to be dead, {point:?}"), || {
+            states(self.space).iter().all(|(_, state)| state != "running")
+        });
+        let next = self.server.backup(&[]);
+        assert_eq!(next.code(), Some(0), "{point:?}: {next}");
+        let points = self.space.place.points();
+        for (run, state) in states(self.space) {
+            assert_ne!(state, "dead", "{point:?}");
+            let committed = journal(self.space, &run).iter().any(|event| event.get("committed").is_some());
+            assert_eq!(points.contains(&run), committed, "{point:?}: {run} ({state})");
+        }
+        self.space.assert_clean();
+    }
+}
+
+#[test]
+fn a_runner_that_is_killed_at_any_line_of_its_journal_leaves_nothing_held_and_nothing_half_done() {
+    let Some(space) = Space::new("matrix") else { return };
+    space.place.init();
+    let matrix = Matrix::new(&space);
+    let writer = matrix.server.writer();
+    writer.slow_down();
+    let points =
+        Random::of("cluster kill").sample(matrix.points.clone(), if full() { usize::MAX } else { 3 });
+    for point in points {
+        println!("{point:?}");
+        let outcome = matrix.start(point, "kill").wait();
+        assert_ne!(outcome.code(), Some(0), "{point:?}: {outcome}");
+        matrix.recovers(point, &writer);
+    }
+    let before = writer.acknowledged();
+    let last = matrix.server.backup(&[]);
+    assert_eq!(last.code(), Some(0), "{last}");
+    let after = writer.stop() + 1;
+    let restored = matrix.server.of_newest("restore", &["--set=target.claim=restored"]);
+    assert_eq!(restored.code(), Some(0), "{restored}");
+    assert_whole(&Postgres::on_claim(&space, "restored").numbers(), before, after);
+}
