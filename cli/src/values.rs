@@ -35,6 +35,15 @@ pub fn target(values: &Values) -> Result<BTreeMap<String, String>> {
     Ok(target)
 }
 
+/// A run on this machine has no target in a cluster; values that say so were meant for another one.
+pub fn on_this_machine(values: &Values) -> Result<()> {
+    if target(values)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::input("the values say where the target is in a cluster, and the run is on this machine")
+        .remedy("Add `--on kubernetes`, or leave `target` out of the values."))
+}
+
 /// Reads what was given: the values file first, then each `--set` over it.
 pub fn given(values: &Values) -> Result<BTreeMap<String, Given>> {
     let mut given = match &values.values {
@@ -67,4 +76,28 @@ fn read(path: &Path) -> Result<ValuesFile> {
         Error::input(format!("{origin} is not a values file"))
             .remedy("Write `parameters:` and below it one line `NAME: VALUE` for each parameter (and `target:` likewise).")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(set: &[&str]) -> Values {
+        Values { set: set.iter().map(|pair| (*pair).to_owned()).collect(), values: None }
+    }
+
+    #[test]
+    fn where_the_target_is_does_not_count_among_the_parameters() {
+        let values = values(&["target.workload=pod/db", "host=db", "target.container=app"]);
+        assert_eq!(given(&values).unwrap().into_keys().collect::<Vec<_>>(), ["host"]);
+        let target = target(&values).unwrap();
+        assert_eq!((target["workload"].as_str(), target["container"].as_str()), ("pod/db", "app"));
+    }
+
+    #[test]
+    fn a_target_in_a_cluster_is_refused_for_a_run_on_this_machine() {
+        assert!(on_this_machine(&values(&["host=db"])).is_ok());
+        let error = on_this_machine(&values(&["target.workload=pod/db"])).unwrap_err();
+        assert!(error.remedy_text().unwrap().contains("--on kubernetes"));
+    }
 }

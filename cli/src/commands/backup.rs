@@ -22,7 +22,7 @@ use crate::{
     kubernetes, output, progress,
     repository::{is_inside, location, password},
     signals,
-    values::given,
+    values::{given, on_this_machine},
     wiring,
 };
 
@@ -82,6 +82,7 @@ async fn prepare_and_run(
         })
         .await;
     }
+    on_this_machine(&arguments.values)?;
     let repository = Repository::open(&location, &password).await?;
     let observer = progress::observer(global.quiet);
     back_up(&StateDir::of_user()?, plan, repository, id, cancel, observer).await.map(Some)

@@ -17,7 +17,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use standstill_core::{Error, Result};
 
-pub use backup::{Asked, back_up, discard_strays, plan as plan_backup};
+#[cfg(feature = "kubernetes")]
+pub use backup::discard_strays;
+pub use backup::{Asked, back_up, plan as plan_backup};
 pub use restore::{Wanted, run_on_point};
 
 use crate::{

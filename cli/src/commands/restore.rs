@@ -21,7 +21,7 @@ use crate::{
     kubernetes, output, progress,
     repository::{location, open, password, point},
     signals,
-    values::given,
+    values::{given, on_this_machine},
     wiring,
 };
 
@@ -123,6 +123,7 @@ async fn prepare_and_run(
         })
         .await;
     }
+    on_this_machine(&arguments.values)?;
     run_on_point(&StateDir::of_user()?, wanted, repository, id, cancel, progress::observer(global.quiet))
         .await
         .map(Some)

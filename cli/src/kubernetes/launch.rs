@@ -142,6 +142,7 @@ async fn prepare(
         target,
         data_owner: owner,
         snapshot_class: where_it_is.snapshot_class,
+        snapshot_deadline,
         image: asked.launch.image.clone(),
         environment: environment.keys().cloned().collect(),
         owner: None,

@@ -198,7 +198,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
         pod: std::env::var("STANDSTILL_POD_UID").ok(),
         snapshots: SnapshotSettings {
             class: orders.snapshot_class.clone(),
-            deadline: SNAPSHOT_DEADLINE,
+            deadline: orders.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
             owner: orders.owner.clone(),
         },
         mover: Some(MoverSettings {
