@@ -9,10 +9,11 @@ use standstill_core::{
     point::RunId,
     runner::RunReport,
     secret::{ProcessSecrets, Secret, SecretReference, SecretSource},
+    units::{milliseconds, parse_duration},
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterSecret, Target, TargetValues,
-    launch::{self, Follow, Launch, Orders, PARAMETERS, permissions},
+    launch::{self, Follow, Launch, Orders, PARAMETERS, Permissions, permissions},
 };
 use standstill_repository::Location;
 use tokio_util::sync::CancellationToken;
@@ -116,6 +117,7 @@ async fn prepare(
     if let Some(class) = &where_it_is.snapshot_class {
         launch::check_class(cluster, class).await?;
     }
+    let snapshot_deadline = where_it_is.snapshot_deadline.as_deref().map(parse_duration).transpose()?;
     let owner = owner(cluster, &target, plan).await?;
     let mounts = mounts(cluster, &target, &where_it_is, plan).await?;
     let environment: BTreeMap<String, Secret> = ENVIRONMENT
@@ -140,15 +142,37 @@ async fn prepare(
         request: in_pod(&plan.request),
         repository: asked.location.to_string(),
         target,
+        permissions: permissions(plan),
         data_owner: owner,
         snapshot_class: where_it_is.snapshot_class,
-        snapshot_deadline,
+        snapshot_deadline: snapshot_deadline.map(milliseconds),
         image: asked.launch.image.clone(),
         environment: environment.keys().cloned().collect(),
         owner: None,
     };
-    let (permissions, password) = (permissions(plan), asked.password.clone());
+    let (permissions, password) = (granted(&orders.permissions)?, asked.password.clone());
     Ok(Launch { orders, permissions, mounts, owner, password, environment, parameters, references })
+}
+
+/// What the run is granted: what it needs. In builds for tests, without the rule of the number that
+/// `STANDSTILL_WITHOUT_RULE` names.
+fn granted(needed: &Permissions) -> Result<Permissions> {
+    let mut granted = needed.clone();
+    if let (true, Ok(number)) = (cfg!(feature = "failpoints"), std::env::var("STANDSTILL_WITHOUT_RULE")) {
+        let number: usize = number.parse().map_err(|cause| {
+            Error::input("STANDSTILL_WITHOUT_RULE is the number of a rule").because(cause)
+        })?;
+        let rules = granted.namespaced.len() + granted.cluster.len();
+        match number.checked_sub(granted.namespaced.len()) {
+            _ if number >= rules => {
+                return Err(Error::input(format!("there are only {rules} rules")));
+            }
+            // The role for these is the same for all runs: none of it is granted.
+            Some(_) => granted.cluster.clear(),
+            None => drop(granted.namespaced.remove(number)),
+        }
+    }
+    Ok(granted)
 }
 
 /// The request as the runner gets it: secret parameters come from files.

@@ -21,7 +21,7 @@ use standstill_core::{
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterLocks, Credentials, KubernetesRuntime, MOVER_START, MoverSettings,
     RuntimeSettings, SNAPSHOT_DEADLINE, SnapshotSettings,
-    launch::{Orders, PASSWORD_FILE, RunnerLine},
+    launch::{Orders, PASSWORD_FILE, RunnerLine, check_granted},
 };
 use standstill_local::StateDir;
 use standstill_repository::{Location, Repository};
@@ -50,7 +50,7 @@ pub fn runner_main(arguments: &[String]) -> ExitCode {
             (RunnerLine::Report(report), status)
         }
         Ok(line) => (line, output::DONE),
-        Err(error) => (RunnerLine::Error(Failure::from(&error)), output::error(&error)),
+        Err(error) => (RunnerLine::Error(Failure::from(&error)), error.kind().exit_status()),
     };
     teller.finish(line);
     ExitCode::from(status)
@@ -152,6 +152,7 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
     let cancel =
         signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let orders = read(file)?;
+    check_granted(&Cluster::of_pod(Some(&orders.target.namespace))?, &orders.permissions).await?;
     let repository = open(&orders).await?;
     let point = point(&repository, &orders).await?;
     let hooks = wiring::hooks();

@@ -25,6 +25,8 @@ const CLUSTER_ROLE: &str = "standstill-snapshots";
 pub(super) const KEPT_SECONDS: u32 = 600;
 /// How long a run that is told to end may take: a release has two minutes.
 const GRACE_SECONDS: u32 = 180;
+/// What root needs of its powers for a restore: to give files to their owners, and to run programs as those.
+const ROOT: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"];
 /// The key of the repository's password.
 pub(super) const PASSWORD: &str = "password";
 
@@ -215,8 +217,7 @@ fn restricted(capabilities: &[&str]) -> Value {
 }
 
 fn runner(launch: &Launch) -> Value {
-    let capabilities: &[&str] =
-        if launch.mounts.as_root { &["CHOWN", "DAC_OVERRIDE", "FOWNER"] } else { &[] };
+    let capabilities = if launch.mounts.as_root { ROOT } else { &[] };
     json!({
         "name": RUNNER,
         "image": launch.orders.target.image,

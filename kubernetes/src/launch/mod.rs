@@ -14,6 +14,7 @@
 //! The journal is not owned: it outlives the Job, and whatever became of the run can be read from it.
 
 mod follow;
+mod granted;
 mod manifests;
 mod mounts;
 mod orders;
@@ -38,6 +39,7 @@ use standstill_core::{
 };
 
 pub use follow::{Follow, follow};
+pub use granted::check_granted;
 pub use mounts::{Mounted, Mounts};
 pub use orders::{ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, RunnerLine};
 pub use permissions::{Permissions, Rule, permissions};

@@ -8,6 +8,7 @@ use standstill_core::{
     runner::{Recovered, RunReport},
 };
 
+use super::Permissions;
 use crate::target::{Owner, Target};
 
 /// Where the runner's own things are mounted, out of the way of any database's path.
@@ -31,10 +32,14 @@ pub struct Orders {
     pub repository: String,
     /// The target.
     pub target: Target,
+    /// What it may do; it checks that first.
+    pub permissions: Permissions,
     /// The owner of the database's files, for movers.
     pub data_owner: Owner,
     /// The volume snapshot class, where one is named.
     pub snapshot_class: Option<String>,
+    /// How long the storage may take for the cut of a snapshot, in milliseconds, where that is said.
+    pub snapshot_deadline: Option<u64>,
     /// The project's own image.
     pub image: String,
     /// The environment variables with the object store's credentials: keys of the run's Secret.

@@ -54,8 +54,10 @@ fn launch(mounts: Mounts) -> Launch {
             request,
             repository: "s3://backups/pg".into(),
             target: target(),
+            permissions: Permissions::default(),
             data_owner: Owner { user: 26, group: Some(27) },
             snapshot_class: None,
+            snapshot_deadline: None,
             image: "standstill.dev/standstill:1".into(),
             environment: vec!["AWS_SECRET_ACCESS_KEY".into()],
             owner: None,
@@ -88,7 +90,7 @@ fn the_job_of_a_backup_stands_beside_the_target_and_only_reads_its_volumes() {
 }
 
 #[test]
-fn the_job_of_a_restore_is_root_with_three_capabilities_and_mounts_the_new_claim() {
+fn the_job_of_a_restore_is_root_with_few_capabilities_and_mounts_the_new_claim() {
     let path = Path::new("/var/lib/postgresql/data");
     let mut target = target();
     let refused = Mounts::of_restore(&target, path, "data-pg-0", "1Gi", None).unwrap_err();
@@ -103,7 +105,7 @@ fn the_job_of_a_restore_is_root_with_three_capabilities_and_mounts_the_new_claim
     let container = &pod["containers"][0];
     assert_eq!(
         container["securityContext"]["capabilities"],
-        json!({"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]})
+        json!({"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]})
     );
     let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
     assert_eq!(

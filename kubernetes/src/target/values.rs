@@ -25,6 +25,8 @@ pub struct TargetValues {
     pub storage_class: Option<String>,
     /// The volume snapshot class; by default the one for the volume's driver.
     pub snapshot_class: Option<String>,
+    /// How long the storage may take for the cut of a snapshot (`25s`), while the database is held.
+    pub snapshot_deadline: Option<String>,
 }
 
 impl TargetValues {
@@ -36,7 +38,7 @@ impl TargetValues {
         let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, snapshotDeadline.")
                 .because(cause)
         })
     }

@@ -1,0 +1,158 @@
+//! Whether a run may do what its plan needs: asked before anything is held.
+
+use std::time::Duration;
+
+use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview};
+use serde_json::json;
+use standstill_core::{Error, Result};
+
+use super::{Permissions, Rule};
+use crate::client::Cluster;
+
+/// How often it is asked: what was granted a moment ago is not known to every server at once.
+const TIMES: u32 = 4;
+/// How long to wait between two questions.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Checks that this process' account was granted every rule.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`], naming the first rule that is missing and what it is for.
+pub async fn check_granted(cluster: &Cluster, permissions: &Permissions) -> Result<()> {
+    let namespace = cluster.namespace();
+    let question = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    });
+    for last in (1..=TIMES).map(|time| time == TIMES) {
+        let review = cluster.global::<SelfSubjectRulesReview>().create(&question).await?;
+        let Some(status) = review.status else { return Ok(()) };
+        // Some ways of authorization cannot list what they grant; what is missing then shows when it is needed.
+        if status.incomplete {
+            return Ok(());
+        }
+        let Some(missing) = missing(permissions, &status.resource_rules) else { return Ok(()) };
+        if last {
+            return Err(missing.told(namespace));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// A permission that is needed and was not granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Missing {
+    verb: String,
+    resource: String,
+    api_group: String,
+    reason: String,
+    of_cluster: bool,
+}
+
+impl Missing {
+    fn told(&self, namespace: &str) -> Error {
+        let place = if self.of_cluster { String::new() } else { format!(" in the namespace {namespace}") };
+        let what = if self.api_group.is_empty() {
+            self.resource.clone()
+        } else {
+            format!("{}.{}", self.resource, self.api_group)
+        };
+        let role = if self.of_cluster { "ClusterRole" } else { "Role" };
+        Error::input(format!(
+            "the run may not {} {what}{place}, which it needs for this: {}",
+            self.verb, self.reason
+        ))
+        .remedy(format!(
+            "Grant the verb `{}` on `{}` (API group \"{}\") to its service account by a {role}; `standstill plan --on \
+             kubernetes` prints all rules.",
+            self.verb, self.resource, self.api_group
+        ))
+    }
+}
+
+/// The first permission that is missing.
+fn missing(needed: &Permissions, granted: &[ResourceRule]) -> Option<Missing> {
+    let namespaced = needed.namespaced.iter().map(|rule| (rule, false));
+    namespaced.chain(needed.cluster.iter().map(|rule| (rule, true))).find_map(|(rule, of_cluster)| {
+        let pairs = rule.resources.iter().flat_map(|name| rule.verbs.iter().map(move |verb| (name, verb)));
+        let (resource, verb) = pairs
+            .into_iter()
+            .find(|(resource, verb)| !granted.iter().any(|granted| grants(granted, rule, resource, verb)))?;
+        Some(Missing {
+            verb: verb.clone(),
+            resource: resource.clone(),
+            api_group: rule.api_group.clone(),
+            reason: rule.reason.clone(),
+            of_cluster,
+        })
+    })
+}
+
+fn grants(granted: &ResourceRule, rule: &Rule, resource: &str, verb: &str) -> bool {
+    let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
+    // A rule for certain names only is not enough: the names of what a run makes are not known before.
+    granted.resource_names.as_ref().is_none_or(Vec::is_empty)
+        && has(granted.api_groups.as_deref().unwrap_or_default(), &rule.api_group)
+        && has(granted.resources.as_deref().unwrap_or_default(), resource)
+        && has(&granted.verbs, verb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed() -> Permissions {
+        let rule = |group: &str, resource: &str, verbs: &[&str]| Rule {
+            api_group: group.into(),
+            resources: vec![resource.into()],
+            verbs: verbs.iter().map(|verb| (*verb).into()).collect(),
+            reason: "a test".into(),
+        };
+        Permissions {
+            namespaced: vec![rule("", "configmaps", &["get", "create"]), rule("", "pods/log", &["get"])],
+            cluster: vec![rule("storage.k8s.io", "storageclasses", &["get"])],
+        }
+    }
+
+    fn granted(rules: &[(&str, &str, &[&str])]) -> Vec<ResourceRule> {
+        let rule = |(group, resource, verbs): &(&str, &str, &[&str])| ResourceRule {
+            api_groups: Some(vec![(*group).into()]),
+            resources: Some(vec![(*resource).into()]),
+            resource_names: None,
+            verbs: verbs.iter().map(|verb| (*verb).into()).collect(),
+        };
+        rules.iter().map(rule).collect()
+    }
+
+    #[test]
+    fn each_verb_that_is_missing_is_found_and_named() {
+        let all: [(&str, &str, &[&str]); 3] = [
+            ("", "configmaps", &["create", "get"]),
+            ("", "pods/log", &["*"]),
+            ("storage.k8s.io", "storageclasses", &["get"]),
+        ];
+        assert_eq!(missing(&needed(), &granted(&all)), None);
+        assert_eq!(missing(&needed(), &granted(&[("*", "*", &["*"])])), None);
+        for without in 0..all.len() {
+            let mut some = all.to_vec();
+            let (_, resource, _) = some.remove(without);
+            assert_eq!(missing(&needed(), &granted(&some)).unwrap().resource, resource);
+        }
+        let mut some = all;
+        some[0].2 = &["get"];
+        let error = missing(&needed(), &granted(&some)).unwrap().told("db");
+        assert_eq!(
+            error.to_string(),
+            "the run may not create configmaps in the namespace db, which it needs for this: a test"
+        );
+    }
+
+    #[test]
+    fn a_rule_for_certain_names_is_not_enough() {
+        let mut rules = granted(&[("*", "*", &["*"])]);
+        rules[0].resource_names = Some(vec!["one".into()]);
+        assert!(missing(&needed(), &rules).is_some());
+    }
+}
