@@ -284,6 +284,11 @@ pub struct Receipt {
 /// - No method panics.
 #[async_trait]
 pub trait Hold: Send {
+    /// Whether writes wait while it is on, where its verb's arguments left that open; `None`: as they say.
+    fn blocks_writes(&self) -> Option<bool> {
+        None
+    }
+
     /// Keeps the hold from ending by itself for another lease.
     async fn renew(&mut self) -> Result<()>;
 

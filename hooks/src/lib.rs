@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
-//!                             └──▶ postgresql ──dial──▶ the server
+//!                             └──▶ postgresql, mariadb ──dial──▶ the server
 //! ```
 //!
 //! A hook is data (its description) and code behind one seam, [`standstill_core::hook::Hook`]. It knows no other
 //! hook and no runtime: it starts its helpers through the runtime that the context carries. A database is added by
 //! a module here and one line in [`registry`].
 
+pub mod mariadb;
 pub mod postgresql;
 pub mod registry;
 pub mod sqlite;

@@ -12,7 +12,11 @@ pub struct Registry {
 impl Registry {
     /// All built-in hooks.
     pub fn new() -> Self {
-        Self::of(vec![Arc::new(crate::postgresql::Postgresql::new()), Arc::new(crate::sqlite::Sqlite::new())])
+        Self::of(vec![
+            Arc::new(crate::mariadb::Mariadb::new()),
+            Arc::new(crate::postgresql::Postgresql::new()),
+            Arc::new(crate::sqlite::Sqlite::new()),
+        ])
     }
 
     fn of(mut hooks: Vec<Arc<dyn Hook>>) -> Self {

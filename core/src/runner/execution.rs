@@ -208,9 +208,13 @@ impl Execution<'_> {
 
     /// How long one call to a hold may take: writes may wait for it.
     fn hold_deadline(&self, step: &str) -> Duration {
-        let blocks =
-            self.world.plan.step(step).and_then(|step| step.hold).is_some_and(|hold| hold.blocks_writes);
-        if blocks { self.world.plan.limits.lease } else { Duration::from_mins(30) }
+        let found = locked(&self.world.meter).blocks_writes(step);
+        let planned = || self.world.plan.step(step)?.hold.map(|hold| hold.blocks_writes);
+        if found.or_else(planned).unwrap_or_default() {
+            self.world.plan.limits.lease
+        } else {
+            Duration::from_mins(30)
+        }
     }
 
     async fn confirm(&mut self, step: &str) {

@@ -72,10 +72,11 @@ impl HoldThread {
         let handle = self.handle.clone();
         let live = async move {
             let Acquired { hold, outputs, since } = acquire.await?;
+            let blocks_writes = hold.blocks_writes();
             let hold = Arc::new(Mutex::new(hold));
             let lapsed = CancellationToken::new();
             let renewals = handle.spawn(renew(Arc::clone(&hold), lease, lapsed.clone()));
-            Ok((LiveHold { hold, since, lapsed, renewals: Some(renewals) }, outputs))
+            Ok((LiveHold { hold, since, blocks_writes, lapsed, renewals: Some(renewals) }, outputs))
         };
         self.within(deadline, "acquiring the hold", live).await
     }
@@ -114,6 +115,8 @@ pub(super) struct LiveHold {
     hold: Arc<Mutex<Box<dyn Hold>>>,
     /// Since when it has been on.
     pub(super) since: Instant,
+    /// Whether writes wait, where the plan could not know.
+    pub(super) blocks_writes: Option<bool>,
     /// Cancelled when a renewal failed for so long that the hold must be taken as lapsed.
     pub(super) lapsed: CancellationToken,
     renewals: Option<JoinHandle<()>>,

@@ -108,6 +108,11 @@ impl Meter {
         self.holds.get(step).map(|held| (held.acquired_at, held.released_at))
     }
 
+    /// Whether writes wait for a hold, once it was acquired.
+    pub(super) fn blocks_writes(&self, step: &str) -> Option<bool> {
+        self.holds.get(step).map(|held| held.blocks_writes)
+    }
+
     /// How long writes waited: from the first write-blocking hold to the last one's end, and what else made them wait.
     pub(super) fn freeze(&self) -> Duration {
         let blocking = || self.holds.values().filter(|held| held.blocks_writes);

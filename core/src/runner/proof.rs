@@ -65,7 +65,7 @@ pub(super) fn holds(world: &World) -> Vec<HoldReport> {
             step: step.label().to_owned(),
             hook: step.what(),
             kind: traits.kind,
-            blocks_writes: traits.blocks_writes,
+            blocks_writes: meter.blocks_writes(&step.id).unwrap_or(traits.blocks_writes),
             acquired_at,
             released_at,
             evidence: both(confirmed.get(&step.id), released.get(&step.id)),

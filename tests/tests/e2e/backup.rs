@@ -89,6 +89,16 @@ fn postgresql_goes_the_whole_way_by_pg_dump() {
 }
 
 #[test]
+fn mariadb_goes_the_whole_way_from_a_snapshot() {
+    goes_the_whole_way(&Kind::Mariadb);
+}
+
+#[test]
+fn mariadb_goes_the_whole_way_from_a_snapshot_with_commits_blocked() {
+    goes_the_whole_way(&Kind::MariadbBlocked);
+}
+
+#[test]
 fn an_application_of_ones_own_goes_the_whole_way_by_a_pair_of_commands() {
     goes_the_whole_way(&Kind::Pair);
 }
@@ -104,7 +114,7 @@ fn every_blueprint_that_ships_is_free_of_mistakes() {
     let blueprints = place.ok(["blueprints", "--output=json"]).json();
     let names: Vec<&str> =
         blueprints.as_array().unwrap().iter().map(|blueprint| blueprint["name"].as_str().unwrap()).collect();
-    for expected in ["postgresql", "postgresql-basebackup", "postgresql-dump", "sqlite"] {
+    for expected in ["mariadb", "postgresql", "postgresql-basebackup", "postgresql-dump", "sqlite"] {
         assert!(names.contains(&expected), "{names:?}");
     }
     place.ok(["lint"].iter().chain(&names));

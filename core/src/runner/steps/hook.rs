@@ -75,7 +75,8 @@ pub(super) async fn intend_hold(context: &StepContext, undo: Undo) -> Result<()>
 
 /// Puts an acquired hold where the runner finds it, and starts the clock of its ceiling.
 pub(super) fn keep(context: &StepContext, live: LiveHold) {
-    let blocks_writes = context.step.hold.is_some_and(|traits| traits.blocks_writes);
+    let planned = context.step.hold.is_some_and(|traits| traits.blocks_writes);
+    let blocks_writes = live.blocks_writes.unwrap_or(planned);
     locked(&context.world.meter).held(&context.step.id, blocks_writes, live.since);
     locked(&context.world.holds).insert(context.step.id.clone(), Arc::new(live));
 }

@@ -1,7 +1,7 @@
 //! What the tests stand on.
 //!
 //! - [`place`]: a directory of a test's own, and the binary run in it
-//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`kv`], each with a [`writer`]
+//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`], [`kv`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them
 //! - [`filesystem`]: loop-mounted file systems
 //! - [`object_store`]: an S3 server
@@ -12,6 +12,7 @@ pub mod database;
 pub mod filesystem;
 pub mod kv;
 pub mod leftovers;
+pub mod mariadb;
 pub mod object_store;
 pub mod place;
 pub mod postgresql;

@@ -11,7 +11,7 @@ use super::{
     database::Database,
     filesystem::{self, Mounted},
     kv::{self, Kv},
-    leftovers,
+    leftovers, mariadb,
     place::{Outcome, Place},
     postgresql::{self, Server, Version},
     sqlite::{self, Sqlite},
@@ -39,6 +39,10 @@ pub enum Kind {
     Basebackup(Version),
     /// `postgresql-dump`.
     Dump(Version),
+    /// `mariadb` on btrfs: a snapshot under a backup stage that lets commits go on.
+    Mariadb,
+    /// The same, with commits waiting and exact facts.
+    MariadbBlocked,
     /// An application that no hook knows, by `pair`.
     Pair,
     /// The same, by `session`.
@@ -53,6 +57,7 @@ impl Kind {
             Self::Postgresql(_) | Self::PostgresqlOnBtrfs(_) | Self::PostgresqlCopied(_) => "postgresql",
             Self::Basebackup(_) => "postgresql-basebackup",
             Self::Dump(_) => "postgresql-dump",
+            Self::Mariadb | Self::MariadbBlocked => "mariadb",
             Self::Pair => "kv-pair",
             Self::Session => "kv-session",
         }
@@ -65,12 +70,19 @@ impl Kind {
             | Self::PostgresqlCopied(version)
             | Self::Basebackup(version)
             | Self::Dump(version) => Some(version),
-            Self::Sqlite | Self::SqliteOnBtrfs | Self::SqliteOnline | Self::Pair | Self::Session => None,
+            _ => None,
         }
     }
 
     const fn on_btrfs(&self) -> bool {
-        matches!(self, Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_))
+        matches!(
+            self,
+            Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) | Self::Mariadb | Self::MariadbBlocked
+        )
+    }
+
+    const fn is_mariadb(&self) -> bool {
+        matches!(self, Self::Mariadb | Self::MariadbBlocked)
     }
 
     /// Whether something is held that outlives the runner for a lease.
@@ -90,6 +102,7 @@ impl std::fmt::Display for Kind {
         match self {
             Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) => formatter.write_str(" on btrfs")?,
             Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
+            Self::MariadbBlocked => formatter.write_str(" with commits blocked")?,
             _ => {}
         }
         match self.version() {
@@ -103,6 +116,7 @@ impl std::fmt::Display for Kind {
 pub enum Application {
     Sqlite(Sqlite),
     Postgresql(Server),
+    Mariadb(mariadb::Server),
     Kv(Kv),
 }
 
@@ -129,6 +143,9 @@ impl Subject {
 
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
     pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
+        if kind.is_mariadb() && !mariadb::is_here() {
+            return None;
+        }
         let mut place = Place::new();
         let mounted = if kind.on_btrfs() {
             Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), megabytes)?)
@@ -155,6 +172,11 @@ impl Subject {
                 ));
                 server.make_tables("app");
                 Application::Postgresql(server)
+            }
+            None if kind.is_mariadb() => {
+                let server = mariadb::Server::make(&data, &place.join("my"), "");
+                server.make_tables();
+                Application::Mariadb(server)
             }
             None if matches!(kind, Kind::Pair | Kind::Session) => Application::Kv(Kv::start(&data)),
             None => Application::Sqlite(Sqlite::make(&data)),
@@ -199,6 +221,7 @@ impl Subject {
         match &self.application {
             Application::Sqlite(sqlite) => sqlite,
             Application::Postgresql(server) => server,
+            Application::Mariadb(server) => server,
             Application::Kv(kv) => kv,
         }
     }
@@ -211,11 +234,20 @@ impl Subject {
         }
     }
 
+    #[track_caller]
+    pub fn mariadb(&self) -> &mariadb::Server {
+        match &self.application {
+            Application::Mariadb(server) => server,
+            _ => panic!("{} is not MariaDB", self.kind),
+        }
+    }
+
     /// The directory that is protected.
     pub fn data(&self) -> PathBuf {
         match &self.application {
             Application::Sqlite(sqlite) => sqlite.directory.clone(),
             Application::Postgresql(server) => server.data.clone(),
+            Application::Mariadb(server) => server.data.clone(),
             Application::Kv(kv) => kv.directory.clone(),
         }
     }
@@ -230,6 +262,13 @@ impl Subject {
                 values.push(format!("host={}", server.sockets.display()));
                 values.push(format!("port={}", server.port));
                 values.push(format!("binDir={}", server.version.bin.display()));
+            }
+            Application::Mariadb(server) => {
+                values.push(format!("socket={}", server.socket().display()));
+                values.push(format!("user={}", mariadb::USER));
+                if self.kind == Kind::MariadbBlocked {
+                    values.extend(["stage=block-commit".to_owned(), "facts=exact".to_owned()]);
+                }
             }
             Application::Sqlite(_) | Application::Kv(_) => {}
         }
@@ -248,7 +287,7 @@ impl Subject {
             Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
                 vec![format!("scratchOwner={directory}")]
             }
-            Application::Postgresql(_) => vec![format!("dataDir={directory}")],
+            Application::Postgresql(_) | Application::Mariadb(_) => vec![format!("dataDir={directory}")],
         }
     }
 

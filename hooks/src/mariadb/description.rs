@@ -1,0 +1,130 @@
+//! The hook as data.
+
+use schemars::{JsonSchema, schema_for};
+use serde_json::Value;
+use standstill_core::hook::{
+    Available, HoldKind, HoldTraits, HookDescription, OutputDescription, OutputType, Place, Tolerance, Verb,
+    VerbKind,
+};
+
+use super::{
+    compare, copy,
+    query::{CheckArguments, NoArguments, QueryArguments},
+    ready,
+    settings::Settings,
+    stage,
+};
+
+/// What a backup stage is, when writes wait and when they do not.
+///
+/// Nothing but an atomic capture is tolerated: even while nothing is committed the server writes its pages and its
+/// redo log in the background, so a copy of one file after the other has pieces of different times. Nor is a
+/// snapshot of the block device: what the binary log was told may still be in the page cache.
+pub(super) const fn traits(blocks_writes: bool) -> HoldTraits {
+    HoldTraits {
+        kind: HoldKind::Session,
+        blocks_writes,
+        tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
+    }
+}
+
+/// The hook's description.
+pub(super) fn describe() -> HookDescription {
+    HookDescription {
+        name: "mariadb",
+        summary: "MariaDB 10.5 and later, physical and logical",
+        connection: Some(Settings::schema()),
+        verbs: vec![
+            ready(),
+            backup_stage(),
+            verb::<copy::PlaceArguments>(
+                "place",
+                "Make a restored data directory one that leads nowhere out of it",
+                &[Place::Volume],
+                VerbKind::Act,
+            ),
+            verb::<copy::ScratchArguments>(
+                "scratch-config",
+                "Give a restored copy a configuration that reaches out to nothing",
+                &[Place::Volume],
+                VerbKind::Act,
+            ),
+            verb::<NoArguments>("accepting", "Wait until the server takes statements", ASKED, VerbKind::Read),
+            verb::<CheckArguments>(
+                "check-tables",
+                "Have the engines check every table, and read what they say",
+                ASKED,
+                VerbKind::Read,
+            ),
+            verb::<compare::Arguments>(
+                "compare-facts",
+                "Count in a restored server and compare with the facts of the cut",
+                ASKED,
+                VerbKind::Read,
+            ),
+            query(),
+        ],
+    }
+}
+
+const NETWORK: &[Place] = &[Place::Network];
+const ASKED: &[Place] = &[Place::Network, Place::Service];
+
+fn verb<A: JsonSchema>(
+    name: &'static str,
+    summary: &'static str,
+    places: &'static [Place],
+    kind: VerbKind,
+) -> Verb {
+    Verb { name, summary, places, kind, arguments: schema::<A>(), outputs: Vec::new() }
+}
+
+fn schema<A: JsonSchema>() -> Value {
+    schema_for!(A).to_value()
+}
+
+fn output(name: &'static str, ty: OutputType) -> OutputDescription {
+    OutputDescription { name, ty, available: Available::Acquired }
+}
+
+fn ready() -> Verb {
+    let summary = "Check that a backup can be taken: flavour, role, grants, engines, long statements, and that the volumes hold everything";
+    Verb {
+        outputs: vec![
+            output("dataDirectory", OutputType::Text),
+            output("version", OutputType::Text),
+            output("role", OutputType::Text),
+            output("readOnly", OutputType::Boolean),
+            output("onlyInnodb", OutputType::Boolean),
+            output("engines", OutputType::Text),
+        ],
+        ..verb::<ready::Arguments>("ready", summary, NETWORK, VerbKind::Read)
+    }
+}
+
+fn backup_stage() -> Verb {
+    let summary =
+        "Hold the server in a backup stage: definitions stand still, and commits too where that is needed";
+    Verb {
+        outputs: vec![
+            output("stage", OutputType::Text),
+            output("engines", OutputType::Text),
+            output("position", OutputType::Any),
+            output("settings", OutputType::Any),
+        ],
+        // Unless the arguments say otherwise, commits may have to wait.
+        ..verb::<stage::Arguments>(stage::VERB, summary, NETWORK, VerbKind::Hold(traits(true)))
+    }
+}
+
+fn query() -> Verb {
+    Verb {
+        outputs: vec![output("rows", OutputType::Any), output("value", OutputType::Any)],
+        ..verb::<QueryArguments>(
+            "query",
+            "Run one statement in a read-only transaction",
+            ASKED,
+            VerbKind::Read,
+        )
+    }
+}

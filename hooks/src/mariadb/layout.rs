@@ -1,0 +1,181 @@
+//! Where the server keeps its files, and whether the captured volumes hold all of them.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use standstill_core::{Error, Result, hook::HookContext};
+
+use super::connect::{LOOKUP, Session, column};
+
+/// The places, as the server sees them.
+pub(super) struct Layout {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Logs, system tablespace, undo tablespaces: what each is, and where.
+    parts: Vec<(String, PathBuf)>,
+    /// Tables that were made with a directory of their own.
+    far: Vec<(String, PathBuf)>,
+}
+
+impl Layout {
+    /// Asks the server.
+    pub async fn of(session: &Session) -> Result<Self> {
+        let sql = "SELECT @@datadir, COALESCE(@@innodb_data_home_dir, ''), @@innodb_log_group_home_dir, \
+            COALESCE(@@innodb_undo_directory, ''), @@aria_log_dir_path, COALESCE(@@log_bin_basename, '')";
+        let row = session.one(LOOKUP, "find the data directory", sql).await?;
+        let data = PathBuf::from(column::<String>(&row, 0)?);
+        let mut parts = Vec::new();
+        let names = ["system tablespace", "redo log", "undo tablespaces", "Aria log", "binary log"];
+        for (index, name) in names.iter().enumerate() {
+            let place: String = column(&row, index + 1)?;
+            let place = data.join(place);
+            let directory = if *name == "binary log" { place.parent() } else { Some(place.as_path()) };
+            parts.push(((*name).to_owned(), directory.unwrap_or(&data).to_owned()));
+        }
+        let sql = "SELECT NAME, FILENAME FROM information_schema.INNODB_SYS_TABLESPACES \
+            WHERE FILENAME LIKE '/%' OR FILENAME LIKE '../%' ORDER BY NAME";
+        let rows = session.rows(LOOKUP, "find the tablespaces", sql, Vec::new()).await?;
+        let mut far = Vec::new();
+        for row in &rows {
+            let (name, file): (String, String) = (column(row, 0)?, column(row, 1)?);
+            far.push((name, data.join(file)));
+        }
+        Ok(Self { data, parts, far })
+    }
+
+    /// Refuses volumes that would miss a part of the database, or belong to another one.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`]. A binary log that is missed is no less a loss than a table: without
+    /// it recovery refuses to start, or guesses which transactions were committed.
+    pub async fn covered(&self, context: &HookContext, session: &Session, covers: &[String]) -> Result<()> {
+        let mut volumes = Vec::new();
+        for name in covers {
+            let path = context.volumes.get(name).ok_or_else(|| {
+                Error::input(format!("`covers` names volume {name}, which this action does not have"))
+                    .remedy("Name volumes that the blueprint declares.")
+            })?;
+            volumes.push((name.as_str(), real(path)));
+        }
+        let listed = volumes.iter().map(|(name, path)| format!("{name} ({})", path.display()));
+        let listed = listed.collect::<Vec<_>>().join(", ");
+        let holds = |path: &Path| volumes.iter().any(|(_, volume)| real(path).starts_with(volume));
+        if !holds(&self.data) {
+            let (place, data) = (session.place(), self.data.display());
+            return Err(Error::input(format!(
+                "the data directory of MariaDB at {place} is {data}, which is not in {listed}"
+            ))
+            .remedy("Correct the path of the volume, or the address of the server."));
+        }
+        self.is_this_servers(session).await?;
+        let missing = self.parts.iter().filter(|(_, path)| !holds(path));
+        let mut missing: Vec<_> =
+            missing.map(|(name, path)| format!("the {name} in {}", path.display())).collect();
+        // A table elsewhere comes back with a link to where it was: a copy would open the original's file.
+        missing.extend(self.far.iter().map(|(name, file)| format!("table {name} in {}", file.display())));
+        missing.extend(self.links(&holds)?);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::input(format!("the captured volume {listed} misses {}", missing.join(" and ")))
+            .remedy("Move it into the data directory, or use the blueprint mariadb-dump."))
+    }
+
+    /// Binds the files to the session: the redo log's checkpoint, read from the file, must be one that the server
+    /// has just had. No two servers agree on it, except copies of one another that never wrote since.
+    async fn is_this_servers(&self, session: &Session) -> Result<()> {
+        if !self.data.exists() {
+            // The files are on another machine: the runtime that reads them there is bound by its address.
+            return Ok(());
+        }
+        let not = |why: &str| {
+            Error::input(format!(
+                "{} is not the data directory of MariaDB at {}: {why}",
+                self.data.display(),
+                session.place()
+            ))
+            .remedy("Give the volume and the address of one and the same server.")
+        };
+        if !self.data.join("ibdata1").exists() && !self.data.join("mysql").exists() {
+            return Err(not("it holds no database"));
+        }
+        let redo =
+            self.parts.iter().find(|(name, _)| name == "redo log").map_or(&self.data, |(_, path)| path);
+        let before = checkpoint(session).await?;
+        let file = checkpoint_of(&redo.join("ib_logfile0"))
+            .map_err(|cause| not("its redo log cannot be read").because(cause))?;
+        let after = checkpoint(session).await?;
+        match (before, file, after) {
+            (Some(before), Some(file), Some(after)) if file < before || after < file => {
+                Err(not("another server runs on it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Links in the data directory that lead out of the volumes (`DATA DIRECTORY` of other engines than InnoDB).
+    fn links(&self, holds: &dyn Fn(&Path) -> bool) -> Result<Vec<String>> {
+        if !self.data.exists() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        let mut directories = vec![self.data.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in entries(&directory)? {
+                let path = entry.path();
+                let kind = entry.file_type().map_err(|cause| unreadable(&path, cause))?;
+                if kind.is_symlink() && !holds(&path) {
+                    found.push(format!("what {} links to", path.display()));
+                } else if kind.is_dir() && directory == self.data {
+                    directories.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn entries(directory: &Path) -> Result<Vec<std::fs::DirEntry>> {
+    let read = std::fs::read_dir(directory).and_then(Iterator::collect);
+    read.map_err(|cause| unreadable(directory, cause))
+}
+
+fn unreadable(path: &Path, cause: std::io::Error) -> Error {
+    Error::input(format!("cannot look at {}", path.display()))
+        .remedy("Run as root or as the server's user.")
+        .because(cause)
+}
+
+/// The last checkpoint of the redo log, as the server has it.
+async fn checkpoint(session: &Session) -> Result<Option<u64>> {
+    let sql = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS \
+        WHERE VARIABLE_NAME = 'INNODB_LSN_LAST_CHECKPOINT'";
+    let rows = session.rows(LOOKUP, "ask for the last checkpoint", sql, Vec::new()).await?;
+    rows.first().map(|row| column(row, 0)).transpose()
+}
+
+/// The last checkpoint in a redo log's file; `None` before 10.8, whose file is of another format.
+///
+/// The format is the server's `log0log`: the magic `Phys`, and two checkpoints at 4 and 8 KiB, of which the later
+/// one counts.
+fn checkpoint_of(file: &Path) -> std::io::Result<Option<u64>> {
+    let mut file = File::open(file)?;
+    let mut number = |at: u64| -> std::io::Result<u64> {
+        let mut bytes = [0; 8];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut bytes)?;
+        Ok(u64::from_be_bytes(bytes))
+    };
+    if number(0)? >> 32 != u64::from(u32::from_be_bytes(*b"Phys")) {
+        return Ok(None);
+    }
+    Ok(Some(number(4096)?.max(number(8192)?)))
+}
+
+/// The path without links, where it can be seen from here.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.components().collect())
+}

@@ -1,0 +1,155 @@
+//! MariaDB 10.5 and later.
+//!
+//! ```text
+//!   Mariadb (Hook) ── connect ──▶ one session each, served by a thread of their own
+//!      ├ server, lock               probe, advisory lock
+//!      ├ ready ─▶ grants, engines, busy, layout             preflight
+//!      ├ stage ─▶ hold ─▶ position, facts, variables        the backup stages
+//!      ├ copy                       restored files
+//!      ├ query, compare             a restored server
+//!      └ undo                       what a dead run left
+//! ```
+//!
+//! # Least grants
+//!
+//! | for | the user needs on `*.*` |
+//! | --- | --- |
+//! | `probe`, `query`, the lock, undo | nothing (USAGE) |
+//! | `ready`, `backup-stage` | RELOAD, PROCESS, BINLOG MONITOR, SELECT |
+//! | `ready` with `for: dump` | SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT, PROCESS |
+//! | `role`, also when replication is stopped | SLAVE MONITOR |
+//!
+//! ```sql
+//! CREATE USER backup@localhost IDENTIFIED BY '…';
+//! GRANT RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT ON *.* TO backup@localhost;
+//! ```
+//!
+//! # What a lease is made of
+//! See [`lease`]: the server ends a hold's session when its client falls silent, and the stage with it.
+
+mod busy;
+mod compare;
+mod connect;
+mod copy;
+mod description;
+mod engines;
+mod errors;
+mod facts;
+mod grants;
+mod hold;
+mod layout;
+mod lease;
+mod lock;
+mod names;
+mod position;
+mod query;
+mod ready;
+mod server;
+mod settings;
+mod stage;
+mod undo;
+mod variables;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use standstill_core::{
+    Error, Result,
+    hook::{Acquired, Called, HoldTraits, Hook, HookContext, HookDescription, Probe, Undone},
+    lock::LockGuard,
+};
+
+/// The hook.
+pub struct Mariadb {
+    description: HookDescription,
+}
+
+impl Mariadb {
+    /// The hook, with its description.
+    pub fn new() -> Self {
+        Self { description: description::describe() }
+    }
+}
+
+impl Default for Mariadb {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Hook for Mariadb {
+    fn describe(&self) -> &HookDescription {
+        &self.description
+    }
+
+    fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {
+        (verb == stage::VERB).then(|| description::traits(arguments["stage"] != "block-ddl"))
+    }
+
+    async fn probe(&self, context: &HookContext) -> Result<Probe> {
+        server::probe(context).await
+    }
+
+    async fn server_lock(&self, context: &HookContext) -> Result<Option<Box<dyn LockGuard>>> {
+        lock::take(context).await.map(Some)
+    }
+
+    async fn call(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Called> {
+        match verb {
+            "ready" => ready::ready(context, read(verb, arguments)?).await,
+            "accepting" => {
+                let query::NoArguments {} = read(verb, arguments)?;
+                query::accepting(context).await
+            }
+            "query" => query::query(context, &read(verb, arguments)?).await,
+            "check-tables" => query::check_tables(context, &read(verb, arguments)?).await,
+            "compare-facts" => compare::compare(context, &read(verb, arguments)?).await,
+            "place" => on_files(context, read(verb, arguments)?, copy::place).await,
+            "scratch-config" => on_files(context, read(verb, arguments)?, copy::configure).await,
+            _ => Err(unknown(verb)),
+        }
+    }
+
+    fn undo_record(&self, verb: &str, context: &HookContext, _arguments: &Value) -> Result<Value> {
+        undo::record(verb, context)
+    }
+
+    async fn acquire(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Acquired> {
+        match verb {
+            stage::VERB => stage::acquire(context, read(verb, arguments)?).await,
+            _ => Err(unknown(verb)),
+        }
+    }
+
+    async fn undo(&self, record: &Value, context: &HookContext) -> Result<Undone> {
+        undo::undo(record, context).await
+    }
+}
+
+/// Reads a verb's arguments; none at all means an empty object.
+fn read<T: DeserializeOwned>(verb: &str, arguments: &Value) -> Result<T> {
+    let arguments =
+        if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments.clone() };
+    serde_json::from_value(arguments).map_err(|cause| {
+        Error::input(format!("the arguments of mariadb/{verb} do not fit"))
+            .remedy("Compare `with` with the verb's arguments.")
+            .because(cause)
+    })
+}
+
+fn unknown(verb: &str) -> Error {
+    Error::input(format!("the hook mariadb has no verb {verb} of this kind"))
+}
+
+/// File work belongs on a thread that may wait.
+async fn on_files<A: Send + 'static>(
+    context: &HookContext,
+    arguments: A,
+    work: fn(&HookContext, &A) -> Result<Called>,
+) -> Result<Called> {
+    let context = context.clone();
+    tokio::task::spawn_blocking(move || work(&context, &arguments))
+        .await
+        .map_err(|cause| Error::failed("the work on the restored files broke off").because(cause))?
+}

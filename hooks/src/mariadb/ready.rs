@@ -1,0 +1,123 @@
+//! The verb `ready`: everything that a backup needs, looked at before anything is touched.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use standstill_core::{
+    Error, Result,
+    hook::{Called, HookContext},
+    point::Outputs,
+    units::parse_duration,
+};
+
+use super::{
+    busy,
+    connect::Session,
+    engines::Others,
+    grants,
+    layout::Layout,
+    server::{self, Server},
+};
+
+/// Which kind of server is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum Role {
+    /// Either will do.
+    #[default]
+    Any,
+    /// It follows no other server.
+    Primary,
+    /// It follows another server.
+    Replica,
+}
+
+/// What the backup will be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum For {
+    /// Files, under a backup stage.
+    #[default]
+    Files,
+    /// A dump.
+    Dump,
+}
+
+/// What `ready` is told.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// Which kind of server is asked for: any, primary or replica.
+    #[serde(default)]
+    role: Role,
+    /// What the backup will be: files or dump. It decides which privileges are needed.
+    #[serde(default, rename = "for")]
+    purpose: For,
+    /// The volumes that are captured: everything that the server keeps must lie in them.
+    #[serde(default)]
+    covers: Vec<String>,
+    /// Refuse while a statement that changes something is older than this (`10m`); by default none is too old.
+    #[serde(default)]
+    max_statement_age: Option<String>,
+}
+
+/// Does the verb.
+pub(super) async fn ready(context: &HookContext, arguments: Arguments) -> Result<Called> {
+    let session = Session::open(context).await?;
+    let server = Server::of(&session).await?;
+    no_galera(&session, &server)?;
+    let replica = server::is_replica(&session).await?;
+    role_fits(&session, replica, arguments.role)?;
+    let needs = match arguments.purpose {
+        For::Files => grants::BACKUP,
+        For::Dump => grants::DUMP,
+    };
+    grants::check(&session, needs).await?;
+    if let Some(limit) = arguments.max_statement_age.filter(|limit| !limit.is_empty()) {
+        no_old_statement(&session, &limit).await?;
+    }
+    let others = Others::of(&session).await?;
+    if !arguments.covers.is_empty() {
+        Layout::of(&session).await?.covered(context, &session, &arguments.covers).await?;
+    }
+    session.close().await;
+    Ok(Called {
+        outputs: Outputs::from([
+            ("dataDirectory".into(), json!(server.data)),
+            ("version".into(), json!(server.version.full)),
+            ("role".into(), json!(if replica { "replica" } else { "primary" })),
+            ("readOnly".into(), json!(server.read_only)),
+            ("onlyInnodb".into(), json!(others.are_none())),
+            ("engines".into(), json!(others.describe())),
+        ]),
+        ..Called::default()
+    })
+}
+
+/// A node that is held makes the whole cluster wait, by flow control.
+pub(super) fn no_galera(session: &Session, server: &Server) -> Result<()> {
+    if !server.galera {
+        return Ok(());
+    }
+    Err(Error::input(format!("MariaDB at {} is a node of a Galera cluster", session.place())).remedy(
+        "Back up an asynchronous replica of the cluster, or use the blueprint mariadb-dump against a node that takes no traffic.",
+    ))
+}
+
+fn role_fits(session: &Session, replica: bool, role: Role) -> Result<()> {
+    let (found, wanted) = match (role, replica) {
+        (Role::Any, _) | (Role::Primary, false) | (Role::Replica, true) => return Ok(()),
+        (Role::Primary, true) => ("replica", "primary"),
+        (Role::Replica, false) => ("primary", "replica"),
+    };
+    Err(Error::input(format!("MariaDB at {} is a {found}, and a {wanted} was asked for", session.place()))
+        .remedy(format!("Connect to the {wanted}, or ask for role `any`.")))
+}
+
+async fn no_old_statement(session: &Session, limit: &str) -> Result<()> {
+    let age = parse_duration(limit)?;
+    let Some(oldest) = busy::oldest(session, age).await? else { return Ok(()) };
+    let place = session.place();
+    Err(Error::temporary(format!("{oldest} at {place}, longer than {limit}"))
+        .remedy(format!("Let it end, or end it: KILL QUERY {};", oldest.id)))
+}

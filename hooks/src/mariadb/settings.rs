@@ -1,0 +1,177 @@
+//! The settings of a connection: what a blueprint writes under `connections:`.
+
+use std::{path::PathBuf, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use standstill_core::{
+    Error, Result,
+    hook::{Connection, HookContext},
+    secret::Secret,
+};
+
+/// The name of the socket of a server that a run started, in its private directory.
+pub(super) const SOCKET: &str = "mariadb.sock";
+
+/// How far TLS is asked for; the words are those of the other hooks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS where the server has it, without looking at its certificate.
+    #[default]
+    Prefer,
+    /// TLS or nothing; the certificate is looked at only if `sslRootCert` is given.
+    Require,
+    /// The certificate must come from `sslRootCert`.
+    VerifyCa,
+    /// As verify-ca, and it must be for the host that was asked for.
+    VerifyFull,
+}
+
+fn local() -> String {
+    "localhost".into()
+}
+
+fn usual_port() -> u16 {
+    3306
+}
+
+fn root() -> String {
+    "root".into()
+}
+
+/// The settings that are not secret. The password is beside them: it never enters this type.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Settings {
+    /// Host name or address.
+    #[serde(default = "local")]
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "usual_port")]
+    pub port: u16,
+    /// The server's Unix socket; where it is given (and not empty), host and port are not used.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
+    /// The user to log in as.
+    #[serde(default = "root")]
+    pub user: String,
+    /// How far TLS is asked for: disable, prefer, require, verify-ca, verify-full.
+    #[serde(default)]
+    pub sslmode: SslMode,
+    /// A PEM file with the certificates that the server's must come from.
+    #[serde(default)]
+    pub ssl_root_cert: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The JSON Schema of a connection, with the password marked as secret.
+    pub fn schema() -> Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        schema["properties"]["password"] = json!({
+            "description": "The user's password.",
+            "type": "string",
+            "x-secret": true,
+        });
+        schema
+    }
+}
+
+/// Where to connect, as whom, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// The settings; for a service its address has taken the place of the blueprint's.
+    pub settings: Settings,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// The address to dial where it is not the host itself (a forward from a laptop).
+    pub dialled: Option<(String, u16)>,
+    /// How long a session may outlive a client that fell silent.
+    pub lease: Duration,
+}
+
+impl Target {
+    /// The server that a step means: the service if it names one, else its connection.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when the settings do not fit their schema.
+    pub async fn of(context: &HookContext) -> Result<Self> {
+        let Some(endpoint) = &context.service else { return Self::of_connection(context).await };
+        let mut settings = read(&Connection::default())?;
+        settings.host.clone_from(&endpoint.host);
+        settings.port = endpoint.port;
+        settings.socket = endpoint.socket_dir.as_ref().map(|directory| directory.join(SOCKET));
+        settings.sslmode = SslMode::Disable;
+        Ok(Self { settings, password: None, dialled: None, lease: context.lease })
+    }
+
+    async fn of_connection(context: &HookContext) -> Result<Self> {
+        let connection = context.connection()?;
+        let settings = read(connection)?;
+        let dialled = match settings.socket {
+            Some(_) => None,
+            None => Some(context.runtime.dial(&settings.host, settings.port).await?),
+        };
+        let password = connection.secrets.get("password").cloned();
+        Ok(Self { settings, password, dialled, lease: context.lease })
+    }
+
+    /// The server for messages: `localhost:3306`, or the socket's path.
+    pub fn place(&self) -> String {
+        match &self.settings.socket {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.settings.host, self.settings.port),
+        }
+    }
+}
+
+fn read(connection: &Connection) -> Result<Settings> {
+    let mut settings: Settings =
+        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
+            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
+                .remedy("Compare them with the settings of the mariadb hook: host, port, socket, user, sslmode, sslRootCert, password.")
+                .because(cause)
+        })?;
+    // An optional parameter that was left out.
+    let given = |path: &PathBuf| !path.as_os_str().is_empty();
+    settings.socket = settings.socket.filter(given);
+    settings.ssl_root_cert = settings.ssl_root_cert.filter(given);
+    if settings.host.is_empty() {
+        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
+            .remedy("Give a host name or an address, or the server's Unix socket as `socket`."));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(value: &Value) -> Result<Settings> {
+        let settings = value.as_object().cloned().unwrap_or_default();
+        read(&Connection { name: "db".into(), settings, ..Connection::default() })
+    }
+
+    #[test]
+    fn a_connection_needs_no_setting_at_all() {
+        let settings = settings(&json!({"socket": ""})).unwrap();
+        assert_eq!((settings.host.as_str(), settings.port), ("localhost", 3306));
+        assert_eq!((settings.user.as_str(), settings.socket), ("root", None));
+        assert_eq!(settings.sslmode, SslMode::Prefer);
+    }
+
+    #[test]
+    fn a_setting_that_nobody_knows_is_refused_by_name() {
+        let error = settings(&json!({"hots": "db"})).unwrap_err();
+        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
+    }
+
+    #[test]
+    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
+        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
+        assert!(settings(&json!({"password": "plain"})).is_err());
+    }
+}
