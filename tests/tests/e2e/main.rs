@@ -15,6 +15,7 @@ mod crash_matrix;
 mod demo;
 mod interrupt;
 mod keeper;
+mod mariadb;
 mod object_store;
 mod restic;
 mod secrets;

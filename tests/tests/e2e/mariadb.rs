@@ -1,0 +1,328 @@
+//! MariaDB: its traps, and what an operator is told.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Application, Subject, eventually,
+    mariadb::{GRANTS, KEEPER, Server, USER},
+    place::Outcome,
+    subject::Kind,
+    writer::assert_whole,
+};
+
+fn mariadb() -> Option<Subject> {
+    Subject::new(&Kind::Mariadb)
+}
+
+/// Stops the server, changes its settings, and starts it again.
+fn reconfigure(subject: &mut Subject, settings: &str) {
+    let Application::Mariadb(server) = &mut subject.application else { panic!("not MariaDB") };
+    server.stop();
+    server.settings.push_str(settings);
+    server.start();
+}
+
+#[track_caller]
+fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
+    assert_eq!(outcome.code(), Some(status), "{outcome}");
+    let report = outcome.json();
+    assert!(report["recoveryPoint"].is_null(), "{outcome}");
+    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
+    for text in says {
+        assert!(message.contains(text), "`{text}` is not said: {outcome}");
+    }
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+    subject.assert_clean();
+}
+
+/// Without the binary log recovery refuses to start, or guesses which transactions were committed.
+#[test]
+fn a_binary_log_outside_the_volume_is_refused() {
+    let Some(mut subject) = mariadb() else { return };
+    let elsewhere = subject.mariadb().sockets.join("far");
+    reconfigure(&mut subject, &format!("log-bin = {}\n", elsewhere.display()));
+    refused(&subject, &subject.backup(), 2, &["misses the binary log in", "data directory"]);
+}
+
+/// A restored link would have the scratch server open the original's table.
+#[test]
+fn a_table_in_a_directory_of_its_own_is_refused() {
+    let Some(subject) = mariadb() else { return };
+    let far = subject.mariadb().sockets.display().to_string();
+    for engine in ["InnoDB", "MyISAM"] {
+        subject.mariadb().sql(&format!(
+            "CREATE TABLE app.far_{engine} (id INT) ENGINE = {engine} DATA DIRECTORY = '{far}'"
+        ));
+        refused(&subject, &subject.backup(), 2, &["misses", &format!("far_{engine}")]);
+        subject.mariadb().sql(&format!("DROP TABLE app.far_{engine}"));
+    }
+}
+
+/// The list of binary logs names them by absolute paths then: a scratch server would recover from the original's, and
+/// remove them when they are old.
+#[test]
+fn a_scratch_server_never_opens_the_originals_binary_logs() {
+    let Some(mut subject) = mariadb() else { return };
+    let data = subject.data();
+    reconfigure(&mut subject, &format!("log-bin = {}\nexpire-logs-days = 1\n", data.join("abs").display()));
+    let writer = subject.database().writer();
+    let before = writer.acknowledged();
+    let point = subject.backup_ok();
+    let after = writer.acknowledged() + 1;
+    subject.verify_ok(&point);
+    let restored = subject.restore(&point, "restored");
+    let index = fs::read_to_string(restored.copy.join("abs.index")).unwrap();
+    assert!(index.lines().all(|line| line.starts_with("./abs.")), "{index}");
+    let Application::Mariadb(server) = &mut subject.application else { panic!("not MariaDB") };
+    server.settings =
+        server.settings.replace(&data.display().to_string(), &restored.copy.display().to_string());
+    assert_whole(&subject.read(&restored), before, after);
+    drop(writer);
+    subject.assert_clean();
+}
+
+/// A directory of another server, at the path that this one names as its own: a container's and its host's.
+#[test]
+fn a_volume_that_another_server_runs_on_is_refused() {
+    let Some(subject) = mariadb() else { return };
+    let copy = subject.place.join("other");
+    assert!(subject.database().plain_copy(&copy));
+    let subject = subject.with(&format!("dataDir={}", copy.display()));
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    subject.assert_clean();
+}
+
+/// The server may be made to wait; writers to InnoDB tables never are, and those behind us no longer than `lockWait`.
+#[test]
+fn a_long_statement_in_the_way_of_the_stage_is_named_and_writers_go_on() {
+    let Some(subject) = mariadb() else { return };
+    let subject = subject.with("lockWait=1s");
+    subject.mariadb().sql("CREATE TABLE app.log (id INT) ENGINE = MyISAM; INSERT INTO app.log VALUES (1)");
+    let writer = subject.database().writer();
+    let session = subject.mariadb().connect();
+    let id = session.id();
+    let update = std::thread::spawn(move || session.run("UPDATE app.log SET id = SLEEP(60)"));
+    let other = subject.mariadb().connect();
+    eventually(Duration::from_secs(10), "the update runs", || {
+        let running =
+            format!("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {id} AND INFO LIKE 'UPDATE%'");
+        !other.rows(&running).unwrap().is_empty()
+    });
+    let since = Instant::now();
+    let outcome = subject.backup();
+    let stalled = writer.longest_stall(since);
+    let took = since.elapsed();
+    other.run(&format!("KILL QUERY {id}")).unwrap();
+    drop(update.join().unwrap());
+    refused(
+        &subject,
+        &outcome,
+        1,
+        &[
+            "did not get its lock within 1.0 s: an UPDATE of connection",
+            &format!("KILL QUERY {id};"),
+            "root@localhost",
+        ],
+    );
+    println!("given up after {took:?}; the longest stall of a writer was {stalled:?}");
+    assert!(stalled < Duration::from_secs(2), "writers waited {stalled:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+/// To InnoDB tables a long statement is in nobody's way, but a backup in the middle of a migration is refused early.
+#[test]
+fn a_statement_older_than_allowed_refuses_the_backup_before_anything_is_held() {
+    let Some(subject) = mariadb() else { return };
+    let subject = subject.with("maxStatementAge=1s");
+    let session = subject.mariadb().connect();
+    let id = session.id();
+    let update =
+        std::thread::spawn(move || session.run("UPDATE app.ballast SET text = SLEEP(60) WHERE id = 1"));
+    std::thread::sleep(Duration::from_millis(2500));
+    let outcome = subject.backup();
+    subject.mariadb().sql(&format!("KILL QUERY {id}"));
+    drop(update.join().unwrap());
+    refused(&subject, &outcome, 1, &["an UPDATE of connection", "has been running for", "longer than 1s"]);
+    subject.backup_ok();
+}
+
+#[test]
+fn each_missing_grant_is_named_with_the_statement_that_gives_it() {
+    let Some(subject) = mariadb() else { return };
+    for (grant, needed) in GRANTS.split(", ").map(|grant| (grant, grant != "SLAVE MONITOR")) {
+        subject.mariadb().sql(&format!("REVOKE {grant} ON *.* FROM {USER}@localhost"));
+        let outcome = subject.backup();
+        if needed {
+            let says = [format!("user {USER}@localhost lacks {grant} ("), format!("GRANT {grant} ON *.* TO")];
+            assert_eq!(outcome.code(), Some(2), "{outcome}");
+            let error = outcome.json()["error"].to_string();
+            assert!(says.iter().all(|text| error.contains(text)), "{outcome}");
+        } else {
+            assert_eq!(outcome.code(), Some(0), "{outcome}");
+        }
+        subject.mariadb().sql(&format!("GRANT {grant} ON *.* TO {USER}@localhost"));
+        subject.assert_clean();
+    }
+}
+
+#[test]
+fn a_wrong_password_a_missing_one_and_a_server_that_is_not_there_are_told() {
+    let Some(subject) = mariadb() else { return };
+    let wrong = subject.place.file("wrong", "not it");
+    let port = subject.mariadb().port;
+    let with = |more: &[String]| {
+        let mut arguments = subject.backup_arguments();
+        arguments.extend(["--set=socket=".to_owned(), "--set=host=127.0.0.1".to_owned()]);
+        arguments.extend(more.iter().map(|value| format!("--set={value}")));
+        subject.place.run(arguments)
+    };
+    let user = format!("user={KEEPER}");
+    let outcome = with(&[user.clone(), format!("port={port}"), format!("password=@{}", wrong.display())]);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &[&format!("the password for user {KEEPER} is wrong at 127.0.0.1:{port}")],
+    );
+    let outcome = with(&[user.clone(), format!("port={port}")]);
+    refused(&subject, &outcome, 2, &["does not let user keeper in without a password"]);
+    let outcome = with(&[user, "port=1".to_owned()]);
+    refused(&subject, &outcome, 2, &["nobody listens at 127.0.0.1:1", "Start MariaDB"]);
+}
+
+/// It speaks the same protocol, and answers most of what it is asked.
+#[test]
+fn a_server_of_another_flavour_is_refused_by_name() {
+    let Some(mut subject) = mariadb() else { return };
+    // What the server calls itself is a setting of MariaDB.
+    reconfigure(&mut subject, "version = 8.4.3\n");
+    let outcome = subject.backup();
+    refused(&subject, &outcome, 2, &["is MySQL 8.4.3", "not MariaDB", "Use a blueprint for MySQL"]);
+}
+
+#[test]
+fn a_wrong_role_is_refused() {
+    let Some(subject) = mariadb() else { return };
+    let subject = subject.with("role=replica");
+    refused(&subject, &subject.backup(), 2, &["is a primary, and a replica was asked for"]);
+    // Stopped, and a replica all the same.
+    subject
+        .mariadb()
+        .sql("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = 1, MASTER_USER = 'nobody'");
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// `mariadb-check` would end with status 0, and a server starts on such files without a word.
+#[test]
+fn a_flipped_byte_in_a_table_fails_the_verification() {
+    let Some(mut subject) = mariadb() else { return };
+    // A page that is still in the redo log would be made anew from there.
+    reconfigure(&mut subject, "");
+    let server = subject.mariadb();
+    server.sql("SELECT SUM(LENGTH(text)) FROM app.ballast");
+    let file = server.data.join("app/ballast.ibd");
+    let table = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    // In the middle of a leaf page: the server itself has it in memory and does not notice.
+    let at = 10 * 16384 + 5000;
+    let mut byte = [0];
+    table.read_exact_at(&mut byte, at).unwrap();
+    table.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+    let point = subject.backup_ok();
+    let outcome = subject.verify(&point);
+    assert_eq!(outcome.code(), Some(4), "{outcome}");
+    let failed = outcome.json()["checks"].to_string();
+    assert!(failed.contains("table app.ballast"), "{outcome}");
+    subject.assert_clean();
+}
+
+/// The hold dies with the server: nothing that was captured may be called consistent.
+#[test]
+fn a_server_that_is_killed_while_it_is_held_fails_the_backup() {
+    let Some(mut subject) = mariadb() else { return };
+    let began = subject.place.join("began");
+    let script =
+        subject.place.file("slow", &format!("#!/bin/sh\ntouch '{}'\nexec sleep 3\n", began.display()));
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let capture = "      capture:\n";
+    let slow =
+        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", script.display());
+    let text = crate::support::subject::shipped("mariadb").replace(capture, &slow);
+    let blueprint = subject.place.file("slow.yaml", &text);
+    let mut arguments = subject.backup_arguments();
+    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
+    let runner = subject.place.start(arguments);
+    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    {
+        let Application::Mariadb(server) = &mut subject.application else { panic!("not MariaDB") };
+        server.end(Signal::KILL);
+        server.start();
+    }
+    let outcome = runner.wait();
+    refused(&subject, &outcome, 1, &["lapsed"]);
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// Locks in files of one user's state directory keep nobody else out.
+#[test]
+fn a_run_of_somebody_else_on_the_same_server_is_locked_out() {
+    let Some(subject) = mariadb() else { return };
+    let mut first = subject.place.command(subject.backup_arguments());
+    // It stands still while it holds the lock, for less than the lease.
+    first.env("STANDSTILL_FAILPOINT", "6:after:stop");
+    let mut first = subject.place.spawn(first);
+    eventually(Duration::from_secs(30), "the first run stops", || first.is_stopped() || first.has_ended());
+    assert!(first.is_stopped());
+    let mut second = subject.place.command(subject.backup_arguments());
+    second.env("XDG_STATE_HOME", subject.place.join("elsewhere"));
+    let second = subject.place.spawn(second).wait();
+    first.signal(Signal::CONT);
+    let first = first.wait();
+    assert_eq!(second.code(), Some(1), "{second}");
+    assert!(
+        second.json()["error"]["message"].as_str().unwrap().contains("is working on MariaDB"),
+        "{second}"
+    );
+    assert_eq!(first.code(), Some(0), "{first}");
+    subject.assert_clean();
+}
+
+/// Another engine has no recovery, so its writers and all commits wait while it is cut; nothing else changes.
+#[test]
+fn tables_of_other_engines_make_commits_wait_and_come_back_whole() {
+    let Some(subject) = mariadb() else { return };
+    let server: &Server = subject.mariadb();
+    server.sql("CREATE TABLE app.log (id INT PRIMARY KEY) ENGINE = MyISAM; INSERT INTO app.log SELECT id FROM app.ballast");
+    let writer = subject.database().writer();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["holds"][0]["blocksWrites"], true, "{outcome}");
+    assert_eq!(report["holds"][0]["evidence"]["stage"], "BLOCK_COMMIT", "{outcome}");
+    let freeze = report["freeze"]["milliseconds"].as_u64().unwrap();
+    println!("commits waited {freeze} ms");
+    assert!((1..3000).contains(&freeze), "{outcome}");
+    drop(writer);
+    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+}
+
+#[test]
+fn where_all_tables_are_innodb_commits_go_on() {
+    let Some(subject) = mariadb() else { return };
+    let writer = subject.database().writer();
+    let since = Instant::now();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
+    assert_eq!(report["holds"][0]["evidence"]["stage"], "BLOCK_DDL", "{outcome}");
+    println!("the longest stall of a writer was {:?}", writer.longest_stall(since));
+}
