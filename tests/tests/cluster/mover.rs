@@ -33,9 +33,9 @@ const DATA: &str = "/var/lib/postgresql/data";
 
 /// What was told of a transfer.
 #[derive(Default)]
-struct Moved(AtomicU64);
+struct Told(AtomicU64);
 
-impl Progress for Moved {
+impl Progress for Told {
     fn advance(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -105,8 +105,8 @@ impl Scene {
         });
         let remote = captured.remote.expect("this process cannot read a claim");
         let record = self.runtime.transfer_intent(&remote, &spec, &self.run).await.unwrap().unwrap();
-        let moved = Arc::new(Moved::default());
-        let progress: Arc<dyn Progress> = Arc::clone(&moved) as Arc<dyn Progress>;
+        let told = Arc::new(Told::default());
+        let progress: Arc<dyn Progress> = Arc::clone(&told) as Arc<dyn Progress>;
         let report = self.runtime.transfer(&remote, &spec, progress, cancel).await;
         let mover = self.dispose_of(&record).await;
         assert_eq!(self.dispose_of(&intent.record).await, Undone::LetGo);
@@ -114,7 +114,7 @@ impl Scene {
             assert_eq!(self.dispose_of(made).await, Undone::AlreadyGone);
         }
         self.space.assert_clean();
-        Outcome { report, told: moved.0.load(Ordering::Relaxed), mover }
+        Outcome { report, told: told.0.load(Ordering::Relaxed), mover }
     }
 
     async fn dispose_of(&self, record: &serde_json::Value) -> Undone {

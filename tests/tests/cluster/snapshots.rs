@@ -8,8 +8,8 @@ use crate::support::{Postgres, Space, writer::assert_whole};
 
 /// When the hold of backup mode was let go, and when the whole run ended.
 fn held_and_took(report: &Value) -> (Duration, Duration) {
-    let hold = &report["holds"][0];
-    let at = |key: &str| hold[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let backup_mode = &report["holds"][0];
+    let at = |key: &str| backup_mode[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let held = at("releasedAt").duration_since(at("acquiredAt"));
     let phases = report["phases"].as_array().unwrap();
     let took: u64 = phases.iter().map(|phase| phase["milliseconds"].as_u64().unwrap()).sum();
@@ -51,11 +51,12 @@ fn storage_that_never_answers_ends_the_run_at_the_snapshots_own_deadline() {
     let Some(space) = Space::new("hangs") else { return };
     space.place.init();
     let server = Postgres::start(&space);
-    let outcome = server.backup(&["--set=target.snapshotClass=btrfs-hangs"]);
+    let hangs = ["--set=target.snapshotClass=btrfs-hangs", "--set=target.snapshotDeadline=5s"];
+    let outcome = server.backup(&hangs);
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(
-        message.contains("was not cut within 25.0 s: no snapshot controller has taken it up"),
+        message.contains("was not cut within 5.0 s: no snapshot controller has taken it up"),
         "{message}"
     );
     assert_eq!(server.held(), Vec::<String>::new());

@@ -154,7 +154,7 @@ impl Space {
     #[track_caller]
     pub fn assert_clean(&self) {
         let mut last = Vec::new();
-        eventually(Duration::from_secs(60), &format!("nothing is left in {}", self.name), || {
+        eventually(Duration::from_mins(1), &format!("nothing is left in {}", self.name), || {
             let left = self.leftovers();
             if left != last {
                 println!("still there: {left:?}");
