@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs, io,
     net::IpAddr,
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -30,7 +32,7 @@ use crate::{
     mover::{self, Mover, MoverSettings},
     record::{InPod, InPodRecord, Record},
     snapshot::{self, CsiSnapshotter, SnapshotSettings},
-    target::Target,
+    target::{Owner, Target},
 };
 
 /// How long looking for the pod's address may take: letting go of a hold may wait for it.
@@ -154,6 +156,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Gives a new place on an empty claim to the owner of the database's files, where it is root's: there is nothing on
+/// the claim that it could be like.
+fn give(path: &Path, owner: Owner) -> Result<()> {
+    let id = |id: i64| u32::try_from(id).ok();
+    let given = || {
+        if fs::metadata(path)?.uid() != 0 {
+            return Ok(());
+        }
+        chown(path, id(owner.user), owner.group.and_then(id))
+    };
+    given().map_err(|cause: io::Error| {
+        Error::failed(format!("{} cannot be given to the user {}", path.display(), owner.user))
+            .remedy("Restore into a claim whose driver lets root change owners.")
+            .because(cause)
+    })
+}
+
 /// Whether a host is the target's own, as the target sees it: a loopback address, or the directory of a socket.
 fn is_own(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -245,8 +264,15 @@ impl Runtime for KubernetesRuntime {
     }
 
     async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()> {
-        let intent = ScratchIntent { path: intent.path.clone(), record: inside(&intent.record)? };
-        self.inner.make_scratch(&intent, like).await
+        let inner = ScratchIntent { path: intent.path.clone(), record: inside(&intent.record)? };
+        self.inner.make_scratch(&inner, like).await?;
+        let owner = self.mover.as_ref().and_then(|mover| mover.settings.data_owner);
+        match (Record::from_value(&intent.record)?, owner) {
+            (Some(Record::InPod(record)), Some(owner)) if record.what == InPod::Destination => {
+                give(&intent.path, owner)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn transfer_intent(

@@ -8,6 +8,7 @@
 mod support;
 
 mod backup;
+mod blueprints;
 mod cost;
 mod crash;
 mod crash_matrix;
