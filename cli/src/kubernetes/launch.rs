@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use standstill_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     journal::{JournalStore, RunRequest, RunState},
     plan::Plan,
     point::RunId,
@@ -214,7 +214,13 @@ async fn follow(
         () = cancel.cancelled() => {}
     }
     launch::stop(cluster, orders).await?;
-    followed.await
+    // A pod that had not begun has no report, and nothing to let go.
+    followed.await.map_err(|error| match error.kind() {
+        ErrorKind::Failed => {
+            Error::cancelled(format!("run {} was ended before it could report", orders.run)).because(error)
+        }
+        _ => error,
+    })
 }
 
 /// Prints what the run says on standard error.

@@ -200,6 +200,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
         snapshots: SnapshotSettings {
             class: orders.snapshot_class.clone(),
             deadline: orders.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
+            read_as: Some(orders.data_owner),
             owner: orders.owner.clone(),
         },
         mover: Some(MoverSettings {

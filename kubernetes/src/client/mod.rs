@@ -7,10 +7,12 @@ mod exec;
 mod objects;
 mod remove;
 
+use std::path::Path;
+
 use kube::{
     Api, Client, Config,
     api::{ApiResource, DynamicObject},
-    config::KubeConfigOptions,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
     core::NamespaceResourceScope,
 };
 use standstill_core::{Error, Result};
@@ -43,6 +45,21 @@ impl Cluster {
             (Err(cause), _) => return Err(no_kubeconfig(context).because(cause)),
         };
         Self::of_config(config, namespace)
+    }
+
+    /// The cluster of one kubeconfig file, by its current context.
+    ///
+    /// # Errors
+    /// As [`Cluster::of_user`].
+    pub async fn of_file(file: &Path, namespace: &str) -> Result<Self> {
+        let unreadable = |cause: KubeconfigError| {
+            Error::input(format!("the kubeconfig {} cannot be read", file.display()))
+                .remedy("Check its path and its contexts.")
+                .because(cause)
+        };
+        let written = Kubeconfig::read_from(file).map_err(unreadable)?;
+        let config = Config::from_custom_kubeconfig(written, &KubeConfigOptions::default()).await;
+        Self::of_config(config.map_err(unreadable)?, Some(namespace))
     }
 
     /// The cluster that this process runs in a pod of, with the pod's service account.

@@ -49,8 +49,8 @@ fn a_backup_that_may_take_snapshots_needs_all_of_these() {
 fn a_backup_that_reads_live_makes_no_pods_and_needs_nothing_of_the_whole_cluster() {
     let permissions = of_backup("live");
     assert!(permissions.cluster.is_empty());
-    let creates = |rule: &&super::Rule| rule.verbs.iter().any(|verb| verb == "create");
+    let may_make = |rule: &&super::Rule| rule.verbs.iter().any(|verb| verb == "create");
     let created: Vec<&str> =
-        permissions.namespaced.iter().filter(creates).map(|rule| rule.resources[0].as_str()).collect();
+        permissions.namespaced.iter().filter(may_make).map(|rule| rule.resources[0].as_str()).collect();
     assert_eq!(created, ["configmaps", "leases"]);
 }

@@ -1,0 +1,147 @@
+//! Journals and locks in a real cluster: `STANDSTILL_KUBECONFIG` names its kubeconfig; elsewhere they are skipped.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+use std::{path::PathBuf, time::Duration};
+
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Namespace},
+};
+use kube::ResourceExt;
+use serde_json::json;
+use standstill_core::{
+    ErrorKind,
+    journal::{Event, JournalStore, RunRequest, RunState},
+    lock::TargetLock,
+    point::RunId,
+};
+use standstill_kubernetes::{Cluster, ClusterJournals, ClusterLocks};
+
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// A namespace of a test's own; `None`, and said, where there is no cluster.
+async fn space(name: &str) -> Option<Space> {
+    let Some(file) = std::env::var_os("STANDSTILL_KUBECONFIG").map(PathBuf::from) else {
+        println!("skipped: STANDSTILL_KUBECONFIG is not set");
+        return None;
+    };
+    // As `main` does; a second time changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let name = format!("{name}-{}", RunId::generate());
+    let cluster = Cluster::of_file(&file, &name).await.unwrap();
+    let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    cluster.global::<Namespace>().create(&manifest).await.unwrap();
+    Some(Space(cluster))
+}
+
+struct Space(Cluster);
+
+impl Space {
+    async fn remove(self) {
+        self.0.global::<Namespace>().delete(self.0.namespace()).await.unwrap();
+    }
+}
+
+fn started(run: &RunId) -> Event {
+    let request: RunRequest = serde_json::from_value(json!({
+        "blueprintText": "", "blueprintOrigin": "built-in:sqlite", "action": "backup", "application": "app",
+        "parameters": {}, "secrets": {}, "repository": null, "point": null,
+    }))
+    .unwrap();
+    Event::Started { run: run.clone(), request: Box::new(request), standstill: "0.1.0".into() }
+}
+
+async fn state(journals: &ClusterJournals, run: &RunId) -> RunState {
+    let runs = journals.runs().await.unwrap();
+    runs.iter().find(|summary| summary.run == *run).unwrap().state
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_says_whether_its_run_lives_and_how_it_ended() {
+    let Some(space) = space("journal").await else { return };
+    let journals = ClusterJournals::new(&space.0);
+    let run = RunId::generate();
+    let journal = journals.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    assert_eq!(state(&journals, &run).await, RunState::Running);
+    let error = journals.take_over(&run).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+
+    drop(journal);
+    journals.settle(SETTLE).await;
+    assert_eq!(state(&journals, &run).await, RunState::Dead);
+    let journal = journals.take_over(&run).await.unwrap();
+    journal.append(&Event::Finished { success: false }).await.unwrap();
+    let events: Vec<Event> =
+        journals.read(&run).await.unwrap().into_iter().map(|entry| entry.event).collect();
+    assert_eq!(events, [started(&run), Event::TakenOver, Event::Finished { success: false }]);
+    assert_eq!(state(&journals, &run).await, RunState::Failed);
+    space.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_whose_journal_was_taken_over_is_fenced_off() {
+    let Some(space) = space("fence").await else { return };
+    let (early, late) = (ClusterJournals::new(&space.0), ClusterJournals::new(&space.0));
+    let run = RunId::generate();
+    let writer = early.create(&run).await.unwrap();
+    writer.append(&started(&run)).await.unwrap();
+    // As if it had not been renewed for long.
+    let leases = space.0.objects::<Lease>();
+    let lease = leases.list("standstill.dev/role=journal").await.unwrap().remove(0);
+    leases.delete(&lease.name_any()).await.unwrap();
+
+    let _new = late.take_over(&run).await.unwrap();
+    let error = writer.append(&Event::Cut).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    assert_eq!(early.read(&run).await.unwrap().len(), 2);
+    space.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_labels_by_somebody_else_fences_nobody_off() {
+    let Some(space) = space("labels").await else { return };
+    let journals = ClusterJournals::new(&space.0);
+    let run = RunId::generate();
+    let journal = journals.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    let maps = space.0.objects::<ConfigMap>();
+    let map = maps.list("standstill.dev/role=journal").await.unwrap().remove(0);
+    maps.merge(&map.name_any(), &json!({"metadata": {"labels": {"team": "db"}}})).await.unwrap();
+    journal.append(&Event::Cut).await.unwrap();
+    assert_eq!(journals.read(&run).await.unwrap().len(), 2);
+    space.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_has_the_lock_on_a_target_until_it_lets_go() {
+    let Some(space) = space("lock").await else { return };
+    let locks = ClusterLocks::new(&space.0);
+    let (first, second) = (RunId::generate(), RunId::generate());
+    let held = locks.acquire("postgresql/7", &first).await.unwrap();
+    assert!(held.is_held());
+    let error = locks.acquire("postgresql/7", &second).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert_eq!(error.to_string(), format!("run {first} is working on postgresql/7"));
+    assert!(locks.acquire("postgresql/8", &second).await.unwrap().is_held());
+    drop(held);
+    locks.settle(SETTLE).await;
+    assert!(locks.acquire("postgresql/7", &second).await.unwrap().is_held());
+    space.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_somebody_removed_is_soon_known_to_be_lost() {
+    let Some(space) = space("lost").await else { return };
+    let held = ClusterLocks::new(&space.0).acquire("postgresql/7", &RunId::generate()).await.unwrap();
+    let leases = space.0.objects::<Lease>();
+    let lease = leases.list("standstill.dev/role=lock").await.unwrap().remove(0);
+    leases.delete(&lease.name_any()).await.unwrap();
+    let began = std::time::Instant::now();
+    while held.is_held() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is still said to be held");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    space.remove().await;
+}
