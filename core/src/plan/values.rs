@@ -87,7 +87,9 @@ fn secret(name: &str, given: &Given) -> Result<SecretReference> {
                 Ok(SecretReference::File(PathBuf::from(path)))
             } else if let Some(variable) = text.strip_prefix("env:") {
                 Ok(SecretReference::Env(variable.to_owned()))
-            } else if let Some((name, key)) = text.strip_prefix("secret:").and_then(|rest| rest.split_once('/')) {
+            } else if let Some((name, key)) =
+                text.strip_prefix("secret:").and_then(|rest| rest.split_once('/'))
+            {
                 Ok(SecretReference::Secret { name: name.to_owned(), key: key.to_owned() })
             } else {
                 Err(plain())
