@@ -5,7 +5,7 @@
 //!                                            └──▶ (mover) claim made of it ──▶ repository
 //! ```
 //!
-//! - [`api`]: the kinds; [`class`]: which class; [`claim`]: what is snapshotted
+//! - [`api`]: the kinds; [`class`]: which class; [`claim`]: what is snapshotted; [`readable`]: by whom
 //! - [`standing`]: how a snapshot stands; [`cut`]: waiting for its cut
 //!
 //! # Rights
@@ -17,6 +17,7 @@ pub(crate) mod api;
 mod claim;
 mod class;
 mod cut;
+mod readable;
 mod standing;
 
 use std::{
@@ -44,7 +45,7 @@ use crate::{
     client::Cluster,
     names,
     record::{Record, SnapshotRecord, name_part},
-    target::Target,
+    target::{Owner, Target},
 };
 
 /// How long the storage may take for the cut by default: a database may be held meanwhile.
@@ -59,13 +60,15 @@ pub struct SnapshotSettings {
     pub class: Option<String>,
     /// How long the storage may take for the cut.
     pub deadline: Duration,
+    /// Who movers read as. A volume with files that this user may not read is refused before anything is held.
+    pub read_as: Option<Owner>,
     /// What everything is owned by (an `ownerReference`), so that it goes with it: the Job of the run.
     pub owner: Option<Value>,
 }
 
 impl Default for SnapshotSettings {
     fn default() -> Self {
-        Self { class: None, deadline: SNAPSHOT_DEADLINE, owner: None }
+        Self { class: None, deadline: SNAPSHOT_DEADLINE, read_as: None, owner: None }
     }
 }
 
@@ -118,7 +121,7 @@ impl Snapshotter for CsiSnapshotter {
             by: "volumesnapshot",
         };
         let atomic = match self.plan(volume).await {
-            Ok(Ok(way)) => ability(None, !way.class.of_filesystem),
+            Ok(Ok(way)) => ability(self.unreadable(volume).await, !way.class.of_filesystem),
             Ok(Err(reason)) => ability(Some(reason), true),
             // A right that was not granted: another way of capturing may need fewer.
             Err(error) if error.kind() == ErrorKind::Input => ability(Some(error.chain()), true),
@@ -230,6 +233,17 @@ impl CsiSnapshotter {
             return Ok(chosen.map(|class| Way { place, version, class }));
         }
         Ok(Err(format!("the cluster has no volume snapshots (its API server does not know {})", api::GROUP)))
+    }
+
+    /// Why a mover could not read what would be snapshotted. Outside of a pod beside the target that is not known.
+    async fn unreadable(&self, volume: &Volume) -> Option<String> {
+        let (path, owner) = (volume.path.clone(), self.settings.read_as?);
+        let looked = tokio::task::spawn_blocking(move || readable::first_unreadable(&path, owner)).await;
+        match looked {
+            Ok(Ok(reason)) => reason,
+            Ok(Err(cause)) => Some(format!("it cannot be looked through: {cause}")),
+            Err(cause) => Some(format!("it cannot be looked through: {cause}")),
+        }
     }
 
     /// Takes a snapshot, and waits for its cut.
