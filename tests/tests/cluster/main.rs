@@ -15,6 +15,7 @@ mod crash_matrix;
 mod deploy;
 mod failures;
 mod mover;
+mod permissions;
 mod refusals;
 mod snapshots;
 mod sqlite;

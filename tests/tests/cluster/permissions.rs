@@ -1,0 +1,137 @@
+//! The rules that `plan` prints are enough, and each of them is needed: without it a run says so before it holds anything.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Postgres, Space, eventually,
+    place::Outcome,
+    runs::states,
+    sample::{Random, full},
+};
+
+/// A rule as `plan` prints it.
+#[derive(Debug, Clone)]
+struct Rule {
+    of_cluster: bool,
+    number: usize,
+    printed: Value,
+}
+
+/// Rules as a role has them, without one of them.
+fn without(rules: &[Value], number: usize) -> Vec<Value> {
+    let others = rules.iter().enumerate().filter(|(other, _)| *other != number);
+    let rule = |rule: &Value| json!({"apiGroups": [rule["apiGroup"]], "resources": rule["resources"], "verbs": rule["verbs"]});
+    others.map(|(_, printed)| rule(printed)).collect()
+}
+
+/// What `plan` prints.
+struct Printed {
+    namespaced: Vec<Value>,
+    cluster: Vec<Value>,
+}
+
+impl Printed {
+    fn by_plan(space: &Space) -> Self {
+        let arguments = ["plan", "postgresql", "--set=dataDir=/var/lib/postgresql/data"];
+        let permissions = space.run_plain(&arguments).json()["permissions"].clone();
+        let rules = |name: &str| permissions[name].as_array().unwrap().clone();
+        Self { namespaced: rules("namespaced"), cluster: rules("cluster") }
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        let all = [(false, &self.namespaced), (true, &self.cluster)];
+        let numbered = all.into_iter().flat_map(|(of_cluster, rules)| {
+            rules.iter().cloned().enumerate().map(move |(number, printed)| Rule {
+                of_cluster,
+                number,
+                printed,
+            })
+        });
+        numbered.collect()
+    }
+
+    /// Takes a rule from the account of a run.
+    fn take(&self, space: &Space, run: &str, rule: &Rule) {
+        if !rule.of_cluster {
+            let patch = json!({"rules": without(&self.namespaced, rule.number)}).to_string();
+            space.kubectl(&["patch", "role", run, "--type=merge", "--patch", &patch]);
+            return;
+        }
+        // The role is that of all runs, and others need it now: this one gets another.
+        let labels = json!({"app.kubernetes.io/managed-by": "standstill", "standstill.dev/role": "runner",
+            "standstill.dev/namespace": space.name});
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": space.name},
+            "rules": without(&self.cluster, rule.number),
+        });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": run, "labels": labels},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": space.name},
+            "subjects": [{"kind": "ServiceAccount", "name": run, "namespace": space.name}],
+        });
+        space.apply(&role.to_string());
+        space.kubectl(&["delete", "clusterrolebinding", run]);
+        space.apply(&binding.to_string());
+    }
+}
+
+/// The one role that is removed with this value.
+struct OfCluster<'a>(&'a Space);
+
+impl Drop for OfCluster<'_> {
+    fn drop(&mut self) {
+        let name = &self.0.name;
+        self.0.try_kubectl(&["delete", "clusterrole", name, "--ignore-not-found", "--wait=false"]);
+    }
+}
+
+/// A run from whose account a rule is taken while its pod is being made; `None` when the pod was quicker.
+fn run_without(space: &Space, server: &Postgres, printed: &Printed, rule: &Rule) -> Option<Outcome> {
+    let mut run = server.start_backup("postgresql", &[]);
+    let mut name = String::new();
+    let binding = if rule.of_cluster { "clusterrolebindings" } else { "rolebindings" };
+    let selector = format!("--selector=standstill.dev/run,standstill.dev/namespace={}", space.name);
+    let selector = if rule.of_cluster { &selector } else { "--selector=standstill.dev/run" };
+    eventually(Duration::from_mins(2), "the account of the run has its rights", || {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        let found = space.try_kubectl(&["get", binding, selector, "--output=name"]);
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        name = found.trim().rsplit('/').next().unwrap_or_default().to_owned();
+        !name.is_empty()
+    });
+    printed.take(space, &name, rule);
+    let pods = space.get(&["pods", "--selector=standstill.dev/role=runner"]);
+    let begun = pods["items"][0]["status"]["containerStatuses"][0]["state"]["waiting"].is_null()
+        && pods["items"][0]["status"]["containerStatuses"].is_array();
+    let outcome = run.wait();
+    (!begun).then_some(outcome)
+}
+
+#[test]
+fn each_rule_that_plan_prints_is_needed_and_named_before_anything_is_held() {
+    let Some(space) = Space::new("rights") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    let _of_cluster = OfCluster(&space);
+    let printed = Printed::by_plan(&space);
+    let mut random = Random::of("cluster permissions");
+    for rule in random.sample(printed.rules(), if full() { usize::MAX } else { 2 }) {
+        let tries = (0..5).find_map(|_| run_without(&space, &server, &printed, &rule));
+        let outcome = tries.unwrap_or_else(|| panic!("the pod was always quicker: {rule:?}"));
+        assert_eq!(outcome.code(), Some(2), "{rule:?}: {outcome}");
+        let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+        println!("{message}");
+        let verb = rule.printed["verbs"][0].as_str().unwrap();
+        let resource = rule.printed["resources"][0].as_str().unwrap();
+        assert!(message.contains(&format!("may not {verb} {resource}")), "{rule:?}: {message}");
+        assert!(message.contains(rule.printed["reason"].as_str().unwrap()), "{rule:?}: {message}");
+        assert_eq!(states(&space), Vec::new(), "{rule:?}: the run began");
+        assert_eq!(server.held(), Vec::<String>::new());
+        space.assert_clean();
+    }
+    let whole = server.backup(&[]);
+    assert_eq!(whole.code(), Some(0), "{whole}");
+}
