@@ -24,7 +24,9 @@ use crate::{
 /// How long the cluster may take to make the pod of a Job.
 const MADE: Duration = Duration::from_secs(30);
 /// How long the pod may take to begin: a node is found, volumes are mounted, images are pulled.
-const BEGUN: Duration = Duration::from_mins(10);
+const BEGUN: Duration = Duration::from_mins(5);
+/// How long nothing is said about what is in the way: most of it passes.
+const QUIET: Duration = Duration::from_secs(5);
 /// How often the time that something was in the way is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long looking for more words may take.
@@ -63,7 +65,7 @@ pub(super) async fn to_end(
 ) -> Result<RunnerLine> {
     let pods = cluster.objects::<Pod>();
     let pod = pod_of(cluster, &pods, run, role, job).await?;
-    begun(cluster, &pods, &pod).await?;
+    begun(cluster, &pods, &pod, told).await?;
     let mut report = None;
     let mut read = 0;
     loop {
@@ -99,8 +101,9 @@ async fn pod_of(
 }
 
 /// Waits until the program runs, or has ended already.
-async fn begun(cluster: &Cluster, pods: &Objects<Pod>, name: &str) -> Result<()> {
+async fn begun(cluster: &Cluster, pods: &Objects<Pod>, name: &str, told: &mut dyn Follow) -> Result<()> {
     let began = Instant::now();
+    let mut said = String::new();
     let mut obstacle: Option<(String, Option<Duration>, Instant)> = None;
     loop {
         let look = |pod: Option<&Pod>| {
@@ -119,6 +122,10 @@ async fn begun(cluster: &Cluster, pods: &Objects<Pod>, name: &str) -> Result<()>
             return Ok(());
         }
         let Some((words, patience, since)) = &obstacle else { continue };
+        if began.elapsed() >= QUIET && *words != said {
+            told.said(&format!("waiting: {words}"));
+            said.clone_from(words);
+        }
         let out = patience.is_some_and(|patience| since.elapsed() >= patience) || began.elapsed() >= BEGUN;
         if out {
             let more = event(cluster, name).await.filter(|more| !words.contains(more));
