@@ -114,6 +114,7 @@ struct Way {
 #[async_trait]
 impl Snapshotter for CsiSnapshotter {
     async fn abilities(&self, volume: &Volume) -> Result<Vec<CaptureAbility>> {
+        let unreadable = self.unreadable(volume).await;
         let ability = |refused, block_level| CaptureAbility {
             mode: CaptureMode::Atomic,
             refused,
@@ -121,7 +122,7 @@ impl Snapshotter for CsiSnapshotter {
             by: "volumesnapshot",
         };
         let atomic = match self.plan(volume).await {
-            Ok(Ok(way)) => ability(self.unreadable(volume).await, !way.class.of_filesystem),
+            Ok(Ok(way)) => ability(unreadable.clone(), !way.class.of_filesystem),
             Ok(Err(reason)) => ability(Some(reason), true),
             // A right that was not granted: another way of capturing may need fewer.
             Err(error) if error.kind() == ErrorKind::Input => ability(Some(error.chain()), true),
@@ -130,6 +131,7 @@ impl Snapshotter for CsiSnapshotter {
         // A copy in the pod would take the room of the pod's node, and can do nothing that the others cannot.
         let inner = self.inner.abilities(volume).await?;
         let live = inner.into_iter().filter(|ability| ability.mode == CaptureMode::Live);
+        let live = live.map(|live| CaptureAbility { refused: live.refused.or(unreadable.clone()), ..live });
         Ok(std::iter::once(atomic).chain(live).collect())
     }
 
@@ -235,7 +237,7 @@ impl CsiSnapshotter {
         Ok(Err(format!("the cluster has no volume snapshots (its API server does not know {})", api::GROUP)))
     }
 
-    /// Why a mover could not read what would be snapshotted. Outside of a pod beside the target that is not known.
+    /// Why neither a mover nor this process, which is the same user, could read the volume. Outside of a pod beside the target that is not known.
     async fn unreadable(&self, volume: &Volume) -> Option<String> {
         let (path, owner) = (volume.path.clone(), self.settings.read_as?);
         let looked = tokio::task::spawn_blocking(move || readable::first_unreadable(&path, owner)).await;

@@ -1,6 +1,8 @@
 //! What is refused, and how: before anything is held, in words that say what to do.
 
-use crate::support::{Postgres, Space, place::PASSWORD, postgresql};
+use std::time::Duration;
+
+use crate::support::{Postgres, Space, eventually, place::PASSWORD, postgresql};
 
 #[test]
 fn a_snapshot_class_that_is_not_there_is_refused_before_anything_is_held() {
@@ -11,7 +13,7 @@ fn a_snapshot_class_that_is_not_there_is_refused_before_anything_is_held() {
     let outcome = server.start_backup(&blueprint, &["--set=target.snapshotClass=gone"]).wait();
     assert_eq!(outcome.code(), Some(2), "{outcome}");
     let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("there is no VolumeSnapshotClass gone"), "{message}");
+    assert!(message.contains("no volume snapshot class gone"), "{message}");
     assert_eq!(server.held(), Vec::<String>::new());
     space.assert_clean();
 }
@@ -30,6 +32,29 @@ fn a_quota_that_leaves_no_room_for_a_mover_is_told_in_the_clusters_words() {
     assert!(error["message"].as_str().unwrap().contains("exceeded quota: small"), "{outcome}");
     assert_eq!(server.held(), Vec::<String>::new());
     assert_eq!(space.place.points(), Vec::<String>::new());
+    space.assert_clean();
+}
+
+#[test]
+fn a_file_of_somebody_else_is_named_before_anything_is_held() {
+    let Some(space) = Space::new("foreign") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    space.apply(
+        r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "foreign"}, "spec": {"restartPolicy": "Never",
+          "containers": [{"name": "write", "image": "standstill.test/tools:1", "imagePullPolicy": "Never",
+            "command": ["sh", "-c", "umask 077; echo x >/claim/data/foreign"],
+            "volumeMounts": [{"name": "claim", "mountPath": "/claim"}]}],
+          "volumes": [{"name": "claim", "persistentVolumeClaim": {"claimName": "data-pg-0"}}]}}"#,
+    );
+    eventually(Duration::from_mins(1), "the file is there", || {
+        space.get(&["pod", "foreign"])["status"]["phase"] == "Succeeded"
+    });
+    let outcome = server.backup(&[]);
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("/var/lib/postgresql/data/foreign belongs to the user 0"), "{message}");
+    assert_eq!(server.held(), Vec::<String>::new());
     space.assert_clean();
 }
 
