@@ -88,6 +88,7 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     let orders = prepared.orders.clone();
     launch::launch(&cluster, prepared).await?;
     if asked.launch.detach {
+        launch::tidy(&cluster).await;
         return Ok(None);
     }
     let report = follow(&cluster, &orders, asked.global.quiet, &asked.cancel).await;
