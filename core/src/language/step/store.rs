@@ -81,4 +81,8 @@ pub struct StreamStep {
     /// backup that holds nothing is called application-consistent only if every artifact comes from such a stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub consistent: bool,
+    /// What the last line of the command's output begins with when it is complete (`-- Dump completed`); an output
+    /// that ends otherwise is not stored, whatever the exit status says. Only in `backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_line: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(super) async fn stream(context: &StepContext, step: &StreamStep) -> Result<P
             command.run_as = run_as(context, step.run_as, step.volume.as_deref())?;
         }
         if context.world.plan.commits() {
-            let stored = store(context, name, &command).await?;
+            let stored = store(context, name, &command, step.last_line.clone()).await?;
             bytes += stored.bytes;
             performed.artifacts.push(stored);
         } else {
@@ -72,7 +72,12 @@ fn items(context: &StepContext, step: &StreamStep) -> Result<Vec<(String, Scope)
     }
 }
 
-async fn store(context: &StepContext, name: String, command: &Command) -> Result<StoredArtifact> {
+async fn store(
+    context: &StepContext,
+    name: String,
+    command: &Command,
+    last_line: Option<String>,
+) -> Result<StoredArtifact> {
     let producer = context.world.host.runtime.producer(command, &context.cancel).await?;
     let progress = context.world.host.observer.transfer(&name);
     let request = PutStream {
@@ -80,20 +85,55 @@ async fn store(context: &StepContext, name: String, command: &Command) -> Result
         application: context.world.plan.request.application.clone(),
         artifact: name,
     };
-    let source = Box::new(Produced { producer, bytes: 0 });
+    let program = command.program().to_owned();
+    let source = Box::new(Produced { producer, program, bytes: 0, last_line, end: Vec::new() });
     context.world.repository()?.put_stream(request, source, progress, context.cancel.clone()).await
 }
 
 /// A producer as the repository reads it: what it handed over is counted on this side too.
 struct Produced {
     producer: Box<dyn Producer>,
+    program: String,
     bytes: u64,
+    /// What the last line must begin with.
+    last_line: Option<String>,
+    /// The last bytes that were handed over, where they are needed.
+    end: Vec<u8>,
+}
+
+/// How many of the last bytes are looked at for the last line.
+const END: usize = 4096;
+
+impl Produced {
+    fn remember(&mut self, bytes: &[u8]) {
+        if self.last_line.is_none() {
+            return;
+        }
+        self.end.extend_from_slice(&bytes[bytes.len().saturating_sub(END)..]);
+        let surplus = self.end.len().saturating_sub(END);
+        self.end.drain(..surplus);
+    }
+
+    fn is_complete(&self) -> Result<()> {
+        let Some(expected) = &self.last_line else { return Ok(()) };
+        let end = String::from_utf8_lossy(&self.end);
+        let last = end.trim_end().lines().next_back().unwrap_or_default();
+        if last.starts_with(expected.as_str()) {
+            return Ok(());
+        }
+        let program = &self.program;
+        Err(Error::failed(format!(
+            "the output of {program} does not end with `{expected}`, so it is not complete"
+        ))
+        .remedy(format!("Run {program} by hand as the same user to see what is wrong.")))
+    }
 }
 
 impl Read for Produced {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.producer.read(buffer)?;
         self.bytes += count as u64;
+        self.remember(&buffer[..count]);
         Ok(count)
     }
 }
@@ -101,6 +141,7 @@ impl Read for Produced {
 impl StreamSource for Produced {
     fn finish(&mut self) -> Result<u64> {
         self.producer.finish()?;
+        self.is_complete()?;
         Ok(self.bytes)
     }
 }
@@ -136,5 +177,44 @@ impl Write for Consumed {
 
     fn flush(&mut self) -> std::io::Result<()> {
         locked(&self.0).flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Text(std::io::Cursor<Vec<u8>>);
+
+    impl Read for Text {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Producer for Text {
+        fn finish(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn finishes(text: &str, last_line: Option<&str>) -> Result<u64> {
+        let producer = Box::new(Text(std::io::Cursor::new(text.into())));
+        let last_line = last_line.map(Into::into);
+        let mut source = Produced { producer, program: "dump".into(), bytes: 0, last_line, end: Vec::new() };
+        let mut buffer = [0; 7];
+        while source.read(&mut buffer).unwrap() > 0 {}
+        source.finish()
+    }
+
+    #[test]
+    fn an_output_without_its_last_line_is_not_complete_whatever_its_status() {
+        let rows = "INSERT INTO t VALUES (1);\n".repeat(1000);
+        let whole = format!("{rows}-- Dump completed on 2026-01-01 00:00:00\n");
+        assert_eq!(finishes(&whole, Some("-- Dump completed")).unwrap(), whole.len() as u64);
+        let error = finishes(&rows, Some("-- Dump completed")).unwrap_err();
+        assert!(error.to_string().contains("does not end with `-- Dump completed`"), "{error}");
+        assert!(finishes("", Some("-- Dump completed")).is_err());
+        assert!(finishes(&rows, None).is_ok());
     }
 }
