@@ -11,6 +11,7 @@ use standstill_core::{
 /// The blueprints that ship, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("mariadb", include_str!("../../blueprints/mariadb/blueprint.yaml")),
+    ("mariadb-dump", include_str!("../../blueprints/mariadb-dump/blueprint.yaml")),
     ("postgresql", include_str!("../../blueprints/postgresql/blueprint.yaml")),
     ("postgresql-basebackup", include_str!("../../blueprints/postgresql-basebackup/blueprint.yaml")),
     ("postgresql-dump", include_str!("../../blueprints/postgresql-dump/blueprint.yaml")),

@@ -29,6 +29,9 @@ pub(super) struct ScratchArguments {
     /// The variables of the server that was backed up, as the backup recorded them.
     #[serde(default)]
     settings: Map<String, Value>,
+    /// Whether the directory was made anew, for a dump: then its files are of this machine's making.
+    #[serde(default)]
+    fresh: bool,
 }
 
 /// What a scratch server has whatever the original had: nothing of it acts on the world, and nothing it does lasts.
@@ -57,15 +60,15 @@ max-connections = 20
 ";
 
 /// Variables that are given to the scratch server as they were.
+const ALWAYS_GIVEN: &[&str] = &["lower_case_table_names", "character_set_server", "collation_server"];
+
+/// Those that belong to the files.
 const GIVEN: &[&str] = &[
     "server_id",
     "innodb_page_size",
     "innodb_data_file_path",
     "innodb_undo_tablespaces",
     "innodb_log_file_size",
-    "lower_case_table_names",
-    "character_set_server",
-    "collation_server",
 ];
 
 /// Makes a restored directory one that leads nowhere else: the lists of binary and relay logs name files beside them,
@@ -79,11 +82,11 @@ pub(super) fn place(context: &HookContext, _arguments: &PlaceArguments) -> Resul
 pub(super) fn configure(context: &HookContext, arguments: &ScratchArguments) -> Result<Called> {
     let copy = Copy::of(context)?;
     copy.turn_inward()?;
-    copy.write(CONFIGURATION, &configuration(&copy.path, &arguments.settings))?;
+    copy.write(CONFIGURATION, &configuration(&copy.path, &arguments.settings, arguments.fresh))?;
     Ok(Called::default())
 }
 
-fn configuration(path: &Path, settings: &Map<String, Value>) -> String {
+fn configuration(path: &Path, settings: &Map<String, Value>, fresh: bool) -> String {
     let text = |name: &str| settings.get(name).and_then(Value::as_str).filter(|value| !value.is_empty());
     let place = path.display();
     let mut lines = vec![
@@ -94,7 +97,8 @@ fn configuration(path: &Path, settings: &Map<String, Value>) -> String {
         format!("aria-log-dir-path = {place}"),
         FIXED.trim_end().to_owned(),
     ];
-    for name in GIVEN {
+    let files: &[&str] = if fresh { &[] } else { GIVEN };
+    for name in files.iter().chain(ALWAYS_GIVEN) {
         if let Some(value) = text(name) {
             lines.push(format!("{name} = {value}"));
         }
@@ -103,7 +107,7 @@ fn configuration(path: &Path, settings: &Map<String, Value>) -> String {
     // start, or worse, guesses.
     let file = |name: &str| Some(Path::new(text(name)?).file_name()?.to_string_lossy().into_owned());
     match (text("log_bin"), file("log_bin_basename")) {
-        (Some("ON"), Some(base)) => {
+        (Some("ON"), Some(base)) if !fresh => {
             lines.push(format!("log-bin = {base}"));
             lines.extend(file("log_bin_index").map(|index| format!("log-bin-index = {index}")));
         }
@@ -261,7 +265,7 @@ mod tests {
             "log_bin": "ON", "log_bin_basename": "/var/lib/mysql/mysql-bin", "innodb_page_size": "8192",
             "log_bin_index": "/var/lib/mysql/mysql-bin.index", "sql_mode": "ANSI",
         });
-        let text = configuration(Path::new("/scratch"), settings.as_object().unwrap());
+        let text = configuration(Path::new("/scratch"), settings.as_object().unwrap(), false);
         for line in [
             "log-bin = mysql-bin\n",
             "innodb_page_size = 8192\n",
@@ -271,6 +275,6 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("/var/lib/mysql"), "{text}");
-        assert!(configuration(Path::new("/scratch"), &Map::new()).contains("skip-log-bin\n"));
+        assert!(configuration(Path::new("/scratch"), &Map::new(), false).contains("skip-log-bin\n"));
     }
 }

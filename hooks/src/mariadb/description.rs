@@ -8,7 +8,7 @@ use standstill_core::hook::{
 };
 
 use super::{
-    compare, copy,
+    compare, copy, observe,
     query::{CheckArguments, NoArguments, QueryArguments},
     ready,
     settings::Settings,
@@ -28,6 +28,13 @@ pub(super) const fn traits(blocks_writes: bool) -> HoldTraits {
     }
 }
 
+/// Nothing is held, so no kind of copy is made right by it.
+pub(super) const OBSERVE: HoldTraits = HoldTraits {
+    kind: HoldKind::Moment,
+    blocks_writes: false,
+    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
+};
+
 /// The hook's description.
 pub(super) fn describe() -> HookDescription {
     HookDescription {
@@ -37,6 +44,7 @@ pub(super) fn describe() -> HookDescription {
         verbs: vec![
             ready(),
             backup_stage(),
+            observe(),
             verb::<copy::PlaceArguments>(
                 "place",
                 "Make a restored data directory one that leads nowhere out of it",
@@ -114,6 +122,14 @@ fn backup_stage() -> Verb {
         ],
         // Unless the arguments say otherwise, commits may have to wait.
         ..verb::<stage::Arguments>(stage::VERB, summary, NETWORK, VerbKind::Hold(traits(true)))
+    }
+}
+
+fn observe() -> Verb {
+    let summary = "Count rows before and after what others do; nothing is held";
+    Verb {
+        outputs: vec![output("databases", OutputType::Any), output("settings", OutputType::Any)],
+        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(OBSERVE))
     }
 }
 

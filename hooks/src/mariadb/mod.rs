@@ -5,6 +5,7 @@
 //!      ├ server, lock               probe, advisory lock
 //!      ├ ready ─▶ grants, engines, busy, layout             preflight
 //!      ├ stage ─▶ hold ─▶ position, facts, variables        the backup stages
+//!      ├ observe                    counts before and after a dump
 //!      ├ copy                       restored files
 //!      ├ query, compare             a restored server
 //!      └ undo                       what a dead run left
@@ -41,6 +42,7 @@ mod layout;
 mod lease;
 mod lock;
 mod names;
+mod observe;
 mod position;
 mod query;
 mod ready;
@@ -84,7 +86,11 @@ impl Hook for Mariadb {
     }
 
     fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {
-        (verb == stage::VERB).then(|| description::traits(arguments["stage"] != "block-ddl"))
+        match verb {
+            stage::VERB => Some(description::traits(arguments["stage"] != "block-ddl")),
+            observe::VERB => Some(description::OBSERVE),
+            _ => None,
+        }
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {
@@ -118,6 +124,7 @@ impl Hook for Mariadb {
     async fn acquire(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Acquired> {
         match verb {
             stage::VERB => stage::acquire(context, read(verb, arguments)?).await,
+            observe::VERB => observe::acquire(context, read(verb, arguments)?).await,
             _ => Err(unknown(verb)),
         }
     }
