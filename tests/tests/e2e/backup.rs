@@ -99,6 +99,11 @@ fn mariadb_goes_the_whole_way_from_a_snapshot_with_commits_blocked() {
 }
 
 #[test]
+fn mariadb_goes_the_whole_way_by_mariadb_dump() {
+    goes_the_whole_way(&Kind::MariadbDump);
+}
+
+#[test]
 fn an_application_of_ones_own_goes_the_whole_way_by_a_pair_of_commands() {
     goes_the_whole_way(&Kind::Pair);
 }
@@ -114,7 +119,9 @@ fn every_blueprint_that_ships_is_free_of_mistakes() {
     let blueprints = place.ok(["blueprints", "--output=json"]).json();
     let names: Vec<&str> =
         blueprints.as_array().unwrap().iter().map(|blueprint| blueprint["name"].as_str().unwrap()).collect();
-    for expected in ["mariadb", "postgresql", "postgresql-basebackup", "postgresql-dump", "sqlite"] {
+    for expected in
+        ["mariadb", "mariadb-dump", "postgresql", "postgresql-basebackup", "postgresql-dump", "sqlite"]
+    {
         assert!(names.contains(&expected), "{names:?}");
     }
     place.ok(["lint"].iter().chain(&names));

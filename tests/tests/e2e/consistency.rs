@@ -94,6 +94,17 @@ fn every_dump_of_postgresql_is_whole() {
 }
 
 #[test]
+fn every_snapshot_of_mariadb_is_whole() {
+    stays_consistent(&Kind::Mariadb);
+    stays_consistent(&Kind::MariadbBlocked);
+}
+
+#[test]
+fn every_dump_of_mariadb_is_whole() {
+    stays_consistent(&Kind::MariadbDump);
+}
+
+#[test]
 fn every_copy_of_an_application_of_ones_own_is_whole() {
     stays_consistent(&Kind::Pair);
     stays_consistent(&Kind::Session);

@@ -305,6 +305,21 @@ fn killed_anywhere_a_dump_of_postgresql_leaves_nothing() {
 }
 
 #[test]
+fn killed_anywhere_a_snapshot_of_mariadb_leaves_no_stage() {
+    survives_kills(&Kind::Mariadb);
+}
+
+#[test]
+fn killed_anywhere_a_snapshot_of_mariadb_lets_commits_go_on() {
+    survives_kills(&Kind::MariadbBlocked);
+}
+
+#[test]
+fn killed_anywhere_a_dump_of_mariadb_leaves_nothing() {
+    survives_kills(&Kind::MariadbDump);
+}
+
+#[test]
 fn killed_anywhere_a_pair_of_commands_is_let_go() {
     survives_kills(&Kind::Pair);
 }
@@ -335,6 +350,15 @@ fn stopped_anywhere_a_dump_of_postgresql_lets_go_and_claims_nothing() {
         if full() {
             survives_stops(&Kind::Basebackup(version));
         }
+    }
+}
+
+#[test]
+fn stopped_anywhere_a_backup_of_mariadb_lets_go_and_claims_nothing() {
+    survives_stops(&Kind::Mariadb);
+    survives_stops(&Kind::MariadbBlocked);
+    if full() {
+        survives_stops(&Kind::MariadbDump);
     }
 }
 

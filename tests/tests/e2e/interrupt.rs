@@ -71,7 +71,7 @@ fn lets_go_on(signal: Signal, kind: &Kind) {
 /// Values with which writes may wait for longer than the test takes.
 const fn long_freeze(kind: &Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Sqlite | Kind::SqliteOnBtrfs => &["maxFreeze=50s"],
+        Kind::Sqlite | Kind::SqliteOnBtrfs | Kind::MariadbBlocked => &["maxFreeze=50s"],
         _ => &[],
     }
 }
@@ -98,6 +98,12 @@ fn a_request_to_end_during_a_dump_ends_its_snapshots() {
     if let Some(version) = Version::first() {
         lets_go_on(Signal::TERM, &Kind::Dump(version));
     }
+}
+
+#[test]
+fn an_interrupt_during_a_snapshot_of_mariadb_lets_commits_go_at_once() {
+    lets_go_on(Signal::INT, &Kind::MariadbBlocked);
+    lets_go_on(Signal::TERM, &Kind::Mariadb);
 }
 
 #[test]

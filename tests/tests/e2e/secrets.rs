@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::support::{
-    Subject,
+    Application, Subject,
     place::PASSWORD,
     postgresql::{ROLE, ROLE_PASSWORD, Version},
     process,
@@ -114,15 +114,19 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     } else {
         format!("@{}", password.display())
     };
-    let subject =
+    let mut subject =
         subject.with("host=127.0.0.1").with(&format!("user={ROLE}")).with(&format!("password={given}"));
+    if let Application::Mariadb(server) = &subject.application {
+        let port = format!("port={}", server.port);
+        subject = subject.with("socket=").with(&port);
+    }
     // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
     let watch = Watch::start(
         SECRETS,
         if by_environment {
-            &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup"]
+            &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump"]
         } else {
-            &["pg_dump", "pg_dumpall", "pg_basebackup"]
+            &["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump"]
         },
     );
     let mut said = String::new();
@@ -174,6 +178,12 @@ fn the_passwords_of_a_base_backup_are_nowhere() {
     if let Some(version) = Version::first() {
         keeps_secrets(&Kind::Basebackup(version), false);
     }
+}
+
+#[test]
+fn the_passwords_of_backups_of_mariadb_are_nowhere() {
+    keeps_secrets(&Kind::Mariadb, true);
+    keeps_secrets(&Kind::MariadbDump, false);
 }
 
 #[test]

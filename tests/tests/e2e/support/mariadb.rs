@@ -21,11 +21,13 @@ use super::{
 /// The user that takes backups: it has no password, and just the grants that are documented.
 pub const USER: &str = "backup";
 /// A user with a password, over TCP.
-pub const KEEPER: &str = "keeper";
+pub const KEEPER: &str = super::postgresql::ROLE;
 /// Its password.
-pub const KEEPER_PASSWORD: &str = "c0rrect&horse-9f2c";
+pub const KEEPER_PASSWORD: &str = super::postgresql::ROLE_PASSWORD;
 /// The grants of the blueprint's README.
 pub const GRANTS: &str = "RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT";
+/// Those for dumps, more than these.
+const GRANTS_FOR_DUMPS: &str = "SHOW VIEW, TRIGGER, EVENT, LOCK TABLES";
 
 /// Whether there is a server on this machine; says so if not.
 pub fn is_here() -> bool {
@@ -103,7 +105,8 @@ impl Server {
         let mut server = Self::at(data, sockets, &format!("log-bin = binlog\nserver-id = 7\n{settings}"));
         server.start();
         server.sql(&format!(
-            "CREATE USER {USER}@localhost; GRANT {GRANTS} ON *.* TO {USER}@localhost;
+            "DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST <> 'localhost'; FLUSH PRIVILEGES;
+             CREATE USER {USER}@localhost; GRANT {GRANTS}, {GRANTS_FOR_DUMPS} ON *.* TO {USER}@localhost;
              CREATE USER {KEEPER}@'127.0.0.1' IDENTIFIED BY '{KEEPER_PASSWORD}';
              GRANT ALL ON *.* TO {KEEPER}@'127.0.0.1';"
         ));

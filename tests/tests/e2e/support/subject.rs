@@ -43,6 +43,8 @@ pub enum Kind {
     Mariadb,
     /// The same, with commits waiting and exact facts.
     MariadbBlocked,
+    /// `mariadb-dump`.
+    MariadbDump,
     /// An application that no hook knows, by `pair`.
     Pair,
     /// The same, by `session`.
@@ -58,6 +60,7 @@ impl Kind {
             Self::Basebackup(_) => "postgresql-basebackup",
             Self::Dump(_) => "postgresql-dump",
             Self::Mariadb | Self::MariadbBlocked => "mariadb",
+            Self::MariadbDump => "mariadb-dump",
             Self::Pair => "kv-pair",
             Self::Session => "kv-session",
         }
@@ -82,17 +85,17 @@ impl Kind {
     }
 
     const fn is_mariadb(&self) -> bool {
-        matches!(self, Self::Mariadb | Self::MariadbBlocked)
+        matches!(self, Self::Mariadb | Self::MariadbBlocked | Self::MariadbDump)
     }
 
     /// Whether something is held that outlives the runner for a lease.
     const fn has_lease(&self) -> bool {
-        !matches!(self, Self::SqliteOnline | Self::Basebackup(_))
+        !matches!(self, Self::SqliteOnline | Self::Basebackup(_) | Self::MariadbDump)
     }
 
     /// Whether the live files themselves can be copied, as a control.
     pub const fn is_physical(&self) -> bool {
-        !matches!(self, Self::Dump(_))
+        !matches!(self, Self::Dump(_) | Self::MariadbDump)
     }
 }
 
@@ -287,6 +290,9 @@ impl Subject {
             Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
                 vec![format!("scratchOwner={directory}")]
             }
+            Application::Mariadb(_) if self.kind == Kind::MariadbDump => {
+                vec![format!("scratchOwner={directory}")]
+            }
             Application::Postgresql(_) | Application::Mariadb(_) => vec![format!("dataDir={directory}")],
         }
     }
@@ -342,7 +348,13 @@ impl Subject {
                 let other = Server::make(&server.version, &copy, &sockets, "");
                 arguments.push(format!("--set=host={}", sockets.display()));
                 arguments.push(format!("--set=port={}", other.port));
-                second = Some(other);
+                second = Some(Application::Postgresql(other));
+            }
+            Application::Mariadb(_) if self.kind == Kind::MariadbDump => {
+                let other = mariadb::Server::make(&copy, &self.place.join(&format!("{name}.s")), "");
+                arguments.push(format!("--set=socket={}", other.socket().display()));
+                arguments.push("--set=user=root".to_owned());
+                second = Some(Application::Mariadb(other));
             }
             Application::Postgresql(_) if matches!(self.kind, Kind::Basebackup(_)) => {
                 // What comes out of an archive belongs to the owner of the directory that it is put into.
@@ -362,7 +374,9 @@ impl Subject {
     #[track_caller]
     pub fn read(&self, restored: &Restored) -> Vec<i64> {
         match &restored.server {
-            Some(server) => server.numbers("app").unwrap(),
+            Some(Application::Postgresql(server)) => server.numbers("app").unwrap(),
+            Some(Application::Mariadb(server)) => server.numbers().unwrap(),
+            Some(_) => panic!("{} is not restored into a server", self.kind),
             None => self.database().read_copy(&restored.copy),
         }
     }
@@ -382,7 +396,7 @@ impl Subject {
 /// A restored copy: a directory, or a server that it was restored into.
 pub struct Restored {
     pub copy: PathBuf,
-    server: Option<Server>,
+    server: Option<Application>,
 }
 
 /// The text of a blueprint that ships.
