@@ -207,6 +207,20 @@ impl Session {
         }
     }
 
+    /// Does work elsewhere while this session is kept from falling idle.
+    ///
+    /// # Errors
+    /// When the session is gone; the work is given up then.
+    pub async fn awake<T>(&self, every: Duration, work: impl Future<Output = T>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(every) => self.run(LOOKUP, "keep the session awake", "DO 0").await?,
+            }
+        }
+    }
+
     /// Has the server end this session by another one; best effort. A user may always end sessions of its own.
     async fn kill(&self, context: &HookContext) {
         let killing = async {

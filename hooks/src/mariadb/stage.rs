@@ -31,6 +31,9 @@ use super::{
 /// The verb's name.
 pub(super) const VERB: &str = "backup-stage";
 
+/// How long writing back may take before it is not waited for any more.
+const WRITE_BACK: Duration = Duration::from_secs(30);
+
 /// The server's number for a lock that was not free in time.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
@@ -138,6 +141,9 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
     seen.expect_same(&server, session.place())?;
     let limits = Limits::of(context.lease);
     mark(&session, context).await?;
+    if stage == Stage::BlockCommit {
+        session.awake(Duration::from_secs(limits.idle) / 2, write_back(server.data.clone())).await?;
+    }
     let since = climb(context, &target, &session, stage, &arguments, limits).await?;
     session.run(limits.answer(), "limit the session", &limits.arm(limits.statement)).await?;
     let begin = Position::of(&session, limits.answer()).await?;
@@ -180,6 +186,16 @@ async fn mark(session: &Session, context: &HookContext) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Locked, format!("this run has a session at {} already", session.place())))
+}
+
+/// Has the file system of the data directory write back what is dirty, where it can be seen from here: a snapshot
+/// does so too, and commits would wait for it. Best effort: it is only for speed.
+async fn write_back(data: String) {
+    let writing = tokio::task::spawn_blocking(move || {
+        std::fs::File::open(&data).map(|directory| rustix::fs::syncfs(&directory))
+    });
+    let written = tokio::time::timeout(WRITE_BACK, writing).await;
+    tracing::debug!(?written, "what was dirty was written back");
 }
 
 /// Goes up the stages, again and again where something is in the way; says since when writes may have waited.
