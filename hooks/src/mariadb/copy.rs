@@ -93,6 +93,7 @@ fn configuration(path: &Path, settings: &Map<String, Value>, fresh: bool) -> Str
         "# A scratch copy: made by Standstill to be looked at and removed.".to_owned(),
         "[mariadbd]".into(),
         format!("datadir = {place}"),
+        // Not the usual one: a server that starts removes temporary tables there, the original's too.
         format!("tmpdir = {place}"),
         format!("aria-log-dir-path = {place}"),
         FIXED.trim_end().to_owned(),

@@ -153,7 +153,9 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
         assert_eq!(line, None, "`{secret}` was printed");
     }
     let mut found = Vec::new();
-    let given = [password.as_path(), &subject.place.join("password"), &subject.data()].map(Path::to_owned);
+    // The server's own files, and the file system that they are on.
+    let (own, image) = (subject.data(), subject.place.join("disk.image"));
+    let given = [password.as_path(), &subject.place.join("password"), &own, &image].map(Path::to_owned);
     let except: Vec<&Path> = given.iter().map(std::path::PathBuf::as_path).collect();
     files_with(subject.place.root(), SECRETS, &except, &mut found);
     assert_eq!(found, Vec::<String>::new());

@@ -99,6 +99,8 @@ impl Server {
         let made = command("mariadb-install-db")
             .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
             .arg(format!("--datadir={}", data.display()))
+            // A server that starts removes what it takes for its own leftovers there.
+            .arg(format!("--tmpdir={}", data.display()))
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -151,6 +153,7 @@ impl Server {
         let mut child = command("mariadbd")
             .arg(format!("--defaults-file={}", configuration.display()))
             .arg(format!("--datadir={}", self.data.display()))
+            .arg(format!("--tmpdir={}", self.sockets.display()))
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", self.sockets.join("pid").display()))
             .args(["--bind-address=127.0.0.1".to_owned(), format!("--port={}", self.port)])
