@@ -13,7 +13,7 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterSecret, Target, TargetValues,
-    launch::{self, Follow, Launch, Orders, PARAMETERS, Permissions, permissions},
+    launch::{self, Follow, Launch, Orders, PARAMETERS, permissions},
 };
 use standstill_repository::Location;
 use tokio_util::sync::CancellationToken;
@@ -151,29 +151,8 @@ async fn prepare(
         environment: environment.keys().cloned().collect(),
         owner: None,
     };
-    let (permissions, password) = (granted(&orders.permissions)?, asked.password.clone());
+    let (permissions, password) = (orders.permissions.clone(), asked.password.clone());
     Ok(Launch { orders, permissions, mounts, owner, password, environment, parameters, references })
-}
-
-/// What the run is granted: what it needs. In builds for tests, without the rule of the number that
-/// `STANDSTILL_WITHOUT_RULE` names.
-fn granted(needed: &Permissions) -> Result<Permissions> {
-    let mut granted = needed.clone();
-    if let (true, Ok(number)) = (cfg!(feature = "failpoints"), std::env::var("STANDSTILL_WITHOUT_RULE")) {
-        let number: usize = number.parse().map_err(|cause| {
-            Error::input("STANDSTILL_WITHOUT_RULE is the number of a rule").because(cause)
-        })?;
-        let rules = granted.namespaced.len() + granted.cluster.len();
-        match number.checked_sub(granted.namespaced.len()) {
-            _ if number >= rules => {
-                return Err(Error::input(format!("there are only {rules} rules")));
-            }
-            // The role for these is the same for all runs: none of it is granted.
-            Some(_) => granted.cluster.clear(),
-            None => drop(granted.namespaced.remove(number)),
-        }
-    }
-    Ok(granted)
 }
 
 /// The request as the runner gets it: secret parameters come from files.

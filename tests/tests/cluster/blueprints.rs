@@ -71,7 +71,7 @@ fn a_base_backup_under_a_writer_comes_back_whole() {
 }
 
 /// An empty server in the pod `second`, with the same password.
-const SECOND: &str = r#"
+const SECOND: &str = r"
 apiVersion: v1
 kind: Pod
 metadata: {name: second}
@@ -97,7 +97,7 @@ spec:
   - {name: data, emptyDir: {}}
   - {name: run, emptyDir: {}}
   - {name: password, secret: {secretName: pg, defaultMode: 0440}}
-"#;
+";
 
 #[test]
 fn a_dump_under_a_writer_is_restored_into_another_server() {

@@ -62,7 +62,7 @@ impl Printed {
         // The role is that of all runs, and others need it now: this one gets another.
         let labels = json!({"app.kubernetes.io/managed-by": "standstill", "standstill.dev/role": "runner",
             "standstill.dev/namespace": space.name});
-        let role = json!({
+        let lesser = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": space.name},
             "rules": without(&self.cluster, rule.number),
         });
@@ -72,7 +72,7 @@ impl Printed {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": space.name},
             "subjects": [{"kind": "ServiceAccount", "name": run, "namespace": space.name}],
         });
-        space.apply(&role.to_string());
+        space.apply(&lesser.to_string());
         space.kubectl(&["delete", "clusterrolebinding", run]);
         space.apply(&binding.to_string());
     }
@@ -99,7 +99,7 @@ fn run_without(space: &Space, server: &Postgres, printed: &Printed, rule: &Rule)
         assert!(!run.has_ended(), "{}", run.stderr());
         let found = space.try_kubectl(&["get", binding, selector, "--output=name"]);
         let found = String::from_utf8_lossy(&found.stdout).into_owned();
-        name = found.trim().rsplit('/').next().unwrap_or_default().to_owned();
+        found.trim().rsplit('/').next().unwrap_or_default().clone_into(&mut name);
         !name.is_empty()
     });
     printed.take(space, &name, rule);
