@@ -185,21 +185,22 @@ pub async fn stop(cluster: &Cluster, orders: &Orders) -> Result<()> {
 /// leaves it to others.
 pub async fn tidy(cluster: &Cluster) {
     let work = async {
-        remove_ended(cluster).await?;
-        remove_bindings(cluster).await
+        let removed = remove_ended(cluster).await?;
+        remove_bindings(cluster, &removed).await
     };
     if let Ok(Err(error)) = tokio::time::timeout(TIDYING, work).await {
         tracing::debug!("objects of earlier runs are left: {}", error.chain());
     }
 }
 
-/// Removes the Jobs of runs whose journals say that nothing is left to do.
-async fn remove_ended(cluster: &Cluster) -> Result<()> {
+/// Removes the Jobs of runs whose journals say that nothing is left to do; their names.
+async fn remove_ended(cluster: &Cluster) -> Result<Vec<String>> {
     let jobs = cluster.objects::<Job>();
     let listed = jobs.list(&names::of_role(manifests::RUNNER)).await?;
     let ended: Vec<&Job> = listed.iter().filter(|job| ended_before(job, Timestamp::now())).collect();
+    let mut removed = Vec::new();
     if ended.is_empty() {
-        return Ok(());
+        return Ok(removed);
     }
     let runs = ClusterJournals::new(cluster).runs().await?;
     for job in ended {
@@ -209,9 +210,10 @@ async fn remove_ended(cluster: &Cluster) -> Result<()> {
         });
         if !unfinished {
             jobs.delete(&job.name_any()).await?;
+            removed.push(job.name_any());
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// Whether a Job ended long enough ago that whoever follows it has its report.
@@ -224,13 +226,15 @@ fn ended_before(job: &Job, now: Timestamp) -> bool {
     times.map(|time| now.duration_since(time.0)).any(|since| since > REPORTED)
 }
 
-/// Removes bindings of the cluster whose runs are gone.
-async fn remove_bindings(cluster: &Cluster) -> Result<()> {
+/// Removes bindings of the cluster whose runs are gone, or just `removed`: their accounts follow a little later.
+async fn remove_bindings(cluster: &Cluster, removed: &[String]) -> Result<()> {
     let bindings = cluster.global::<ClusterRoleBinding>();
-    let selector = format!("{},{}={}", names::of_role("runner"), manifests::NAMESPACE, cluster.namespace());
-    for binding in bindings.list(&selector).await? {
+    for binding in bindings.list(&names::of_role(manifests::RUNNER)).await? {
         let name = binding.name_any();
-        if cluster.objects::<ServiceAccount>().find(&name).await?.is_none() {
+        // Also those of other namespaces: one that was deleted took everything but this along.
+        let namespace = binding.labels().get(manifests::NAMESPACE).cloned().unwrap_or_default();
+        let accounts = cluster.in_namespace(&namespace).objects::<ServiceAccount>();
+        if removed.contains(&name) || matches!(accounts.find(&name).await, Ok(None)) {
             bindings.delete(&name).await?;
         }
     }
