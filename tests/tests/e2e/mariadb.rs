@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::FileExt,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -90,13 +91,22 @@ fn a_scratch_server_never_opens_the_originals_binary_logs() {
 /// A directory of another server, at the path that this one names as its own: a container's and its host's.
 #[test]
 fn a_volume_that_another_server_runs_on_is_refused() {
-    let Some(subject) = mariadb() else { return };
-    let copy = subject.place.join("other");
-    assert!(subject.database().plain_copy(&copy));
-    let subject = subject.with(&format!("dataDir={}", copy.display()));
+    let Some(mut subject) = mariadb() else { return };
+    // A checkpoint that no new server has.
+    reconfigure(&mut subject, "");
+    let (data, away) = (subject.data(), subject.place.join("disk/away"));
+    let mut other = Server::make(&subject.place.join("other"), &subject.place.join("other.s"), "");
+    other.stop();
+    fs::rename(&data, &away).unwrap();
+    let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&data).output().unwrap();
+    assert!(made.status.success());
+    let copied = Command::new("cp").arg("-a").arg(other.data.join(".")).arg(&data).status().unwrap();
+    assert!(copied.success());
     let outcome = subject.backup();
-    assert_eq!(outcome.code(), Some(2), "{outcome}");
-    subject.assert_clean();
+    Command::new("btrfs").args(["subvolume", "delete"]).arg(&data).output().unwrap();
+    fs::rename(&away, &data).unwrap();
+    refused(&subject, &outcome, 2, &["is not the data directory of MariaDB", "another server runs on it"]);
+    subject.backup_ok();
 }
 
 /// The server may be made to wait; writers to InnoDB tables never are, and those behind us no longer than `lockWait`.
