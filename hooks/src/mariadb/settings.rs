@@ -139,6 +139,11 @@ fn read(connection: &Connection) -> Result<Settings> {
     let given = |path: &PathBuf| !path.as_os_str().is_empty();
     settings.socket = settings.socket.filter(given);
     settings.ssl_root_cert = settings.ssl_root_cert.filter(given);
+    let verifies = matches!(settings.sslmode, SslMode::VerifyCa | SslMode::VerifyFull);
+    if verifies && settings.ssl_root_cert.is_none() {
+        return Err(Error::input("sslmode verify-ca and verify-full need a root certificate to look for")
+            .remedy("Set `sslRootCert` to a PEM file with the authority's certificate, such as /etc/ssl/certs/ca-certificates.crt."));
+    }
     if settings.host.is_empty() {
         return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
             .remedy("Give a host name or an address, or the server's Unix socket as `socket`."));

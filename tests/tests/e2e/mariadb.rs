@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     Application, Subject, eventually,
-    mariadb::{GRANTS, KEEPER, Server, USER},
+    mariadb::{GRANTS, KEEPER, KEEPER_PASSWORD, Server, USER},
     place::Outcome,
     subject::Kind,
     writer::assert_whole,
@@ -335,4 +335,50 @@ fn where_all_tables_are_innodb_commits_go_on() {
     assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
     assert_eq!(report["holds"][0]["evidence"]["stage"], "BLOCK_DDL", "{outcome}");
     println!("the longest stall of a writer was {:?}", writer.longest_stall(since));
+}
+
+/// A certificate for 127.0.0.1, and the authority that signed it.
+const CERTIFICATES: &str = r"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+    openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
+    echo subjectAltName=IP:127.0.0.1 > server.ext
+    openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem
+    chmod 644 server.key
+";
+
+#[test]
+fn a_certificate_is_looked_at_as_far_as_was_asked() {
+    let Some(mut subject) = mariadb() else { return };
+    let password = subject.place.file("keeper", KEEPER_PASSWORD);
+    let arguments = |subject: &Subject, more: &[&str]| {
+        let mut arguments = subject.backup_arguments();
+        let port = format!("port={}", subject.mariadb().port);
+        let (user, password) = (format!("user={KEEPER}"), format!("password=@{}", password.display()));
+        let values = ["socket=", "host=127.0.0.1", &port, &user, &password];
+        arguments.extend(values.iter().chain(more).map(|value| format!("--set={value}")));
+        arguments
+    };
+    let without = subject.place.run(arguments(&subject, &["sslmode=require"]));
+    refused(&subject, &without, 2, &["has no TLS, and sslmode demands it"]);
+
+    let sockets = subject.mariadb().sockets.clone();
+    let made = Command::new("sh").args(["-ec", CERTIFICATES]).current_dir(&sockets).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let settings = |name: &str| {
+        format!(
+            "{} = {}\n",
+            name.replace("server.", "ssl-").replace("pem", "cert"),
+            sockets.join(name).display()
+        )
+    };
+    reconfigure(&mut subject, &(settings("server.pem") + &settings("server.key")));
+    subject.mariadb().sql(&format!("ALTER USER {KEEPER}@'127.0.0.1' REQUIRE SSL"));
+    let authority = format!("sslRootCert={}", sockets.join("ca.pem").display());
+    for more in [&["sslmode=prefer"][..], &["sslmode=verify-full", &authority]] {
+        let outcome = subject.place.run(arguments(&subject, more));
+        assert_eq!(outcome.code(), Some(0), "{outcome}");
+    }
+    let wrong = subject.place.run(arguments(&subject, &["sslmode=verify-ca"]));
+    assert_eq!(wrong.code(), Some(2), "{wrong}");
+    assert!(wrong.json()["error"].to_string().contains("certificate"), "{wrong}");
 }
