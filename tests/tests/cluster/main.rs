@@ -14,6 +14,7 @@ mod crash;
 mod crash_matrix;
 mod deploy;
 mod failures;
+mod matrix;
 mod mover;
 mod permissions;
 mod refusals;

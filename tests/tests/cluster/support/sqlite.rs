@@ -1,6 +1,9 @@
 //! An application with SQLite in a pod, that writes all the time.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::Value;
 
@@ -32,6 +35,32 @@ impl<'a> Application<'a> {
     pub fn acknowledged(&self) -> i64 {
         let said = self.space.try_kubectl(&["logs", "app", "--tail=1"]);
         String::from_utf8_lossy(&said.stdout).trim().parse().unwrap_or_default()
+    }
+
+    /// Seconds since 1970, as the application notes them with each row.
+    pub fn now() -> f64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+    }
+
+    /// The longest time between two commits since a moment.
+    #[track_caller]
+    pub fn longest_stall(&self, since: f64) -> Duration {
+        self.seconds(&format!(
+            "SELECT max(pause) FROM (SELECT at - lag(at) OVER (ORDER BY number) AS pause FROM rows WHERE at > {since})"
+        ))
+    }
+
+    /// How long after a moment it went on.
+    #[track_caller]
+    pub fn waited_after(&self, moment: f64) -> Duration {
+        self.seconds(&format!("SELECT min(at) - {moment} FROM rows WHERE at > {moment}"))
+    }
+
+    #[track_caller]
+    fn seconds(&self, sql: &str) -> Duration {
+        let said = self.space.kubectl(&["exec", "app", "--", "sqlite3", "/data/app.db", sql]);
+        let seconds: f64 = said.trim().parse().unwrap_or_else(|_| panic!("not a time: {said}"));
+        Duration::from_secs_f64(seconds)
     }
 
     /// Starts a backup with more arguments.

@@ -1,0 +1,144 @@
+//! The crash matrix of a hold that keeps writers out: SQLite's write lock, held by a helper in the runner's pod.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{
+    Space, eventually,
+    place::Started,
+    runs::{journal, states},
+    sample::{Random, full},
+    sqlite::Application,
+};
+
+/// The lease of the tests.
+const LEASE: Duration = Duration::from_secs(3);
+/// The second that is promised on top of it, and room for a busy machine that runs a whole cluster.
+const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1 + 4);
+/// How long a runner that died may be taken for alive: its Lease, and room.
+const BELIEVED: Duration = Duration::from_mins(1);
+/// How long the cluster may take to remove what was let go.
+const REMOVED: Duration = Duration::from_mins(2);
+
+/// Everything that a run makes in its namespace.
+const KINDS: &str = "pods,persistentvolumeclaims,volumesnapshots,secrets,configmaps,leases,jobs,serviceaccounts,\
+                     roles,rolebindings";
+
+fn start(space: &Space, more: &[&str], failpoint: Option<String>) -> Started {
+    let target =
+        ["--set=directory=/data", "--set=file=app.db", "--set=target.workload=pod/app", "--set=lease=3s"];
+    let arguments = ["backup", "sqlite", "--name=app", "--output=json"];
+    let arguments: Vec<&str> = arguments.iter().chain(&target).chain(more).copied().collect();
+    let failpoint = failpoint.map(|point| ("STANDSTILL_FAILPOINT", point.into()));
+    space.start_with(&arguments, failpoint.as_slice())
+}
+
+#[track_caller]
+fn back_up(space: &Space) -> String {
+    let outcome = start(space, &[], None).wait();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    outcome.json()["run"].as_str().unwrap().to_owned()
+}
+
+/// Two commits more.
+#[track_caller]
+fn goes_on(application: &Application) {
+    let before = application.acknowledged();
+    eventually(PROMISED, "the application commits", || application.acknowledged() > before + 1);
+}
+
+/// What there is of a run besides its journal.
+fn of_run(space: &Space, run: &str) -> Vec<String> {
+    let selector = format!("--selector=standstill.dev/run={run}");
+    let found = [space.get(&[KINDS, &selector]), space.get(&["clusterrolebindings", &selector])];
+    let objects = found.iter().flat_map(|found| found["items"].as_array().unwrap());
+    let is_journal = |object: &&Value| {
+        object["kind"] == "ConfigMap" && object["metadata"]["labels"]["standstill.dev/role"] == "journal"
+    };
+    let others = objects.filter(|object| !is_journal(object));
+    others.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect()
+}
+
+/// Asserts that nothing but the journals is there of any run, soon.
+#[track_caller]
+fn nothing_is_left(space: &Space) {
+    for (run, _) in states(space) {
+        eventually(REMOVED, &format!("nothing is left of run {run}: {:?}", of_run(space, &run)), || {
+            of_run(space, &run).is_empty()
+        });
+    }
+}
+
+/// After a death: nothing half-done is listed; the command or the next run cleans up.
+#[track_caller]
+fn recovers(space: &Space, point: &str, by_command: bool) {
+    eventually(BELIEVED, &format!("the run is known to be dead, {point}"), || {
+        states(space).iter().all(|(_, state)| state != "running")
+    });
+    if by_command {
+        println!("  by the command");
+        space.run_plain(&["recover"]);
+        nothing_is_left(space);
+    }
+    back_up(space);
+    let points = space.place.points();
+    for (run, state) in states(space) {
+        assert!(["succeeded", "failed"].contains(&state.as_str()), "{point}: {run} is {state}");
+        let committed = journal(space, &run).iter().any(|event| event.get("committed").is_some());
+        assert_eq!(points.contains(&run), committed, "{point}: {run} ({state})");
+    }
+    nothing_is_left(space);
+}
+
+#[test]
+fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable_and_leaves_nothing() {
+    let Some(space) = Space::new("lockmatrix") else { return };
+    space.place.init();
+    let application = Application::start(&space);
+    let clean = back_up(&space);
+    let lines = journal(&space, &clean).len();
+    assert!(lines > 8, "the journal of a clean run has only {lines} lines");
+    let points: Vec<String> =
+        (0..lines).flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill"))).collect();
+    let mut random = Random::of("cluster sqlite");
+    for point in random.sample(points, if full() { usize::MAX } else { 3 }) {
+        println!("{point}");
+        let begun = Application::now();
+        let outcome = start(&space, &[], Some(point.clone())).wait();
+        if outcome.code() == Some(0) {
+            println!("  the run had fewer lines");
+            continue;
+        }
+        goes_on(&application);
+        let stalled = application.longest_stall(begun);
+        println!("  writes waited {stalled:?}");
+        assert!(stalled < PROMISED, "{point}: writes waited {stalled:?}");
+        recovers(&space, &point, random.coin());
+    }
+}
+
+#[test]
+fn a_runner_whose_pod_is_deleted_while_it_holds_the_lock_lets_go_and_is_cleaned_up_after() {
+    let Some(space) = Space::new("deleted") else { return };
+    space.place.init();
+    let application = Application::start(&space);
+    // The lock is held for as long as the storage does not answer; the ceiling is far away.
+    let hold = ["--set=maxFreeze=60s", "--set=target.snapshotClass=btrfs-hangs"];
+    let mut run = start(&space, &hold, None);
+    eventually(Duration::from_mins(2), "a snapshot is asked for", || {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        !space.get(&["volumesnapshots"])["items"].as_array().unwrap().is_empty()
+    });
+    let pods = space.kubectl(&["get", "pods", "--selector=standstill.dev/role=runner", "--output=name"]);
+    let deleted = Application::now();
+    space.kubectl(&["delete", pods.trim(), "--grace-period=0", "--force"]);
+    let outcome = run.wait();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    goes_on(&application);
+    let waited = application.waited_after(deleted);
+    println!("writes went on {waited:?} after the pod was deleted");
+    assert!(waited < PROMISED, "writes went on only after {waited:?}");
+    assert_eq!(space.place.points(), Vec::<String>::new());
+    recovers(&space, "deleted", false);
+}
