@@ -141,7 +141,8 @@ pub struct Subject {
 impl Subject {
     /// Makes the database and the repository; `None` where this machine cannot.
     pub fn new(kind: &Kind) -> Option<Self> {
-        Self::sized(kind, 1024)
+        // A server whose binary log nobody removes grows all the time.
+        Self::sized(kind, if kind.is_mariadb() { 4096 } else { 1024 })
     }
 
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
