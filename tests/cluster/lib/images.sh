@@ -48,8 +48,9 @@ build_tools() {
 # The mirror that this machine's packages come from.
 debian_mirror() {
   local uri
-  uri=$(apt-cache policy base-files | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1)
-  printf '%s\n' "${uri:-http://deb.debian.org/debian}" | tr -d ' '
+  uri=$(apt-cache policy base-files | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 || true)
+  [ -n "$uri" ] || { echo "no mirror of Debian is configured for apt" >&2; return 1; }
+  printf '%s\n' "$uri" | tr -d ' '
 }
 
 build_databases() {
