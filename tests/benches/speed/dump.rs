@@ -84,7 +84,7 @@ fn into_our_repository(producer: &mut Command, repository: &std::path::Path) -> 
     let started = Instant::now();
     runtime.block_on(async {
         let location: Location = repository.to_str().unwrap().parse().unwrap();
-        let repository = Repository::open(&location, &Secret::new(PASSWORD)).await.unwrap();
+        let repository = Repository::open(&location, &Secret::new(PASSWORD.as_str())).await.unwrap();
         let mut child = producer.stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let request =

@@ -38,7 +38,7 @@ pub fn restic(repository: &Path, cache: &Path) -> Command {
     let mut command = Command::new("restic");
     command
         .env("RESTIC_REPOSITORY", repository)
-        .env("RESTIC_PASSWORD", PASSWORD)
+        .env("RESTIC_PASSWORD", &*PASSWORD)
         .env("RESTIC_CACHE_DIR", cache)
         .arg("--quiet")
         .stdout(Stdio::null());

@@ -37,7 +37,7 @@ fn the_nightly_job_backs_up_and_verifies_with_no_more_rights_than_it_is_given() 
     let of_store = space.place.env.iter().filter(|(name, _)| name.starts_with("AWS_"));
     let mut data: serde_json::Map<String, Value> =
         of_store.map(|(name, value)| (name.clone(), json!(value.to_str().unwrap()))).collect();
-    data.insert("password".into(), json!(PASSWORD));
+    data.insert("password".into(), json!(*PASSWORD));
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "standstill-repository"}, "stringData": data});
     space.apply(&secret.to_string());
     space.apply(&manifest(&space, "nightly.yaml"));
@@ -55,7 +55,7 @@ fn the_nightly_job_backs_up_and_verifies_with_no_more_rights_than_it_is_given() 
     let logs = space.try_kubectl(&["logs", "job/tonight", "--all-containers"]);
     let logs = String::from_utf8_lossy(&[logs.stdout, logs.stderr].concat()).into_owned();
     assert_eq!(status["succeeded"], 1, "{logs}");
-    assert!(!logs.contains(PASSWORD), "{logs}");
+    assert!(!logs.contains(&*PASSWORD), "{logs}");
     let listed = space.place.ok(["list", "--output=json"]).json();
     assert_eq!(listed[0]["verification"]["outcome"], "passed", "{listed:#}");
     space.assert_clean();

@@ -136,7 +136,7 @@ fn credentials(space: &Space) -> Vec<String> {
     let env = space.place.env.iter().filter(|(name, _)| name.starts_with("AWS_"));
     let keys: Vec<String> = env.clone().map(|(name, _)| name.clone()).collect();
     let literals = env.map(|(name, value)| format!("--from-literal={name}={}", value.to_str().unwrap()));
-    let password = format!("--from-literal=password={PASSWORD}");
+    let password = format!("--from-literal=password={}", *PASSWORD);
     let mut arguments =
         vec!["create".into(), "secret".into(), "generic".into(), CREDENTIALS.into(), password];
     arguments.extend(literals);

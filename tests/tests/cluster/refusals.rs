@@ -71,7 +71,7 @@ fn no_secret_is_in_any_object_but_a_secret_nor_in_any_log() {
         let line = text.lines().find_map(|line| line.strip_prefix("AWS_SECRET_ACCESS_KEY="));
         line.unwrap().to_owned()
     });
-    let secrets = [PASSWORD.to_owned(), postgresql::PASSWORD.to_owned(), store_key.unwrap()];
+    let secrets = [PASSWORD.clone(), postgresql::PASSWORD.to_owned(), store_key.unwrap()];
     let mut movers = 0;
     loop {
         let ended = run.has_ended();

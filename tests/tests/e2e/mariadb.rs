@@ -349,7 +349,7 @@ const CERTIFICATES: &str = r"
 #[test]
 fn a_certificate_is_looked_at_as_far_as_was_asked() {
     let Some(mut subject) = mariadb() else { return };
-    let password = subject.place.file("keeper", KEEPER_PASSWORD);
+    let password = subject.place.file("keeper", &KEEPER_PASSWORD);
     let arguments = |subject: &Subject, more: &[&str]| {
         let mut arguments = subject.backup_arguments();
         let port = format!("port={}", subject.mariadb().port);

@@ -31,7 +31,7 @@ fn a_backup_in_a_bucket_is_listed_verified_restored_and_read_by_restic() {
         // The server keeps objects as files of the same names. (Asked through it, restic 0.14 finds nothing even in
         // its own repository: the server takes the empty delimiter of a listing for a delimiter.)
         .env("RESTIC_REPOSITORY", store.files())
-        .env("RESTIC_PASSWORD", PASSWORD)
+        .env("RESTIC_PASSWORD", &*PASSWORD)
         .env("RESTIC_CACHE_DIR", subject.place.join("restic-cache"))
         .output();
     match restic {

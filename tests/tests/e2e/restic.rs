@@ -19,7 +19,7 @@ pub fn restic(place: &Place, arguments: &[&str]) -> Option<Output> {
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("RESTIC_REPOSITORY", place.repository())
-        .env("RESTIC_PASSWORD", PASSWORD)
+        .env("RESTIC_PASSWORD", &*PASSWORD)
         .env("RESTIC_CACHE_DIR", place.join("restic-cache"))
         .output();
     match ran {

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -102,14 +102,15 @@ fn files_with(directory: &Path, secrets: &[&str], except: &[&Path], found: &mut 
     }
 }
 
-const SECRETS: &[&str] = &[ROLE_PASSWORD, PASSWORD];
+/// The secrets of this test process alone.
+static SECRETS: LazyLock<[&str; 2]> = LazyLock::new(|| [&ROLE_PASSWORD, &PASSWORD]);
 
 #[track_caller]
 fn keeps_secrets(kind: &Kind, by_environment: bool) {
     let Some(mut subject) = Subject::new(kind) else { return };
-    let password = subject.place.file("role-password", &format!("{ROLE_PASSWORD}\n"));
+    let password = subject.place.file("role-password", &format!("{}\n", *ROLE_PASSWORD));
     let given = if by_environment {
-        subject.place.env.push(("SST_ROLE".into(), ROLE_PASSWORD.into()));
+        subject.place.env.push(("SST_ROLE".into(), ROLE_PASSWORD.as_str().into()));
         "env:SST_ROLE".to_owned()
     } else {
         format!("@{}", password.display())
@@ -122,7 +123,7 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     }
     // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
     let watch = Watch::start(
-        SECRETS,
+        &*SECRETS,
         if by_environment {
             &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump"]
         } else {
@@ -148,7 +149,7 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     for outcome in &more {
         said.push_str(&outcome.to_string());
     }
-    for secret in SECRETS {
+    for secret in *SECRETS {
         let line = said.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "`{secret}` was printed");
     }
@@ -157,7 +158,7 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     let (own, image) = (subject.data(), subject.place.join("disk.image"));
     let given = [password.as_path(), &subject.place.join("password"), &own, &image].map(Path::to_owned);
     let except: Vec<&Path> = given.iter().map(std::path::PathBuf::as_path).collect();
-    files_with(subject.place.root(), SECRETS, &except, &mut found);
+    files_with(subject.place.root(), &*SECRETS, &except, &mut found);
     assert_eq!(found, Vec::<String>::new());
 }
 
@@ -192,9 +193,12 @@ fn the_passwords_of_backups_of_mariadb_are_nowhere() {
 fn a_secret_in_plain_text_is_refused_and_not_repeated() {
     let Some(version) = Version::first() else { return };
     let Some(subject) = Subject::new(&Kind::Dump(version)) else { return };
-    let subject = subject.with(&format!("password={ROLE_PASSWORD}"));
+    let subject = subject.with(&format!("password={}", *ROLE_PASSWORD));
     let outcome = subject.place.run(subject.backup_arguments());
     assert_eq!(outcome.code(), Some(2), "{outcome}");
-    assert!(!outcome.stdout.contains(ROLE_PASSWORD) && !outcome.stderr.contains(ROLE_PASSWORD), "{outcome}");
+    assert!(
+        !outcome.stdout.contains(ROLE_PASSWORD.as_str()) && !outcome.stderr.contains(ROLE_PASSWORD.as_str()),
+        "{outcome}"
+    );
     assert!(outcome.stdout.contains("is a secret and is never given in plain text"), "{outcome}");
 }

@@ -117,7 +117,7 @@ impl Moving {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let location = self.place.repository().to_str().unwrap().parse().unwrap();
-            work(Repository::open(&location, &Secret::new(PASSWORD)).await.unwrap()).await
+            work(Repository::open(&location, &Secret::new(PASSWORD.as_str())).await.unwrap()).await
         })
     }
 
@@ -333,7 +333,7 @@ fn a_wrong_password_is_said_and_not_repeated() {
     fails(&outcome, 2, "input", "the password does not open the repository");
     let help = "Give the password that the repository was made with.";
     assert!(outcome.stdout.contains(help) && outcome.stderr.contains(help), "{outcome}");
-    for secret in ["Tr0ub4dor&3", PASSWORD] {
+    for secret in ["Tr0ub4dor&3", &PASSWORD] {
         assert!(!outcome.to_string().contains(secret), "a password is shown");
     }
     assert_eq!(moving.files("snapshots"), 0);

@@ -23,7 +23,7 @@ pub const USER: &str = "backup";
 /// A user with a password, over TCP.
 pub const KEEPER: &str = super::postgresql::ROLE;
 /// Its password.
-pub const KEEPER_PASSWORD: &str = super::postgresql::ROLE_PASSWORD;
+pub use super::postgresql::ROLE_PASSWORD as KEEPER_PASSWORD;
 /// The grants of the blueprint's README.
 pub const GRANTS: &str = "RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT";
 /// Those for dumps, more than these.
@@ -109,8 +109,9 @@ impl Server {
         server.sql(&format!(
             "DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST <> 'localhost'; FLUSH PRIVILEGES;
              CREATE USER {USER}@localhost; GRANT {GRANTS}, {GRANTS_FOR_DUMPS} ON *.* TO {USER}@localhost;
-             CREATE USER {KEEPER}@'127.0.0.1' IDENTIFIED BY '{KEEPER_PASSWORD}';
-             GRANT ALL ON *.* TO {KEEPER}@'127.0.0.1';"
+             CREATE USER {KEEPER}@'127.0.0.1' IDENTIFIED BY '{}';
+             GRANT ALL ON *.* TO {KEEPER}@'127.0.0.1';",
+            *KEEPER_PASSWORD
         ));
         server
     }

@@ -9,7 +9,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,8 +23,10 @@ use tempfile::TempDir;
 /// The longest that any command of a test may take.
 const DEADLINE: Duration = Duration::from_mins(3);
 
-/// The repository's password.
-pub const PASSWORD: &str = "correct horse battery staple";
+/// The repository's password. Each test process has its own, so that a test that looks for it in other processes
+/// does not find those of the tests beside it.
+pub static PASSWORD: LazyLock<String> =
+    LazyLock::new(|| format!("correct horse battery staple {}", std::process::id()));
 
 /// A test's own state directory, temporary directory, repository and binary.
 pub struct Place {
@@ -44,7 +49,7 @@ impl Place {
         for name in ["state", "tmp", "bin", "io"] {
             fs::create_dir(root.path().join(name)).unwrap();
         }
-        fs::write(root.path().join("password"), PASSWORD).unwrap();
+        fs::write(root.path().join("password"), &*PASSWORD).unwrap();
         let binary = root.path().join("bin/standstill");
         let built = built();
         if fs::hard_link(&built, &binary).is_err() {

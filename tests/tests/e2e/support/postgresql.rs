@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
     time::Duration,
 };
 
@@ -126,8 +126,9 @@ pub fn free_port() -> u16 {
 
 /// The role that logs in with a password, over TCP.
 pub const ROLE: &str = "keeper";
-/// Its password.
-pub const ROLE_PASSWORD: &str = "tr0ub4dor&3-xyzzy-9f2c";
+/// Its password: each test process has its own.
+pub static ROLE_PASSWORD: LazyLock<String> =
+    LazyLock::new(|| format!("tr0ub4dor&3-xyzzy-{}", std::process::id()));
 
 /// A server.
 pub struct Server {

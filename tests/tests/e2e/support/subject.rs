@@ -172,7 +172,7 @@ impl Subject {
                 server.sql(&format!(
                     "CREATE ROLE {} LOGIN SUPERUSER REPLICATION PASSWORD '{}'",
                     postgresql::ROLE,
-                    postgresql::ROLE_PASSWORD
+                    *postgresql::ROLE_PASSWORD
                 ));
                 server.make_tables("app");
                 Application::Postgresql(server)
