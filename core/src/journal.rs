@@ -249,6 +249,32 @@ pub struct RunSummary {
     pub state: RunState,
 }
 
+impl RunSummary {
+    /// A run as its entries show it; `None` when they do not begin as those of a run. `alive` is asked only for one
+    /// that has not finished: whether its process lives.
+    pub fn of(entries: impl IntoIterator<Item = Entry>, alive: impl FnOnce() -> bool) -> Option<Self> {
+        let mut entries = entries.into_iter();
+        let first = entries.next()?;
+        let Event::Started { run, request, .. } = first.event else { return None };
+        let (mut identity, mut finished) = (None, None);
+        for entry in entries {
+            match entry.event {
+                Event::Target { identity: found, .. } => identity = found,
+                Event::Finished { success } => finished = Some(success),
+                _ => {}
+            }
+        }
+        let state = match finished {
+            Some(true) => RunState::Succeeded,
+            Some(false) => RunState::Failed,
+            None if alive() => RunState::Running,
+            None => RunState::Dead,
+        };
+        let (action, application) = (request.action, request.application);
+        Some(Self { run, started_at: first.at, action, application, identity, state })
+    }
+}
+
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]

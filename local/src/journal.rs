@@ -107,31 +107,8 @@ impl LocalJournals {
     fn summary(&self, run: &RunId) -> Option<RunSummary> {
         let directory = self.0.run(run);
         let bytes = fs::read(directory.join("journal.jsonl")).ok()?;
-        let mut entries = lines(&bytes).filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
-        let first = entries.next()?;
-        let Event::Started { request, .. } = first.event else { return None };
-        let (mut identity, mut finished) = (None, None);
-        for entry in entries {
-            match entry.event {
-                Event::Target { identity: found, .. } => identity = found,
-                Event::Finished { success } => finished = Some(success),
-                _ => {}
-            }
-        }
-        let state = match finished {
-            Some(true) => RunState::Succeeded,
-            Some(false) => RunState::Failed,
-            None if is_locked(&directory) => RunState::Running,
-            None => RunState::Dead,
-        };
-        Some(RunSummary {
-            run: run.clone(),
-            started_at: first.at,
-            action: request.action,
-            application: request.application,
-            identity,
-            state,
-        })
+        let entries = lines(&bytes).filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
+        RunSummary::of(entries, || is_locked(&directory))
     }
 
     /// Removes the oldest journals of finished runs. What cannot be removed now is removed another time.

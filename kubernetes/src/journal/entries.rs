@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use standstill_core::{
     Error, Result,
-    journal::{Entry, Event, RunState, RunSummary},
+    journal::{Entry, RunSummary},
 };
 
 /// What all entries together may take: a ConfigMap holds at most 1 MiB.
@@ -55,23 +55,6 @@ pub(super) fn line(entry: &Entry, taken: usize) -> Result<String> {
 
 /// A run as its journal shows it. `alive`: whether its process renews its Lease.
 pub(super) fn summary(journal: &ConfigMap, alive: bool) -> Option<RunSummary> {
-    let mut entries = lines(journal).into_iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
-    let first = entries.next()?;
-    let Event::Started { run, request, .. } = first.event else { return None };
-    let (mut identity, mut finished) = (None, None);
-    for entry in entries {
-        match entry.event {
-            Event::Target { identity: found, .. } => identity = found,
-            Event::Finished { success } => finished = Some(success),
-            _ => {}
-        }
-    }
-    let state = match finished {
-        Some(true) => RunState::Succeeded,
-        Some(false) => RunState::Failed,
-        None if alive => RunState::Running,
-        None => RunState::Dead,
-    };
-    let (action, application) = (request.action, request.application);
-    Some(RunSummary { run, started_at: first.at, action, application, identity, state })
+    let entries = lines(journal).into_iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+    RunSummary::of(entries, || alive)
 }

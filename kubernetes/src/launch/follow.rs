@@ -3,11 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{AsyncBufReadExt, StreamExt};
-use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::{
-    ResourceExt,
-    api::{ListParams, LogParams},
-};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, api::LogParams};
 use standstill_core::{Error, Result, point::RunId, runner::RunReport, units::show_duration};
 
 use super::{
@@ -29,8 +26,6 @@ const BEGUN: Duration = Duration::from_mins(5);
 const QUIET: Duration = Duration::from_secs(5);
 /// How often the time that something was in the way is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long looking for more words may take.
-const WORDS: Duration = Duration::from_secs(5);
 /// The pause before a log that broke off is read again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How many last lines are read for the report: messages of the program may follow it.
@@ -92,7 +87,7 @@ async fn pod_of(
     if let Some(pod) = found {
         return Ok(pod);
     }
-    let words = event(cluster, job).await.map_or_else(String::new, |words| format!(": {words}"));
+    let words = cluster.last_warning(job).await.map_or_else(String::new, |words| format!(": {words}"));
     Err(Error::failed(format!(
         "the cluster made no pod for the Job {job} within {}{words}",
         show_duration(MADE)
@@ -128,7 +123,7 @@ async fn begun(cluster: &Cluster, pods: &Objects<Pod>, name: &str, told: &mut dy
         }
         let out = patience.is_some_and(|patience| since.elapsed() >= patience) || began.elapsed() >= BEGUN;
         if out {
-            let more = event(cluster, name).await.filter(|more| !words.contains(more));
+            let more = cluster.last_warning(name).await.filter(|more| !words.contains(more));
             let more = more.map_or_else(String::new, |more| format!("; {more}"));
             let after = show_duration(began.elapsed());
             return Err(Error::failed(format!("the pod {name} did not begin within {after}: {words}{more}"))
@@ -149,17 +144,6 @@ fn of_both(pod: &Pod) -> Standing {
 fn deleted(name: &str) -> Error {
     Error::failed(format!("the pod {name} was deleted before it was done"))
         .remedy("Find out who deleted it (its node may have been drained), then run it again: that recovers what it left.")
-}
-
-/// The last warning about an object. Whoever may not read events does without.
-async fn event(cluster: &Cluster, name: &str) -> Option<String> {
-    let fields = format!("involvedObject.name={name},type=Warning");
-    let events = cluster.objects::<Event>();
-    let parameters = ListParams::default().fields(&fields);
-    let list = tokio::time::timeout(WORDS, events.api().list(&parameters)).await.ok()?.ok()?;
-    let newest =
-        list.items.into_iter().max_by_key(|event| event.last_timestamp.clone().map(|time| time.0))?;
-    Some(format!("{}: {}", newest.reason.unwrap_or_default(), newest.message.unwrap_or_default()))
 }
 
 /// Reads the log until it ends; lines that were told already are not told again.

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use standstill_core::{Error, Result, units::show_duration};
 
 use super::{
@@ -17,8 +16,6 @@ use crate::{
 
 /// How often the time that something was in the way is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long looking for more words may take.
-const WORDS: Duration = Duration::from_secs(5);
 
 /// Waits until the program of a pod runs, or has ended already.
 ///
@@ -92,7 +89,7 @@ impl Obstacle {
     /// The obstacle with all that the cluster says about it.
     async fn told(&self, cluster: &Cluster, record: &MoverRecord) -> Error {
         let mut words = self.words.clone();
-        for more in [claim(cluster, &record.name).await, event(cluster, &record.name).await] {
+        for more in [claim(cluster, &record.name).await, cluster.last_warning(&record.name).await] {
             if let Some(more) = more.filter(|more| !words.contains(more)) {
                 words = format!("{words}; {more}");
             }
@@ -111,17 +108,6 @@ async fn claim(cluster: &Cluster, name: &str) -> Option<String> {
     let found = cluster.objects::<PersistentVolumeClaim>().find(name).await.ok()??;
     let phase = found.status.and_then(|status| status.phase)?;
     (phase != "Bound").then(|| format!("its claim is {phase}"))
-}
-
-/// The last warning about the pod or its claim. Whoever may not read events does without.
-async fn event(cluster: &Cluster, name: &str) -> Option<String> {
-    let fields = format!("involvedObject.name={name},type=Warning");
-    let events = cluster.objects::<Event>();
-    let parameters = ListParams::default().fields(&fields);
-    let list = tokio::time::timeout(WORDS, events.api().list(&parameters)).await.ok()?.ok()?;
-    let newest =
-        list.items.into_iter().max_by_key(|event| event.last_timestamp.clone().map(|time| time.0))?;
-    Some(format!("{}: {}", newest.reason.unwrap_or_default(), newest.message.unwrap_or_default()))
 }
 
 #[cfg(test)]
