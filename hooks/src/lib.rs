@@ -3,6 +3,7 @@
 //! ```text
 //!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
 //!                             └──▶ postgresql, mariadb ──dial──▶ the server
+//!                                    └──▶ server: what hooks of servers share
 //! ```
 //!
 //! A hook is data (its description) and code behind one seam, [`standstill_core::hook::Hook`]. It knows no other
@@ -12,6 +13,7 @@
 pub mod mariadb;
 pub mod postgresql;
 pub mod registry;
+mod server;
 pub mod sqlite;
 
 pub use registry::Registry;

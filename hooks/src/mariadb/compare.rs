@@ -1,33 +1,21 @@
 //! The verb `compare-facts`: counts in a restored server, against what was counted at the cut.
 
-use std::time::Duration;
-
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use standstill_core::{
     Error, Result,
     hook::{Called, HookContext},
-    point::{Bound, Check, CheckOutcome, Fact},
 };
 
 use super::{
     connect::{LOOKUP, Session, column},
-    facts::{ROWS, TRANSACTION},
+    facts::TRANSACTION,
     names::Name,
     position::sequences,
 };
-
-/// How long one count may take; the step's own timeout is usually shorter.
-const LONG: Duration = Duration::from_hours(1);
-
-/// What `compare-facts` is told.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Arguments {
-    /// The facts of the recovery point.
-    facts: Vec<Fact>,
-}
+use crate::server::{
+    compare::{Arguments, LONG, check},
+    facts::ROWS,
+};
 
 /// Compares each fact that can be compared; the others are skipped with the reason.
 pub(super) async fn compare(context: &HookContext, arguments: &Arguments) -> Result<Called> {
@@ -38,35 +26,10 @@ pub(super) async fn compare(context: &HookContext, arguments: &Arguments) -> Res
         if context.cancel.is_cancelled() {
             return Err(Error::cancelled("cancelled on comparing facts"));
         }
-        checks.push(check(&session, fact).await);
+        checks.push(check(fact, ask(&session, &fact.name)).await);
     }
     session.close().await;
     Ok(Called { checks, ..Called::default() })
-}
-
-async fn check(session: &Session, fact: &Fact) -> Check {
-    let made = |outcome, detail: String| Check { name: fact.name.clone(), outcome, detail };
-    if fact.bound == Bound::None {
-        return made(CheckOutcome::Skipped, format!("kept for people, not compared: {}", fact.value));
-    }
-    let found = match ask(session, &fact.name).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return made(CheckOutcome::Skipped, "this hook does not know such a fact".into()),
-        Err(error) => return made(CheckOutcome::Failed, error.chain()),
-    };
-    let expected = match &fact.bound {
-        Bound::Exact => fact.value.to_string(),
-        Bound::Bounded(other) => format!("between {} and {other}", fact.value),
-        Bound::AtLeast => format!("at least {}", fact.value),
-        Bound::None => "nothing".into(),
-    };
-    match fact.agrees(&found) {
-        Some(true) => made(CheckOutcome::Passed, format!("found {found}, expected {expected}")),
-        Some(false) => made(CheckOutcome::Failed, format!("found {found}, expected {expected}")),
-        None => {
-            made(CheckOutcome::Skipped, format!("found {found}, which cannot be compared with {expected}"))
-        }
-    }
 }
 
 /// What the restored server says of a fact; `None` for a fact of a kind that is not known here.

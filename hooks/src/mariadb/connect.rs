@@ -1,6 +1,6 @@
 //! Sessions: one connection to one server thread, with a deadline on everything.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use mysql_async::{
     Conn, DriverError, OptsBuilder, Params, Row, SslOpts, Value, from_value_opt,
@@ -9,15 +9,14 @@ use mysql_async::{
 use rustls::crypto::{CryptoProvider, ring};
 use standstill_core::{Error, Result, hook::HookContext, secret::Secret};
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
-use super::{
-    errors,
-    lease::Limits,
-    settings::{SslMode, Target},
+use super::{errors, lease::Limits, settings::Target};
+use crate::server::{
+    driver::{AbortOnDrop, spawn},
+    ssl::SslMode,
 };
 
 /// How long opening a session may take.
@@ -30,25 +29,6 @@ pub(super) const LOOKUP: Duration = Duration::from_secs(10);
 const SETTINGS: &str = "SET SESSION sql_mode = '', lc_messages = 'en_US', autocommit = 1, sql_select_limit = DEFAULT, \
     lock_wait_timeout = 3, innodb_lock_wait_timeout = 3, idle_transaction_timeout = 0, \
     idle_readonly_transaction_timeout = 0, time_zone = '+00:00'";
-
-/// Where all sessions' sockets are served: a thread of its own, so that neither a busy upload on the runner's
-/// threads nor the end of the runtime that opened a session keeps a renewal from going out.
-fn driver() -> Result<&'static Handle> {
-    static DRIVER: OnceLock<Option<Runtime>> = OnceLock::new();
-    let runtime = DRIVER.get_or_init(|| {
-        Builder::new_multi_thread().worker_threads(1).thread_name("mariadb").enable_all().build().ok()
-    });
-    let runtime = runtime.as_ref().ok_or_else(|| Error::failed("no thread can be started for sessions"))?;
-    Ok(runtime.handle())
-}
-
-/// Runs something to its end beside the sessions, whether or not it is still awaited.
-pub(super) fn spawn<F>(future: F) -> Result<JoinHandle<F::Output>>
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    Ok(driver()?.spawn(future))
-}
 
 /// One statement for the connection's own task: there it runs to its end even if nobody waits for it any more, so
 /// a wait that is given up never leaves half an answer for the next statement.
@@ -112,7 +92,7 @@ impl Session {
     async fn dial(target: &Target, mode: SslMode) -> Result<Self, Failure> {
         let options = options(target, mode);
         let place = target.place();
-        let mut connecting = AbortOnDrop(driver()?.spawn(Conn::new(options)));
+        let mut connecting = AbortOnDrop(spawn(Conn::new(options))?);
         let opened = tokio::time::timeout(CONNECT, &mut connecting.0).await.map_err(|_elapsed| {
             Error::input(format!("no answer from {place} within {} s", CONNECT.as_secs()))
                 .remedy("Check `host` and `port` of the connection, and that a firewall lets it through.")
@@ -122,7 +102,7 @@ impl Session {
             .map_err(Failure::Theirs)?;
         let id = u64::from(connection.id());
         let (orders, received) = mpsc::unbounded_channel();
-        let task = driver()?.spawn(serve(connection, received));
+        let task = spawn(serve(connection, received))?;
         Ok(Self { orders: Some(orders), task, id, place })
     }
 
@@ -274,20 +254,6 @@ pub(super) fn column<T: FromValue>(row: &Row, index: usize) -> Result<T> {
 pub(super) fn named(row: &Row, name: &str) -> Option<String> {
     let index = row.columns_ref().iter().position(|column| column.name_str().eq_ignore_ascii_case(name))?;
     column::<Option<String>>(row, index).ok().flatten()
-}
-
-/// An identifier as the server takes it.
-pub(super) fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-/// The task ends with the future that waits for it, so a connection that comes too late is closed again.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Whose error it is.

@@ -1,18 +1,14 @@
 //! The hook as data.
 
-use schemars::{JsonSchema, schema_for};
-use serde_json::Value;
 use standstill_core::hook::{
-    Available, HoldKind, HoldTraits, HookDescription, OutputDescription, OutputType, Place, Tolerance, Verb,
-    VerbKind,
+    HoldKind, HoldTraits, HookDescription, OutputType, Place, Tolerance, Verb, VerbKind,
 };
 
-use super::{
-    compare, copy, observe,
-    query::{CheckArguments, NoArguments, QueryArguments},
-    ready,
-    settings::Settings,
-    stage,
+use super::{copy, observe, query::CheckArguments, ready, settings::Settings, stage};
+use crate::server::{
+    arguments::NoArguments,
+    compare,
+    describe::{ASKED, NETWORK, output, query, verb},
 };
 
 /// What a backup stage is, when writes wait and when they do not.
@@ -38,7 +34,7 @@ pub(super) const OBSERVE: HoldTraits = HoldTraits {
 /// The hook's description.
 pub(super) fn describe() -> HookDescription {
     HookDescription {
-        name: "mariadb",
+        name: super::NAME,
         summary: "MariaDB 10.5 and later, physical and logical",
         connection: Some(Settings::schema()),
         verbs: vec![
@@ -73,26 +69,6 @@ pub(super) fn describe() -> HookDescription {
             query(),
         ],
     }
-}
-
-const NETWORK: &[Place] = &[Place::Network];
-const ASKED: &[Place] = &[Place::Network, Place::Service];
-
-fn verb<A: JsonSchema>(
-    name: &'static str,
-    summary: &'static str,
-    places: &'static [Place],
-    kind: VerbKind,
-) -> Verb {
-    Verb { name, summary, places, kind, arguments: schema::<A>(), outputs: Vec::new() }
-}
-
-fn schema<A: JsonSchema>() -> Value {
-    schema_for!(A).to_value()
-}
-
-fn output(name: &'static str, ty: OutputType) -> OutputDescription {
-    OutputDescription { name, ty, available: Available::Acquired }
 }
 
 fn ready() -> Verb {
@@ -130,17 +106,5 @@ fn observe() -> Verb {
     Verb {
         outputs: vec![output("databases", OutputType::Any), output("settings", OutputType::Any)],
         ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(OBSERVE))
-    }
-}
-
-fn query() -> Verb {
-    Verb {
-        outputs: vec![output("rows", OutputType::Any), output("value", OutputType::Any)],
-        ..verb::<QueryArguments>(
-            "query",
-            "Run one statement in a read-only transaction",
-            ASKED,
-            VerbKind::Read,
-        )
     }
 }

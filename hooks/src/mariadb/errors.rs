@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use mysql_async::{DriverError, IoError, ServerError};
-use standstill_core::{Error, ErrorKind};
+use standstill_core::Error;
 
 use super::settings::Target;
 
@@ -109,19 +109,4 @@ pub(super) fn silent(attempt: &str, place: &str, within: Duration) -> Error {
     let waited = standstill_core::units::show_duration(within);
     Error::temporary(format!("MariaDB at {place} gave no answer within {waited} on trying to {attempt}"))
         .remedy("Check the network and the server's load.")
-}
-
-/// Says of any error that the hold it came from is no more.
-pub(super) fn lapse(error: Error, what: &str) -> Error {
-    if error.kind() == ErrorKind::HoldLapsed {
-        error
-    } else {
-        lapsed(format!("{what} lapsed")).because(error)
-    }
-}
-
-/// A hold is no more.
-pub(super) fn lapsed(what: impl Into<String>) -> Error {
-    Error::lapsed(what)
-        .remedy("Run the backup again; nothing is held any more. If it repeats, look into the server's log.")
 }

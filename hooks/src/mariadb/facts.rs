@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use standstill_core::{
     Error, Result,
@@ -21,36 +19,12 @@ use super::{
     position::Position,
     stage::Stage,
 };
+use crate::server::facts::{ROWS, left_out};
 
-/// What a fact about a table's rows begins with.
-pub(super) const ROWS: &str = "rows ";
 /// What a fact about a domain's last transaction begins with; domain and server follow.
 pub(super) const TRANSACTION: &str = "last transaction ";
 /// The name of the fact about everything that was not counted.
 const LEFT_OUT: &str = "not counted";
-
-/// How facts are counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Mode {
-    /// Not at all.
-    None,
-    /// Before and after the cut.
-    #[default]
-    Bounded,
-    /// As of the cut.
-    Exact,
-}
-
-/// The number of tables that are counted when nothing else is said.
-pub(super) fn usual_tables() -> u32 {
-    100
-}
-
-/// How long a counting may take when nothing else is said.
-pub(super) fn usual_time() -> String {
-    "30s".into()
-}
 
 /// A table, and why it is not counted, if it is not.
 #[derive(Debug, Clone)]
@@ -217,12 +191,13 @@ impl Snapshot {
 
     /// Counts, and ends the transaction.
     pub async fn facts(self, within: Duration) -> Result<Vec<Fact>> {
-        let Counts { mut rows, mut left_out, .. } = Counts::listed(&self.session, &self.list, within).await?;
+        let Counts { mut rows, left_out: mut reasons, .. } =
+            Counts::listed(&self.session, &self.list, within).await?;
         rows.extend(self.counted.rows);
-        left_out.extend(self.counted.left_out);
+        reasons.extend(self.counted.left_out);
         self.session.close().await;
         let mut facts: Vec<_> = rows.iter().map(|(name, count)| fact(name, *count, Bound::Exact)).collect();
-        facts.extend(missing(&left_out));
+        facts.extend(left_out(LEFT_OUT, &reasons));
         Ok(facts)
     }
 }
@@ -240,7 +215,7 @@ pub(super) fn between(before: Counts, after: Counts) -> Vec<Fact> {
     }
     let mut reasons = before.left_out;
     reasons.extend(after.left_out);
-    facts.extend(missing(&reasons));
+    facts.extend(left_out(LEFT_OUT, &reasons));
     facts
 }
 
@@ -280,11 +255,6 @@ pub(super) fn uncounted(error: &Error) -> Fact {
 
 fn fact(name: &Name, value: u64, bound: Bound) -> Fact {
     Fact { name: format!("{ROWS}{name}"), value: json!(value), bound }
-}
-
-fn missing(reasons: &BTreeMap<Name, String>) -> Option<Fact> {
-    let value: Value = reasons.iter().map(|(name, reason)| json!(format!("{name}: {reason}"))).collect();
-    (!reasons.is_empty()).then(|| Fact { name: LEFT_OUT.into(), value, bound: Bound::None })
 }
 
 #[cfg(test)]

@@ -2,16 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use standstill_core::{
-    Error, Result,
-    hook::{Hold, Receipt},
-    point::{Evidence, Outputs},
-};
-use tokio::task::JoinHandle;
-
 use super::{
-    connect::{Failure, Session, column, spawn},
+    connect::{Failure, Session, column},
     errors,
     facts::{self, Counts, Snapshot},
     lease::Limits,
@@ -20,9 +12,13 @@ use super::{
     settings::Target,
     stage::{Arguments, Stage},
 };
-
-/// What the hold is called in messages.
-const WHAT: &str = "the backup stage";
+use crate::server::{errors::lapsed, hold::Live};
+use async_trait::async_trait;
+use standstill_core::{
+    Result,
+    hook::Receipt,
+    point::{Evidence, Outputs},
+};
 
 /// The server's number for a stage that is the same as the current one or before it.
 const SAME_OR_BEFORE: u16 = 4147;
@@ -37,7 +33,7 @@ pub(super) struct Observed {
 }
 
 /// A hold that is on, with everything that its release needs.
-pub(super) struct Live {
+pub(super) struct BackupStage {
     pub session: Session,
     pub limits: Limits,
     pub server: Server,
@@ -53,8 +49,14 @@ pub(super) struct Live {
     pub observed: Observed,
 }
 
-impl Live {
-    /// Keeps the sessions from being ended.
+#[async_trait]
+impl Live for BackupStage {
+    const WHAT: &'static str = "the backup stage";
+
+    fn place(&self) -> &str {
+        self.session.place()
+    }
+
     async fn renew(&self) -> Result<()> {
         let renewed = self.session.run(self.limits.answer(), "renew the backup stage", "DO 0");
         let exact = async {
@@ -68,10 +70,10 @@ impl Live {
     /// Proves that this is still the session that the stages were gone up on, and where it stands: the server
     /// refuses a stage that is not above the current one, and names the current one. Nothing changes by that.
     async fn prove(&mut self) -> Result<Evidence> {
-        let within = self.limits.answer();
+        let (within, what) = (self.limits.answer(), Self::WHAT);
         let row = self.session.one(within, "prove the backup stage", "SELECT CONNECTION_ID()").await?;
         if column::<u64>(&row, 0)? != self.session.id() {
-            return Err(errors::lapsed(format!("{WHAT} was lost: the session is another one now")));
+            return Err(lapsed(format!("{what} was lost: the session is another one now")));
         }
         let answer =
             self.session.raw(within, "prove the backup stage", "BACKUP STAGE START", Vec::new()).await;
@@ -80,10 +82,10 @@ impl Live {
                 error.message
             }
             Err(Failure::Ours(error)) => return Err(error),
-            _ => return Err(errors::lapsed(format!("{WHAT} was lost: the server knows of none"))),
+            _ => return Err(lapsed(format!("{what} was lost: the server knows of none"))),
         };
         if !said.ends_with(&format!("'{}'", self.stage.name())) {
-            return Err(errors::lapsed(format!("{WHAT} is another one than before: {said}")));
+            return Err(lapsed(format!("{what} is another one than before: {said}")));
         }
         let end = Position::of(&self.session, within).await?;
         let mut evidence = Evidence::of("connection", self.session.id())
@@ -99,7 +101,7 @@ impl Live {
     }
 
     /// Ends the stage, which proves once more that it was on, then gathers the facts.
-    async fn finish(mut self) -> Result<Receipt> {
+    async fn finish(mut self: Box<Self>) -> Result<Receipt> {
         let ending =
             self.session.raw(self.limits.answer(), "end the backup stage", "BACKUP STAGE END", Vec::new());
         match ending.await {
@@ -126,7 +128,9 @@ impl Live {
         let evidence = Evidence::of("ended", "BACKUP STAGE END");
         Ok(Receipt { evidence, outputs: Outputs::new(), facts: found, released, froze: None })
     }
+}
 
+impl BackupStage {
     /// Counts. A count that fails is no fault of the backup: it is missing among the facts, and logged.
     async fn counted(
         &self,
@@ -157,96 +161,6 @@ impl Live {
                 tracing::warn!(error = error.chain(), "rows could not be counted");
                 vec![facts::uncounted(&error)]
             }
-        }
-    }
-}
-
-enum State {
-    On(Box<Live>),
-    /// The release runs to its end even if nobody waits for it any more; asking again waits for the same one.
-    Releasing(JoinHandle<Result<Receipt>>),
-    Done(Box<Receipt>),
-    Lapsed(String),
-}
-
-/// The hold.
-pub(super) struct BackupStage {
-    state: State,
-    stage: Stage,
-}
-
-impl BackupStage {
-    /// A hold that was just acquired.
-    pub fn on(live: Live) -> Self {
-        Self { stage: live.stage, state: State::On(Box::new(live)) }
-    }
-
-    /// Remembers that the hold is no more. Its session is closed with it, so nothing stays held.
-    fn lapse(&mut self, error: Error) -> Error {
-        let error = errors::lapse(error, WHAT);
-        self.state = State::Lapsed(error.chain());
-        error
-    }
-}
-
-#[async_trait]
-impl Hold for BackupStage {
-    fn blocks_writes(&self) -> Option<bool> {
-        Some(self.stage == Stage::BlockCommit)
-    }
-
-    async fn renew(&mut self) -> Result<()> {
-        match &self.state {
-            State::On(live) => match live.renew().await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(self.lapse(error)),
-            },
-            State::Releasing(_) | State::Done(_) => Ok(()),
-            State::Lapsed(chain) => Err(errors::lapsed(chain.as_str())),
-        }
-    }
-
-    async fn confirm(&mut self) -> Result<Evidence> {
-        match &mut self.state {
-            State::On(live) => match live.prove().await {
-                Ok(evidence) => Ok(evidence),
-                Err(error) => Err(self.lapse(error)),
-            },
-            State::Releasing(_) | State::Done(_) => Err(errors::lapsed(format!("{WHAT} was already let go"))),
-            State::Lapsed(chain) => Err(errors::lapsed(chain.as_str())),
-        }
-    }
-
-    async fn release(&mut self) -> Result<Receipt> {
-        loop {
-            match &mut self.state {
-                State::Done(receipt) => return Ok((**receipt).clone()),
-                State::Lapsed(chain) => return Err(errors::lapsed(chain.as_str())),
-                State::Releasing(task) => match task.await {
-                    Ok(Ok(receipt)) => self.state = State::Done(Box::new(receipt)),
-                    Ok(Err(error)) => return Err(self.lapse(error)),
-                    Err(cause) => {
-                        return Err(self.lapse(Error::failed("the release broke off").because(cause)));
-                    }
-                },
-                State::On(_) => {
-                    let placeholder = State::Lapsed("the release did not start".into());
-                    if let State::On(live) = std::mem::replace(&mut self.state, placeholder) {
-                        self.state = State::Releasing(spawn(live.finish())?);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Drop for BackupStage {
-    fn drop(&mut self) {
-        if let State::On(live) = &self.state {
-            tracing::error!(
-                server = live.session.place(),
-                "the backup stage was dropped without an end; the server ends it with the session"
-            );
         }
     }
 }

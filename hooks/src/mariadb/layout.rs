@@ -9,6 +9,7 @@ use std::{
 use standstill_core::{Error, Result, hook::HookContext};
 
 use super::connect::{LOOKUP, Session, column};
+use crate::server::volumes::Volumes;
 
 /// The places, as the server sees them.
 pub(super) struct Layout {
@@ -52,35 +53,25 @@ impl Layout {
     /// [`standstill_core::ErrorKind::Input`]. A binary log that is missed is no less a loss than a table: without
     /// it recovery refuses to start, or guesses which transactions were committed.
     pub async fn covered(&self, context: &HookContext, session: &Session, covers: &[String]) -> Result<()> {
-        let mut volumes = Vec::new();
-        for name in covers {
-            let path = context.volumes.get(name).ok_or_else(|| {
-                Error::input(format!("`covers` names volume {name}, which this action does not have"))
-                    .remedy("Name volumes that the blueprint declares.")
-            })?;
-            volumes.push((name.as_str(), real(path)));
-        }
-        let listed = volumes.iter().map(|(name, path)| format!("{name} ({})", path.display()));
-        let listed = listed.collect::<Vec<_>>().join(", ");
-        let holds = |path: &Path| volumes.iter().any(|(_, volume)| real(path).starts_with(volume));
-        if !holds(&self.data) {
+        let volumes = Volumes::of(context, covers)?;
+        if !volumes.hold(&self.data) {
             let (place, data) = (session.place(), self.data.display());
             return Err(Error::input(format!(
-                "the data directory of MariaDB at {place} is {data}, which is not in {listed}"
+                "the data directory of MariaDB at {place} is {data}, which is not in {volumes}"
             ))
             .remedy("Correct the path of the volume, or the address of the server."));
         }
         self.is_this_servers(session).await?;
-        let missing = self.parts.iter().filter(|(_, path)| !holds(path));
+        let missing = self.parts.iter().filter(|(_, path)| !volumes.hold(path));
         let mut missing: Vec<_> =
             missing.map(|(name, path)| format!("the {name} in {}", path.display())).collect();
         // A table elsewhere comes back with a link to where it was: a copy would open the original's file.
         missing.extend(self.far.iter().map(|(name, file)| format!("table {name} in {}", file.display())));
-        missing.extend(self.links(&holds)?);
+        missing.extend(self.links(&volumes)?);
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Error::input(format!("the captured volume {listed} misses {}", missing.join(" and ")))
+        Err(Error::input(format!("the captured volume {volumes} misses {}", missing.join(" and ")))
             .remedy("Move it into the data directory, or use the blueprint mariadb-dump."))
     }
 
@@ -117,7 +108,7 @@ impl Layout {
     }
 
     /// Links in the data directory that lead out of the volumes (`DATA DIRECTORY` of other engines than InnoDB).
-    fn links(&self, holds: &dyn Fn(&Path) -> bool) -> Result<Vec<String>> {
+    fn links(&self, volumes: &Volumes<'_>) -> Result<Vec<String>> {
         if !self.data.exists() {
             return Ok(Vec::new());
         }
@@ -127,7 +118,7 @@ impl Layout {
             for entry in entries(&directory)? {
                 let path = entry.path();
                 let kind = entry.file_type().map_err(|cause| unreadable(&path, cause))?;
-                if kind.is_symlink() && !holds(&path) {
+                if kind.is_symlink() && !volumes.hold(&path) {
                     found.push(format!("what {} links to", path.display()));
                 } else if kind.is_dir() && directory == self.data {
                     directories.push(path);
@@ -173,9 +164,4 @@ fn checkpoint_of(file: &Path) -> std::io::Result<Option<u64>> {
         return Ok(None);
     }
     Ok(Some(number(4096)?.max(number(8192)?)))
-}
-
-/// The path without links, where it can be seen from here.
-fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.components().collect())
 }

@@ -1,6 +1,6 @@
 //! Names of tables in facts: `app.orders`, with backquotes only where they are needed.
 
-use super::connect::quote;
+use crate::server::names::{parts, quoted};
 
 /// A table's schema and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,27 +14,13 @@ pub(super) struct Name {
 impl Name {
     /// For statements.
     pub fn sql(&self) -> String {
-        format!("{}.{}", quote(&self.schema), quote(&self.table))
+        format!("{}.{}", quoted(&self.schema, '`'), quoted(&self.table, '`'))
     }
 
     /// Reads what [`std::fmt::Display`] shows; `None` if it is not such a name.
     pub fn read(text: &str) -> Option<Self> {
-        let (mut parts, mut part, mut quoted) = (Vec::new(), String::new(), false);
-        let mut characters = text.chars().peekable();
-        while let Some(character) = characters.next() {
-            match character {
-                '`' if quoted && characters.peek() == Some(&'`') => {
-                    characters.next();
-                    part.push('`');
-                }
-                '`' => quoted = !quoted,
-                '.' if !quoted => parts.push(std::mem::take(&mut part)),
-                _ => part.push(character),
-            }
-        }
-        parts.push(part);
-        let [schema, table] = <[String; 2]>::try_from(parts).ok()?;
-        (!quoted && !schema.is_empty() && !table.is_empty()).then_some(Self { schema, table })
+        let [schema, table] = <[String; 2]>::try_from(parts(text, '`')?).ok()?;
+        Some(Self { schema, table })
     }
 }
 
@@ -43,7 +29,7 @@ impl std::fmt::Display for Name {
         let shown = |name: &str| {
             let plain =
                 name.chars().all(|character| character.is_ascii_alphanumeric() || "_$".contains(character));
-            if plain { name.to_owned() } else { quote(name) }
+            if plain { name.to_owned() } else { quoted(name, '`') }
         };
         write!(formatter, "{}.{}", shown(&self.schema), shown(&self.table))
     }

@@ -21,6 +21,7 @@ use super::{
     settings::Target,
     variables,
 };
+use crate::server::facts::{usual_tables, usual_time};
 
 /// The verb's name.
 pub(super) const VERB: &str = "observe";
@@ -44,10 +45,10 @@ pub(super) struct Arguments {
     #[serde(default)]
     facts: Mode,
     /// How many tables are counted, the largest first.
-    #[serde(default = "facts::usual_tables")]
+    #[serde(default = "usual_tables")]
     tables: u32,
     /// How long each counting may take; tables that are not reached are left out and said so.
-    #[serde(default = "facts::usual_time")]
+    #[serde(default = "usual_time")]
     facts_timeout: String,
 }
 

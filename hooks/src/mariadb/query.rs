@@ -16,27 +16,13 @@ use super::{
     connect::{LOOKUP, Session, column, named},
     names::Name,
 };
+use crate::server::arguments::{QueryArguments, not_too_many};
 
-/// The most rows that `query` returns.
-const ROWS: usize = 10_000;
 /// How long one statement may take; a step's own timeout is usually shorter.
 const LONG: Duration = Duration::from_hours(24);
 /// Lifts the limits of a session for a statement that may take long.
 pub(super) const PATIENT: &str =
     "SET SESSION max_statement_time = 0, wait_timeout = 28800, net_write_timeout = 60";
-
-/// What `query` is told.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct QueryArguments {
-    /// One statement; it runs in a read-only transaction.
-    sql: String,
-}
-
-/// A verb that is told nothing.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct NoArguments {}
 
 /// Runs one statement and returns its rows.
 pub(super) async fn query(context: &HookContext, arguments: &QueryArguments) -> Result<Called> {
@@ -47,10 +33,7 @@ pub(super) async fn query(context: &HookContext, arguments: &QueryArguments) -> 
     let rows = session.rows(LONG, "run the query", arguments.sql.trim(), Vec::new());
     let rows = session.cancellable(context, "run the query", rows).await?;
     session.close().await;
-    if rows.len() > ROWS {
-        return Err(Error::input(format!("the query returns more than {ROWS} rows"))
-            .remedy("Ask for fewer, with LIMIT or an aggregate."));
-    }
+    not_too_many(rows.len())?;
     let value = rows.first().and_then(|row| row.as_ref(0)).map_or(Value::Null, shown);
     let rows: Vec<_> = rows.iter().map(object).collect();
     let outputs = Outputs::from([("rows".into(), json!(rows)), ("value".into(), value)]);

@@ -7,6 +7,7 @@ use standstill_core::{
 };
 
 use super::connect::{LOOKUP, Session, column};
+use crate::server::errors::another_server;
 
 /// The oldest version: 10.5 split the privileges that a backup needs, so that they can be granted one by one.
 const OLDEST: (u32, u32) = (10, 5);
@@ -63,9 +64,7 @@ impl Server {
         if self.identity() == other.identity() {
             return Ok(());
         }
-        Err(Error::failed(format!("{place} leads to another server than a moment ago")).remedy(
-            "Connect to the address of one server, not to a load balancer or a service with several members.",
-        ))
+        Err(another_server(place))
     }
 }
 

@@ -4,32 +4,17 @@ use std::{path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use standstill_core::{
     Error, Result,
     hook::{Connection, HookContext},
     secret::Secret,
 };
 
+use crate::server::ssl::{SslMode, with_password};
+
 /// The name of the socket of a server that a run started, in its private directory.
 pub(super) const SOCKET: &str = "mariadb.sock";
-
-/// How far TLS is asked for; the words are those of the other hooks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// TLS where the server has it, without looking at its certificate.
-    #[default]
-    Prefer,
-    /// TLS or nothing; the certificate is looked at only if `sslRootCert` is given.
-    Require,
-    /// The certificate must come from `sslRootCert`.
-    VerifyCa,
-    /// As verify-ca, and it must be for the host that was asked for.
-    VerifyFull,
-}
 
 fn local() -> String {
     "localhost".into()
@@ -70,13 +55,7 @@ pub(super) struct Settings {
 impl Settings {
     /// The JSON Schema of a connection, with the password marked as secret.
     pub fn schema() -> Value {
-        let mut schema = schemars::schema_for!(Self).to_value();
-        schema["properties"]["password"] = json!({
-            "description": "The user's password.",
-            "type": "string",
-            "x-secret": true,
-        });
-        schema
+        with_password::<Self>("The user's password.")
     }
 }
 
@@ -153,6 +132,8 @@ fn read(connection: &Connection) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn settings(value: &Value) -> Result<Settings> {

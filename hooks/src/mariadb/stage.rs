@@ -17,15 +17,19 @@ use super::{
     connect::{Failure, LOOKUP, Session, column},
     engines::Others,
     errors,
-    facts::{self, Counts, Mode},
+    facts::{self, Counts},
     grants,
-    hold::{BackupStage, Live, Observed},
+    hold::{BackupStage, Observed},
     lease::Limits,
     position::Position,
     ready::no_galera,
     server::Server,
     settings::Target,
     undo, variables,
+};
+use crate::server::{
+    facts::{Mode, usual_tables, usual_time},
+    hold::SessionHold,
 };
 
 /// The verb's name.
@@ -97,10 +101,10 @@ pub(super) struct Arguments {
     #[serde(default)]
     pub facts: Mode,
     /// How many tables are counted, the largest first.
-    #[serde(default = "facts::usual_tables")]
+    #[serde(default = "usual_tables")]
     pub tables: u32,
     /// How long each counting may take; tables that are not reached are left out and said so.
-    #[serde(default = "facts::usual_time")]
+    #[serde(default = "usual_time")]
     pub facts_timeout: String,
     /// How long a stage may wait for its lock, in whole seconds: for so long writers may have to wait behind it.
     #[serde(default = "usual_wait")]
@@ -156,8 +160,10 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
         ("position".into(), begin.shown()),
         ("settings".into(), settings),
     ]);
-    let live = Live { session, limits, server, target, stage, begin, end: None, arguments, within, observed };
-    Ok(Acquired { hold: Box::new(BackupStage::on(live)), outputs, since })
+    let live =
+        BackupStage { session, limits, server, target, stage, begin, end: None, arguments, within, observed };
+    let hold = SessionHold::on(live, Some(stage == Stage::BlockCommit));
+    Ok(Acquired { hold: Box::new(hold), outputs, since })
 }
 
 fn choose(asked: Asked, facts: Mode, others: &Others) -> Result<Stage> {

@@ -2,7 +2,6 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    io,
     time::Instant,
 };
 
@@ -15,6 +14,7 @@ use standstill_core::{
 };
 
 use super::connect::{LOOKUP, Session, column};
+use crate::server::undo::reach;
 
 /// What the journal keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,7 +51,8 @@ pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone
     if !record.mark.contains(&record.run) || record.run.is_empty() {
         return Err(Error::input("the journal's undo record names no run"));
     }
-    let Some(session) = reach(context).await? else { return Ok(Undone::AlreadyGone) };
+    let reached = reach(context.lease, || Session::open(context)).await?;
+    let Some(session) = reached else { return Ok(Undone::AlreadyGone) };
     let deadline = Instant::now() + context.lease + LOOKUP;
     let mut ended = false;
     loop {
@@ -81,35 +82,6 @@ pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-}
-
-/// A session with the server, as soon as it has one: a hold that a dead run left takes a connection, too.
-///
-/// `None` when nobody has listened for a whole lease: a session does not outlive its server.
-async fn reach(context: &HookContext) -> Result<Option<Session>> {
-    let deadline = Instant::now() + context.lease;
-    loop {
-        match Session::open(context).await {
-            Ok(session) => return Ok(Some(session)),
-            Err(error) if Instant::now() > deadline && nobody_listens(&error) => return Ok(None),
-            Err(error) if Instant::now() > deadline => {
-                return Err(error.during("look for what a dead run still holds"));
-            }
-            Err(error) => tracing::info!(error = error.chain(), "the server cannot be asked yet"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
-    }
-}
-
-fn nobody_listens(error: &Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

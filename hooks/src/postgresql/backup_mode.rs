@@ -16,13 +16,17 @@ use tokio_postgres::types::Type;
 use super::{
     canary,
     connect::{LOOKUP, Purpose, Session, column},
-    facts::{self, Counts, Mode},
+    facts::Counts,
     grants::{self, Needs, backup_functions},
-    hold::{BackupMode, Live, Observed},
+    hold::{BackupMode, Observed},
     lease::Limits,
     server::Server,
     settings::Target,
     wal::Lsn,
+};
+use crate::server::{
+    facts::{Mode, usual_tables, usual_time},
+    hold::SessionHold,
 };
 
 /// The verb's name.
@@ -37,10 +41,10 @@ pub(super) struct Arguments {
     #[serde(default)]
     pub facts: Mode,
     /// How many tables of the connected database are counted, the largest first.
-    #[serde(default = "facts::usual_tables")]
+    #[serde(default = "usual_tables")]
     pub tables: u32,
     /// How long each counting may take; tables that are not reached are left out and said so.
-    #[serde(default = "facts::usual_time")]
+    #[serde(default = "usual_time")]
     pub facts_timeout: String,
     /// Whether a row is written before the start, which every restored copy must have.
     #[serde(default)]
@@ -76,7 +80,7 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
         ("startLsn".into(), json!(start.to_string())),
         ("systemIdentifier".into(), json!(server.system)),
     ]);
-    let live = Live {
+    let live = BackupMode {
         session,
         limits,
         server,
@@ -89,7 +93,7 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
         observed,
         confirmed: false,
     };
-    Ok(Acquired { hold: Box::new(BackupMode::on(live)), outputs, since })
+    Ok(Acquired { hold: Box::new(SessionHold::on(live, None)), outputs, since })
 }
 
 fn writable_if_asked(session: &Session, server: &Server, arguments: &Arguments) -> Result<()> {

@@ -2,15 +2,11 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::OnceLock,
     time::Duration,
 };
 
 use standstill_core::{Error, Result, hook::HookContext, point::RunId};
-use tokio::{
-    runtime::{Builder, Handle, Runtime},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 use tokio_postgres::{
     Client, Config, Row, SimpleQueryMessage,
     error::SqlState,
@@ -18,11 +14,10 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
-    errors,
-    lease::Limits,
-    settings::{SslMode, Target},
-    tls,
+use super::{errors, lease::Limits, settings::Target, tls};
+use crate::server::{
+    driver::{AbortOnDrop, spawn},
+    ssl::SslMode,
 };
 
 /// How long opening a session may take.
@@ -77,25 +72,6 @@ impl Purpose<'_> {
     }
 }
 
-/// Where all sessions' sockets are served: a thread of its own, so that neither a busy upload on the runner's
-/// threads nor the end of the runtime that opened a session keeps a renewal from going out.
-fn driver() -> Result<&'static Handle> {
-    static DRIVER: OnceLock<Option<Runtime>> = OnceLock::new();
-    let runtime = DRIVER.get_or_init(|| {
-        Builder::new_multi_thread().worker_threads(1).thread_name("postgresql").enable_all().build().ok()
-    });
-    let runtime = runtime.as_ref().ok_or_else(|| Error::failed("no thread can be started for sessions"))?;
-    Ok(runtime.handle())
-}
-
-/// Runs something to its end beside the sessions, whether or not it is still awaited.
-pub(super) fn spawn<F>(future: F) -> Result<JoinHandle<F::Output>>
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    Ok(driver()?.spawn(future))
-}
-
 /// One server process that works for us alone. Dropping it closes the connection at once.
 pub(super) struct Session {
     client: Option<Client>,
@@ -147,14 +123,14 @@ impl Session {
         let config = configure(target, mode);
         let connecting = {
             let tls = tls.clone();
-            AbortOnDrop(driver()?.spawn(async move {
+            AbortOnDrop(spawn(async move {
                 let (client, connection) = config.connect(tls).await?;
                 let driver = tokio::spawn(async move {
                     // The reason of an end reaches the operator through the statement that it broke.
                     let _ended = connection.await;
                 });
                 Ok::<_, tokio_postgres::Error>((client, driver))
-            }))
+            })?)
         };
         let mut connecting = connecting;
         let place = target.place();
@@ -298,15 +274,6 @@ impl Session {
 /// When the server's answer is not what was asked for.
 pub(super) fn column<'row, T: FromSql<'row>>(row: &'row Row, index: usize) -> Result<T> {
     row.try_get(index).map_err(|cause| Error::failed("the server's answer is not understood").because(cause))
-}
-
-/// The task ends with the future that waits for it, so a connection that comes too late is closed again.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 enum Failure {

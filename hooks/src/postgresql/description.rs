@@ -1,17 +1,14 @@
 //! The hook as data.
 
-use schemars::{JsonSchema, schema_for};
-use serde_json::Value;
 use standstill_core::hook::{
-    Available, HoldKind, HoldTraits, HookDescription, OutputDescription, OutputType, Place, Tolerance, Verb,
-    VerbKind,
+    HoldKind, HoldTraits, HookDescription, OutputType, Place, Tolerance, Verb, VerbKind,
 };
 
-use super::{
-    backup_mode, compare, exported_snapshot, place_label,
-    query::{NoArguments, QueryArguments},
-    ready, scratch_config,
-    settings::Settings,
+use super::{backup_mode, exported_snapshot, place_label, ready, scratch_config, settings::Settings};
+use crate::server::{
+    arguments::NoArguments,
+    compare,
+    describe::{ASKED, NETWORK, output, query, released, verb},
 };
 
 /// WAL from start to stop repairs whatever a copy saw half-way, block device or file system alike.
@@ -31,7 +28,7 @@ const EXPORTED_SNAPSHOT: HoldTraits = HoldTraits {
 /// The hook's description.
 pub(super) fn describe() -> HookDescription {
     HookDescription {
-        name: "postgresql",
+        name: super::NAME,
         summary: "PostgreSQL 14 and later, physical and logical",
         connection: Some(Settings::schema()),
         verbs: vec![
@@ -73,35 +70,15 @@ pub(super) fn describe() -> HookDescription {
     }
 }
 
-const NETWORK: &[Place] = &[Place::Network];
-const ASKED: &[Place] = &[Place::Network, Place::Service];
-
-fn verb<A: JsonSchema>(
-    name: &'static str,
-    summary: &'static str,
-    places: &'static [Place],
-    kind: VerbKind,
-) -> Verb {
-    Verb { name, summary, places, kind, arguments: schema::<A>(), outputs: Vec::new() }
-}
-
-fn schema<A: JsonSchema>() -> Value {
-    schema_for!(A).to_value()
-}
-
-fn output(name: &'static str, ty: OutputType, available: Available) -> OutputDescription {
-    OutputDescription { name, ty, available }
-}
-
 fn ready() -> Verb {
     let summary = "Check that a backup can be taken: role, grants, settings, and that the volumes hold the whole database";
     Verb {
         outputs: vec![
-            output("dataDirectory", OutputType::Text, Available::Acquired),
-            output("walDirectory", OutputType::Text, Available::Acquired),
-            output("tablespaces", OutputType::Any, Available::Acquired),
-            output("version", OutputType::Text, Available::Acquired),
-            output("role", OutputType::Text, Available::Acquired),
+            output("dataDirectory", OutputType::Text),
+            output("walDirectory", OutputType::Text),
+            output("tablespaces", OutputType::Any),
+            output("version", OutputType::Text),
+            output("role", OutputType::Text),
         ],
         ..verb::<ready::Arguments>("ready", summary, NETWORK, VerbKind::Read)
     }
@@ -111,14 +88,14 @@ fn backup_mode() -> Verb {
     let summary = "Hold the server in backup mode, with a temporary slot that keeps the WAL; writes go on";
     Verb {
         outputs: vec![
-            output("startLsn", OutputType::Text, Available::Acquired),
-            output("systemIdentifier", OutputType::Text, Available::Acquired),
-            output("label", OutputType::Text, Available::Released),
-            output("tablespaceMap", OutputType::Text, Available::Released),
-            output("stopLsn", OutputType::Text, Available::Released),
-            output("timeline", OutputType::Integer, Available::Released),
-            output("restorePoint", OutputType::Text, Available::Released),
-            output("wal", OutputType::Files, Available::Released),
+            output("startLsn", OutputType::Text),
+            output("systemIdentifier", OutputType::Text),
+            released("label", OutputType::Text),
+            released("tablespaceMap", OutputType::Text),
+            released("stopLsn", OutputType::Text),
+            released("timeline", OutputType::Integer),
+            released("restorePoint", OutputType::Text),
+            released("wal", OutputType::Files),
         ],
         ..verb::<backup_mode::Arguments>(backup_mode::VERB, summary, NETWORK, VerbKind::Hold(BACKUP_MODE))
     }
@@ -128,27 +105,12 @@ fn exported_snapshot() -> Verb {
     let summary = "Hold one read-only snapshot for each database, for dumps to share; writes go on";
     let list = OutputType::List(&["name", "snapshot"]);
     Verb {
-        outputs: vec![output("databases", list, Available::Acquired)],
+        outputs: vec![output("databases", list)],
         ..verb::<exported_snapshot::Arguments>(
             exported_snapshot::VERB,
             summary,
             NETWORK,
             VerbKind::Hold(EXPORTED_SNAPSHOT),
-        )
-    }
-}
-
-fn query() -> Verb {
-    Verb {
-        outputs: vec![
-            output("rows", OutputType::Any, Available::Acquired),
-            output("value", OutputType::Any, Available::Acquired),
-        ],
-        ..verb::<QueryArguments>(
-            "query",
-            "Run one statement in a read-only transaction",
-            ASKED,
-            VerbKind::Read,
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, io};
 
-use standstill_core::{Error, ErrorKind};
+use standstill_core::Error;
 use tokio_postgres::error::SqlState;
 
 use super::settings::Target;
@@ -108,25 +108,6 @@ pub(super) fn silent(attempt: &str, place: &str, within: std::time::Duration) ->
     let waited = standstill_core::units::show_duration(within);
     Error::temporary(format!("PostgreSQL at {place} gave no answer within {waited} on trying to {attempt}"))
         .remedy("Check the network and the server's load.")
-}
-
-/// Says of any error that the hold it came from is no more.
-pub(super) fn lapse(error: Error, what: &str) -> Error {
-    if error.kind() == ErrorKind::HoldLapsed {
-        return error;
-    }
-    let lapsed = lapsed(format!("{what} lapsed"));
-    match error.remedy_text().map(ToOwned::to_owned) {
-        Some(remedy) => lapsed.remedy(remedy),
-        None => lapsed,
-    }
-    .because(error)
-}
-
-/// A hold is no more.
-pub(super) fn lapsed(what: impl Into<String>) -> Error {
-    Error::lapsed(what)
-        .remedy("Run the backup again; nothing is held any more. If it repeats, look into the server's log.")
 }
 
 fn with_cause(failure: Error, error: tokio_postgres::Error) -> Error {

@@ -21,11 +21,14 @@ use tokio::task::JoinSet;
 
 use super::{
     connect::{LOOKUP, Purpose, Session, column},
-    errors,
     facts::{self, Counts, Sequences},
     lease::Limits,
     server::Server,
     settings::Target,
+};
+use crate::server::{
+    errors::{lapse, lapsed},
+    facts::{usual_tables, usual_time},
 };
 
 /// The verb's name.
@@ -54,10 +57,10 @@ pub(super) struct Arguments {
     #[serde(default)]
     facts: Counting,
     /// How many tables of each database are counted, the largest first.
-    #[serde(default = "facts::usual_tables")]
+    #[serde(default = "usual_tables")]
     tables: u32,
     /// How long the counting may take in all.
-    #[serde(default = "facts::usual_time")]
+    #[serde(default = "usual_time")]
     facts_timeout: String,
 }
 
@@ -202,14 +205,14 @@ impl Exported {
     async fn prove(&mut self) -> Result<()> {
         match &self.state {
             State::Done(_) => return Ok(()),
-            State::Lapsed(chain) => return Err(errors::lapsed(chain.as_str())),
+            State::Lapsed(chain) => return Err(lapsed(chain.as_str())),
             State::On => {}
         }
         let within = self.limits.answer();
         let proven =
             each(&self.snapshots, move |snapshot| async move { prove(&snapshot, within).await }).await;
         proven.map_err(|error| {
-            let error = errors::lapse(error, WHAT);
+            let error = lapse(error, WHAT);
             self.snapshots.clear();
             self.state = State::Lapsed(error.chain());
             error
@@ -240,7 +243,7 @@ impl Hold for Exported {
 
     async fn confirm(&mut self) -> Result<Evidence> {
         if matches!(self.state, State::Done(_)) {
-            return Err(errors::lapsed("the exported snapshot was already let go"));
+            return Err(lapsed("the exported snapshot was already let go"));
         }
         self.prove().await?;
         Ok(self.evidence())
@@ -263,7 +266,7 @@ impl Hold for Exported {
         let ending = each(&snapshots, move |snapshot| async move {
             snapshot.session.simple(within, "end the snapshot's transaction", "COMMIT").await.map(drop)
         });
-        ending.await.map_err(|error| errors::lapse(error, WHAT))?;
+        ending.await.map_err(|error| lapse(error, WHAT))?;
         drop(snapshots);
         let released = Instant::now();
         let facts = count(readers, self.tables, self.within, self.limits.idle / 3).await;

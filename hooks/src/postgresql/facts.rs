@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use standstill_core::{
     Result,
     point::{Bound, Fact},
@@ -15,35 +13,13 @@ use standstill_core::{
 use tokio_postgres::types::Type;
 
 use super::connect::{LOOKUP, Session, column};
+use crate::server::facts::{ROWS, left_out};
 
-/// What a fact about a table's rows begins with.
-pub(super) const ROWS: &str = "rows ";
 /// What a fact about a sequence begins with.
 pub(super) const SEQUENCE: &str = "sequence ";
-/// What the fact about everything that was not counted begins with.
-const LEFT_OUT: &str = "not counted in ";
-
-/// How facts are counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Mode {
-    /// Not at all.
-    None,
-    /// Before and after the cut.
-    #[default]
-    Bounded,
-    /// As of the cut.
-    Exact,
-}
-
-/// The number of tables that are counted when nothing else is said.
-pub(super) fn usual_tables() -> u32 {
-    100
-}
-
-/// How long a counting may take when nothing else is said.
-pub(super) fn usual_time() -> String {
-    "30s".into()
+/// The name of the fact about everything in a database that was not counted.
+fn missing(database: &str) -> String {
+    format!("not counted in {database}")
 }
 
 /// How many rows were ever inserted into a table and deleted from it, as the server's statistics say.
@@ -136,7 +112,7 @@ impl Counts {
         let rows = self.tables.iter().map(|(name, rows)| fact(ROWS, name, rows.count, Bound::Exact));
         let mut facts: Vec<_> = rows.collect();
         facts.extend(sequences.iter().map(|(name, value)| fact(SEQUENCE, name, *value, Bound::AtLeast)));
-        facts.extend(left_out(&self.database, &self.left_out));
+        facts.extend(left_out(missing(&self.database), &self.left_out));
         facts
     }
 }
@@ -240,9 +216,9 @@ pub(super) fn between(before: Option<Counts>, after: Counts) -> Vec<Fact> {
             facts.push(fact(SEQUENCE, name, *one, Bound::AtLeast));
         }
     }
-    let mut missing = before.left_out;
-    missing.extend(after.left_out);
-    facts.extend(left_out(&after.database, &missing));
+    let mut reasons = before.left_out;
+    reasons.extend(after.left_out);
+    facts.extend(left_out(missing(&after.database), &reasons));
     facts
 }
 
@@ -262,16 +238,11 @@ fn bounds(before: Rows, after: Rows) -> (i64, i64) {
 /// Counts that are kept for people only.
 pub(super) fn without_bound(counts: &Counts) -> Vec<Fact> {
     let rows = counts.tables.iter().map(|(name, rows)| fact(ROWS, name, rows.count, Bound::None));
-    rows.chain(left_out(&counts.database, &counts.left_out)).collect()
+    rows.chain(left_out(missing(&counts.database), &counts.left_out)).collect()
 }
 
 fn fact(what: &str, name: &str, value: i64, bound: Bound) -> Fact {
     Fact { name: format!("{what}{name}"), value: json!(value), bound }
-}
-
-fn left_out(database: &str, reasons: &BTreeMap<String, String>) -> Option<Fact> {
-    let value: Value = reasons.iter().map(|(name, reason)| json!(format!("{name}: {reason}"))).collect();
-    (!reasons.is_empty()).then(|| Fact { name: format!("{LEFT_OUT}{database}"), value, bound: Bound::None })
 }
 
 #[cfg(test)]

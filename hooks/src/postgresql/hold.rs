@@ -7,17 +7,15 @@ use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use standstill_core::{
-    Error, Result,
-    hook::{Hold, Receipt},
+    Result,
+    hook::Receipt,
     point::{Evidence, Fact},
 };
-use tokio::task::JoinHandle;
 use tokio_postgres::types::Type;
 
 use super::{
     backup_mode::Arguments,
-    connect::{Session, column, spawn},
-    errors,
+    connect::{Session, column},
     facts::Counts,
     lease::Limits,
     release,
@@ -25,9 +23,7 @@ use super::{
     settings::Target,
     wal::Lsn,
 };
-
-/// What the hold is called in messages.
-pub(super) const WHAT: &str = "backup mode";
+use crate::server::{errors::lapsed, hold::Live};
 
 /// What was seen before the hold was acquired.
 #[derive(Default)]
@@ -39,7 +35,7 @@ pub(super) struct Observed {
 }
 
 /// A hold that is on, with everything that its release needs.
-pub(super) struct Live {
+pub(super) struct BackupMode {
     pub session: Session,
     pub limits: Limits,
     pub server: Server,
@@ -51,19 +47,25 @@ pub(super) struct Live {
     pub arguments: Arguments,
     pub within: Duration,
     pub observed: Observed,
-    /// Whether `confirm` succeeded; without it the backup has failed, and nothing is gathered for it.
+    /// Whether it was proven; without it the backup has failed, and nothing is gathered for it.
     pub confirmed: bool,
 }
 
-impl Live {
-    /// Keeps the session from being ended.
-    pub async fn renew(&self) -> Result<()> {
+#[async_trait]
+impl Live for BackupMode {
+    const WHAT: &'static str = "backup mode";
+
+    fn place(&self) -> &str {
+        self.session.place()
+    }
+
+    async fn renew(&self) -> Result<()> {
         self.session.one(self.limits.answer(), "renew backup mode", "SELECT 1", &[]).await?;
         Ok(())
     }
 
-    /// Proves that this is still the session, the server and the slot that the backup was started with.
-    pub async fn prove(&self) -> Result<Evidence> {
+    /// It is still the session, the server and the slot that the backup was started with.
+    async fn prove(&mut self) -> Result<Evidence> {
         let sql = "SELECT pg_backend_pid(), s.active_pid, s.wal_status, s.restart_lsn::text, pg_is_in_recovery(), \
             to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
             (SELECT timeline_id::int8 FROM pg_control_checkpoint()) \
@@ -79,12 +81,13 @@ impl Live {
         let standby: bool = column(&row, 4)?;
         let started: String = column(&row, 5)?;
         let timeline: i64 = column(&row, 6)?;
-        let lost = |why: String| Err(errors::lapsed(why));
+        let what = Self::WHAT;
+        let lost = |why: String| Err(lapsed(why));
         if backend != self.server.backend || started != self.server.started {
-            return lost(format!("{WHAT} was lost: the session is another one now"));
+            return lost(format!("{what} was lost: the session is another one now"));
         }
         if standby != self.server.standby || timeline != self.server.timeline {
-            return lost(format!("{WHAT} was lost: the server was promoted, or changed its timeline"));
+            return lost(format!("{what} was lost: the server was promoted, or changed its timeline"));
         }
         let Some(status) = status.filter(|_| slot_backend == Some(backend)) else {
             return lost(format!("the slot {} that keeps the WAL is gone", self.slot));
@@ -92,6 +95,7 @@ impl Live {
         if status == "lost" {
             return lost(format!("the slot {} lost WAL that the backup needs", self.slot));
         }
+        self.confirmed = true;
         Ok(Evidence::of("backend", backend)
             .and("slot", self.slot.as_str())
             .and("walStatus", status)
@@ -101,93 +105,8 @@ impl Live {
             .and("systemIdentifier", self.server.system.as_str())
             .and("serverStarted", started))
     }
-}
 
-enum State {
-    On(Box<Live>),
-    /// The release runs to its end even if nobody waits for it any more; asking again waits for the same one.
-    Releasing(JoinHandle<Result<Receipt>>),
-    Done(Box<Receipt>),
-    Lapsed(String),
-}
-
-/// The hold.
-pub(super) struct BackupMode {
-    state: State,
-}
-
-impl BackupMode {
-    /// A hold that was just acquired.
-    pub fn on(live: Live) -> Self {
-        Self { state: State::On(Box::new(live)) }
-    }
-
-    /// Remembers that the hold is no more. Its session is closed with it, so nothing stays held.
-    fn lapse(&mut self, error: Error) -> Error {
-        let error = errors::lapse(error, WHAT);
-        self.state = State::Lapsed(error.chain());
-        error
-    }
-}
-
-#[async_trait]
-impl Hold for BackupMode {
-    async fn renew(&mut self) -> Result<()> {
-        match &self.state {
-            State::On(live) => match live.renew().await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(self.lapse(error)),
-            },
-            State::Releasing(_) | State::Done(_) => Ok(()),
-            State::Lapsed(chain) => Err(errors::lapsed(chain.as_str())),
-        }
-    }
-
-    async fn confirm(&mut self) -> Result<Evidence> {
-        match &mut self.state {
-            State::On(live) => match live.prove().await {
-                Ok(evidence) => {
-                    live.confirmed = true;
-                    Ok(evidence)
-                }
-                Err(error) => Err(self.lapse(error)),
-            },
-            State::Releasing(_) | State::Done(_) => Err(errors::lapsed("backup mode was already let go")),
-            State::Lapsed(chain) => Err(errors::lapsed(chain.as_str())),
-        }
-    }
-
-    async fn release(&mut self) -> Result<Receipt> {
-        loop {
-            match &mut self.state {
-                State::Done(receipt) => return Ok((**receipt).clone()),
-                State::Lapsed(chain) => return Err(errors::lapsed(chain.as_str())),
-                State::Releasing(task) => match task.await {
-                    Ok(Ok(receipt)) => self.state = State::Done(Box::new(receipt)),
-                    Ok(Err(error)) => return Err(self.lapse(error)),
-                    Err(cause) => {
-                        return Err(self.lapse(Error::failed("the release broke off").because(cause)));
-                    }
-                },
-                State::On(_) => {
-                    let placeholder = State::Lapsed("the release did not start".into());
-                    if let State::On(live) = std::mem::replace(&mut self.state, placeholder) {
-                        self.state = State::Releasing(spawn(release::finish(live))?);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Drop for BackupMode {
-    fn drop(&mut self) {
-        if let State::On(live) = &self.state {
-            tracing::error!(
-                slot = live.slot,
-                server = live.session.place(),
-                "backup mode was dropped without a release; the server ends it with the session"
-            );
-        }
+    async fn finish(self: Box<Self>) -> Result<Receipt> {
+        release::finish(self).await
     }
 }

@@ -1,14 +1,15 @@
 //! The advisory lock that keeps runs on other hosts away from the same server.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use standstill_core::{Error, ErrorKind, Result, hook::HookContext, lock::LockGuard};
-use tokio::task::JoinHandle;
 
 use super::{
-    connect::{LOOKUP, Purpose, Session, column, spawn},
+    connect::{LOOKUP, Purpose, Session, column},
     settings::Target,
 };
+use crate::server::lock::{Watched, guard, idle};
 
 /// The lock's two keys: "stnd" and "stil" in ASCII. They are the same in every version, for ever.
 const KEYS: (i32, i32) = (0x7374_6e64, 0x7374_696c);
@@ -17,21 +18,14 @@ const KEYS: (i32, i32) = (0x7374_6e64, 0x7374_696c);
 /// every server, whatever database a connection names.
 const DATABASE: &str = "postgres";
 
-/// A lock that lives with its session. A watcher asks the server for it, so that a silent network is noticed.
-struct Guard {
-    session: Arc<Session>,
-    watcher: JoinHandle<()>,
-}
-
-impl LockGuard for Guard {
-    fn is_held(&self) -> bool {
-        !self.session.is_closed() && !self.watcher.is_finished()
+#[async_trait]
+impl Watched for Session {
+    fn is_closed(&self) -> bool {
+        self.is_closed()
     }
-}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.watcher.abort();
+    async fn ask(&self, within: Duration) -> Result<()> {
+        self.one(within, "keep the lock", "SELECT 1", &[]).await.map(drop)
     }
 }
 
@@ -50,8 +44,7 @@ pub(super) async fn take(context: &HookContext) -> Result<Box<dyn LockGuard>> {
             session
         }
     };
-    // The session is asked for every third of the lease: one that falls silent for long is dead or stopped.
-    let idle = (context.lease * 3).max(Duration::from_secs(30));
+    let idle = idle(context.lease);
     let sql = "SELECT set_config('idle_session_timeout', $1, false), set_config('tcp_keepalives_idle', '10', false), \
         set_config('tcp_keepalives_interval', '3', false), set_config('tcp_keepalives_count', '3', false)";
     let limit = idle.as_millis().to_string();
@@ -63,20 +56,7 @@ pub(super) async fn take(context: &HookContext) -> Result<Box<dyn LockGuard>> {
     if !column::<bool>(&taken, 0)? {
         return Err(taken_by_another(&session).await);
     }
-    let session = Arc::new(session);
-    let watcher = spawn(watch(session.clone(), context.lease / 3, idle))?;
-    Ok(Box::new(Guard { session, watcher }))
-}
-
-/// Ends when the lock is lost.
-async fn watch(session: Arc<Session>, every: Duration, patience: Duration) {
-    loop {
-        tokio::time::sleep(every).await;
-        if let Err(error) = session.one(patience, "keep the lock", "SELECT 1", &[]).await {
-            tracing::warn!(error = error.chain(), "the advisory lock is lost");
-            return;
-        }
-    }
+    guard(session, context.lease)
 }
 
 async fn taken_by_another(session: &Session) -> Error {

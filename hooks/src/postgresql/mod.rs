@@ -63,13 +63,17 @@ mod undo;
 mod wal;
 
 use async_trait::async_trait;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use standstill_core::{
-    Error, Result,
+    Result,
     hook::{Acquired, Called, Hook, HookContext, HookDescription, Probe, Undone},
     lock::LockGuard,
 };
+
+use crate::server::arguments::{NoArguments, on_files, read, unknown};
+
+/// The hook's name.
+const NAME: &str = "postgresql";
 
 /// The hook.
 pub struct Postgresql {
@@ -105,20 +109,22 @@ impl Hook for Postgresql {
 
     async fn call(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Called> {
         match verb {
-            "ready" => ready::ready(context, read(verb, arguments)?).await,
+            "ready" => ready::ready(context, read(NAME, verb, arguments)?).await,
             "checkpoint" => {
-                let query::NoArguments {} = read(verb, arguments)?;
+                let NoArguments {} = read(NAME, verb, arguments)?;
                 query::checkpoint(context).await
             }
             "accepting" => {
-                let query::NoArguments {} = read(verb, arguments)?;
+                let NoArguments {} = read(NAME, verb, arguments)?;
                 query::accepting(context).await
             }
-            "query" => query::query(context, &read(verb, arguments)?).await,
-            "compare-facts" => compare::compare(context, &read(verb, arguments)?).await,
-            "place-label" => on_files(context, read(verb, arguments)?, place_label::place).await,
-            "scratch-config" => on_files(context, read(verb, arguments)?, scratch_config::configure).await,
-            _ => Err(unknown(verb)),
+            "query" => query::query(context, &read(NAME, verb, arguments)?).await,
+            "compare-facts" => compare::compare(context, &read(NAME, verb, arguments)?).await,
+            "place-label" => on_files(context, read(NAME, verb, arguments)?, place_label::place).await,
+            "scratch-config" => {
+                on_files(context, read(NAME, verb, arguments)?, scratch_config::configure).await
+            }
+            _ => Err(unknown(NAME, verb)),
         }
     }
 
@@ -128,40 +134,15 @@ impl Hook for Postgresql {
 
     async fn acquire(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Acquired> {
         match verb {
-            backup_mode::VERB => backup_mode::acquire(context, read(verb, arguments)?).await,
-            exported_snapshot::VERB => exported_snapshot::acquire(context, read(verb, arguments)?).await,
-            _ => Err(unknown(verb)),
+            backup_mode::VERB => backup_mode::acquire(context, read(NAME, verb, arguments)?).await,
+            exported_snapshot::VERB => {
+                exported_snapshot::acquire(context, read(NAME, verb, arguments)?).await
+            }
+            _ => Err(unknown(NAME, verb)),
         }
     }
 
     async fn undo(&self, record: &Value, context: &HookContext) -> Result<Undone> {
         undo::undo(record, context).await
     }
-}
-
-/// Reads a verb's arguments; none at all means an empty object.
-fn read<T: DeserializeOwned>(verb: &str, arguments: &Value) -> Result<T> {
-    let arguments =
-        if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments.clone() };
-    serde_json::from_value(arguments).map_err(|cause| {
-        Error::input(format!("the arguments of postgresql/{verb} do not fit"))
-            .remedy("Compare `with` with the verb's arguments.")
-            .because(cause)
-    })
-}
-
-fn unknown(verb: &str) -> Error {
-    Error::input(format!("the hook postgresql has no verb {verb} of this kind"))
-}
-
-/// File work belongs on a thread that may wait.
-async fn on_files<A: Send + 'static>(
-    context: &HookContext,
-    arguments: A,
-    work: fn(&HookContext, &A) -> Result<Called>,
-) -> Result<Called> {
-    let context = context.clone();
-    tokio::task::spawn_blocking(move || work(&context, &arguments))
-        .await
-        .map_err(|cause| Error::failed("the work on the restored files broke off").because(cause))?
 }

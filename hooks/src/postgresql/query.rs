@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use standstill_core::{
     Error, ErrorKind, Result,
@@ -13,24 +11,10 @@ use standstill_core::{
 use tokio_postgres::SimpleQueryMessage;
 
 use super::connect::{LOOKUP, Purpose, Session, column};
+use crate::server::arguments::{QueryArguments, ROWS, not_too_many};
 
-/// The most rows that `query` returns.
-const ROWS: usize = 10_000;
 /// How long a query or a checkpoint may take; a step's own timeout is usually shorter.
 const LONG: Duration = Duration::from_hours(1);
-
-/// What `query` is told.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct QueryArguments {
-    /// One statement; it runs in a read-only transaction.
-    sql: String,
-}
-
-/// A verb that is told nothing.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct NoArguments {}
 
 /// Runs one statement and returns its rows.
 pub(super) async fn query(context: &HookContext, arguments: &QueryArguments) -> Result<Called> {
@@ -39,10 +23,7 @@ pub(super) async fn query(context: &HookContext, arguments: &QueryArguments) -> 
     let sql = arguments.sql.trim().trim_end_matches(';');
     let rows = session.cancellable(context, "run the query", rows(&session, sql)).await?;
     session.close().await;
-    if rows.len() > ROWS {
-        return Err(Error::input(format!("the query returns more than {ROWS} rows"))
-            .remedy("Ask for fewer, with LIMIT or an aggregate."));
-    }
+    not_too_many(rows.len())?;
     let value = rows.first().and_then(Value::as_object).and_then(|row| row.values().next()).cloned();
     let outputs =
         Outputs::from([("rows".into(), json!(rows)), ("value".into(), value.unwrap_or(Value::Null))]);

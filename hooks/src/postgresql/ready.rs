@@ -18,6 +18,7 @@ use super::{
     grants::{self, Needs},
     server::Server,
 };
+use crate::server::volumes::{Volumes, real};
 
 /// Which kind of server is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -146,29 +147,13 @@ impl Layout {
 
     /// Refuses volumes that would miss a part of the database, or belong to another one; returns where the WAL is.
     async fn covered(&self, context: &HookContext, session: &Session, covers: &[String]) -> Result<PathBuf> {
-        let mut volumes = Vec::new();
-        for name in covers {
-            let path = context.volumes.get(name).ok_or_else(|| {
-                Error::input(format!("`covers` names volume {name}, which this action does not have"))
-                    .remedy("Name volumes that the blueprint declares.")
-            })?;
-            volumes.push((name.as_str(), real(path)));
-        }
+        let volumes = Volumes::of(context, covers)?;
         let data = real(&self.data);
-        let listed = || {
-            volumes
-                .iter()
-                .map(|(name, path)| format!("{name} ({})", path.display()))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let holds = |path: &Path| volumes.iter().any(|(_, volume)| path.starts_with(volume));
-        if !holds(&data) {
+        if !volumes.hold(&data) {
             return Err(Error::input(format!(
-                "the data directory of PostgreSQL at {} is {}, which is not in {}",
+                "the data directory of PostgreSQL at {} is {}, which is not in {volumes}",
                 session.place(),
-                data.display(),
-                listed()
+                data.display()
             ))
             .remedy("Correct the path of the volume, or the address of the server."));
         }
@@ -176,13 +161,13 @@ impl Layout {
         let wal = real(&data.join("pg_wal"));
         let missing: Vec<_> = std::iter::once(wal.clone())
             .chain(self.tablespaces.iter().map(|path| real(path)))
-            .filter(|path| !holds(path))
+            .filter(|path| !volumes.hold(path))
             .map(|path| path.display().to_string())
             .collect();
         if missing.is_empty() {
             return Ok(wal);
         }
-        Err(Error::input(format!("the captured volumes {} miss {}", listed(), missing.join(" and ")))
+        Err(Error::input(format!("the captured volumes {volumes} miss {}", missing.join(" and ")))
             .remedy("Declare a volume for each of these places, capture it, and name it in `covers`."))
     }
 
@@ -222,11 +207,6 @@ fn not_its_directory(session: &Session, data: &Path, why: &str) -> Error {
         session.place()
     ))
     .remedy("Give the volume and the address of one and the same server.")
-}
-
-/// The path without links, where it can be seen from here.
-fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

@@ -16,12 +16,13 @@ use tokio_postgres::types::Type;
 use super::{
     connect::{Session, column},
     exact::{self, Exact},
-    facts::{self, Counts, Mode},
+    facts::{self, Counts},
     grants::backup_functions,
-    hold::Live,
+    hold::BackupMode,
     server::Server,
     wal::{self, Lsn, Span},
 };
+use crate::server::facts::Mode;
 
 /// How long `pg_backup_stop` may take. It is no share of the lease: stopping *is* letting go, and an interrupted
 /// stop would lose the backup.
@@ -52,12 +53,13 @@ struct Gathered {
 ///
 /// # Errors
 /// After any error the session is closed and nothing is held; the backup has failed.
-pub(super) async fn finish(live: Box<Live>) -> Result<Receipt> {
+pub(super) async fn finish(live: Box<BackupMode>) -> Result<Receipt> {
     // An error drops the session, and with it whatever is still held.
     let gathered = gather(&live).await?;
     let evidence = evidence(&live, &gathered);
     let outputs = outputs(&live, &gathered);
-    let Live { session, limits, slot, target, server, arguments, within, observed, confirmed, .. } = *live;
+    let BackupMode { session, limits, slot, target, server, arguments, within, observed, confirmed, .. } =
+        *live;
     drop_slot(&session, &slot, limits.answer()).await;
     session.close().await;
     let released = Instant::now();
@@ -77,7 +79,7 @@ pub(super) async fn finish(live: Box<Live>) -> Result<Receipt> {
 }
 
 /// Everything that needs the session. Without a proof before it, the backup has failed and nothing is gathered.
-async fn gather(live: &Live) -> Result<Gathered> {
+async fn gather(live: &BackupMode) -> Result<Gathered> {
     live.limits.limit_statements(&live.session, STOP).await?;
     let stopped = stop(live).await?;
     if !live.confirmed {
@@ -101,7 +103,7 @@ async fn gather(live: &Live) -> Result<Gathered> {
 
 /// Exact facts, if they are asked for and can be had: the backup is whole without them, and each fact says how
 /// far it reaches.
-async fn exact(live: &Live) -> Result<Option<Exact>> {
+async fn exact(live: &BackupMode) -> Result<Option<Exact>> {
     if live.arguments.facts != Mode::Exact {
         return Ok(None);
     }
@@ -111,11 +113,11 @@ async fn exact(live: &Live) -> Result<Option<Exact>> {
 }
 
 /// How long to wait for the answer to a statement of the release.
-fn answer(live: &Live) -> Duration {
+fn answer(live: &BackupMode) -> Duration {
     STOP + live.limits.network
 }
 
-async fn stop(live: &Live) -> Result<Stopped> {
+async fn stop(live: &BackupMode) -> Result<Stopped> {
     let (_, function) = backup_functions(live.server.version.major);
     let name = function.split('(').next().unwrap_or(function);
     let more = if live.server.version.major >= 15 { "" } else { ", false" };
@@ -158,7 +160,7 @@ async fn drop_slot(session: &Session, slot: &str, within: Duration) {
     }
 }
 
-fn evidence(live: &Live, gathered: &Gathered) -> Evidence {
+fn evidence(live: &BackupMode, gathered: &Gathered) -> Evidence {
     let Gathered { stopped, exact, .. } = gathered;
     Evidence::of("stopLsn", stopped.stop.to_string())
         .and("startLsn", live.start.to_string())
@@ -167,7 +169,7 @@ fn evidence(live: &Live, gathered: &Gathered) -> Evidence {
         .and("role", live.server.role_name())
 }
 
-fn outputs(live: &Live, gathered: &Gathered) -> Outputs {
+fn outputs(live: &BackupMode, gathered: &Gathered) -> Outputs {
     let Gathered { stopped, exact, wal } = gathered;
     let restore_point = exact.as_ref().map_or("", |exact| exact.name.as_str());
     let mut outputs = Outputs::from([

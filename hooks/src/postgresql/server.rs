@@ -7,6 +7,7 @@ use standstill_core::{
 };
 
 use super::connect::{LOOKUP, Purpose, Session, column};
+use crate::server::errors::another_server;
 
 /// The oldest major version that has `idle_session_timeout`, without which a hold could outlive its runner.
 const OLDEST: u32 = 14;
@@ -89,9 +90,7 @@ impl Server {
         if (&self.system, &self.started) == (&other.system, &other.started) {
             return Ok(());
         }
-        Err(Error::failed(format!("{place} leads to another server than a moment ago")).remedy(
-            "Connect to the address of one server, not to a load balancer or a service with several members.",
-        ))
+        Err(another_server(place))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use standstill_core::{
     Error, Result,
     hook::{Connection, HookContext},
@@ -15,23 +15,7 @@ use standstill_core::{
 };
 
 use super::connect::Purpose;
-
-/// How far TLS is asked for, in libpq's words.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// TLS where the server has it, without looking at its certificate.
-    #[default]
-    Prefer,
-    /// TLS or nothing; the certificate is looked at only if `sslRootCert` is given.
-    Require,
-    /// The certificate must come from `sslRootCert`.
-    VerifyCa,
-    /// As verify-ca, and it must be for the host that was asked for.
-    VerifyFull,
-}
+use crate::server::ssl::{SslMode, with_password};
 
 fn local() -> String {
     "localhost".into()
@@ -72,13 +56,7 @@ pub(super) struct Settings {
 impl Settings {
     /// The JSON Schema of a connection, with the password marked as secret.
     pub fn schema() -> Value {
-        let mut schema = schemars::schema_for!(Self).to_value();
-        schema["properties"]["password"] = json!({
-            "description": "The role's password.",
-            "type": "string",
-            "x-secret": true,
-        });
-        schema
+        with_password::<Self>("The role's password.")
     }
 }
 
@@ -187,6 +165,8 @@ fn read(connection: &Connection) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn settings(value: &Value) -> Result<Settings> {

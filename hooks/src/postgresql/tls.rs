@@ -19,7 +19,8 @@ use rustls::{
 use standstill_core::{Error, Result};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::settings::{Settings, SslMode};
+use super::settings::Settings;
+use crate::server::ssl::SslMode;
 
 /// What a server's certificate must stand up to.
 #[derive(Debug)]

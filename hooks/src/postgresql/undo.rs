@@ -1,9 +1,6 @@
 //! Letting go of what a dead run acquired: its hold is a session, found by its `application_name`.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +11,7 @@ use standstill_core::{
 use tokio_postgres::types::Type;
 
 use super::connect::{LOOKUP, Purpose, Session, column};
+use crate::server::undo::reach;
 
 /// What the journal keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,7 +41,8 @@ pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone
     if !record.application_name.contains(&record.run) || record.run.is_empty() {
         return Err(Error::input("the journal's undo record names no run"));
     }
-    let Some(session) = reach(context).await? else { return Ok(Undone::AlreadyGone) };
+    let reached = reach(context.lease, || Session::open(context, Purpose::Call)).await?;
+    let Some(session) = reached else { return Ok(Undone::AlreadyGone) };
     let deadline = Instant::now() + context.lease + LOOKUP;
     let mut ended = false;
     loop {
@@ -72,29 +71,4 @@ pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// A session with the server, as soon as it has one: a hold that a dead run left takes a connection, too.
-///
-/// `None` when nobody has listened for a whole lease: a session does not outlive its server.
-async fn reach(context: &HookContext) -> Result<Option<Session>> {
-    let deadline = Instant::now() + context.lease;
-    loop {
-        match Session::open(context, Purpose::Call).await {
-            Ok(session) => return Ok(Some(session)),
-            Err(error) if Instant::now() > deadline && nobody_listens(&error) => return Ok(None),
-            Err(error) if Instant::now() > deadline => {
-                return Err(error.during("look for what a dead run still holds"));
-            }
-            Err(error) => tracing::info!(error = error.chain(), "the server cannot be asked yet"),
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-}
-
-fn nobody_listens(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| {
-        matches!(cause.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
-    })
 }

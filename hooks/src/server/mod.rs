@@ -1,0 +1,25 @@
+//! What the hooks of database servers share: the room between the seam and one database's own words.
+//!
+//! ```text
+//!   arguments, describe        a verb: reading what it is told, and saying what it is
+//!   ssl, volumes               a connection's words for TLS, and whether volumes hold what a server keeps
+//!   driver                     the thread that serves all sessions
+//!   hold, lock, undo           what lives and dies with a session: a hold, the run's lock, what a dead run left
+//!   facts, compare, names      facts, and how a restored server is asked for them
+//!   errors                     what is said of a hold that is no more, and of a server that is another one
+//! ```
+//!
+//! Nothing here knows a protocol or a database.
+
+pub(crate) mod arguments;
+pub(crate) mod compare;
+pub(crate) mod describe;
+pub(crate) mod driver;
+pub(crate) mod errors;
+pub(crate) mod facts;
+pub(crate) mod hold;
+pub(crate) mod lock;
+pub(crate) mod names;
+pub(crate) mod ssl;
+pub(crate) mod undo;
+pub(crate) mod volumes;
