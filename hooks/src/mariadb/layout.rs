@@ -4,12 +4,16 @@ use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use standstill_core::{Error, Result, hook::HookContext};
 
 use super::connect::{LOOKUP, Session, column};
 use crate::server::volumes::Volumes;
+
+/// How long a server may take from writing a checkpoint to having it.
+const CHECKPOINT: Duration = Duration::from_secs(5);
 
 /// The places, as the server sees them.
 pub(super) struct Layout {
@@ -98,12 +102,11 @@ impl Layout {
         let before = checkpoint(session).await?;
         let file = checkpoint_of(&redo.join("ib_logfile0"))
             .map_err(|cause| not("its redo log cannot be read").because(cause))?;
-        let after = checkpoint(session).await?;
-        match (before, file, after) {
-            (Some(before), Some(file), Some(after)) if file < before || after < file => {
-                Err(not("another server runs on it"))
-            }
-            _ => Ok(()),
+        let (Some(before), Some(file)) = (before, file) else { return Ok(()) };
+        if before <= file && reaches(session, file).await? {
+            Ok(())
+        } else {
+            Err(not("another server runs on it"))
         }
     }
 
@@ -138,6 +141,22 @@ fn unreadable(path: &Path, cause: std::io::Error) -> Error {
     Error::input(format!("cannot look at {}", path.display()))
         .remedy("Run as root or as the server's user.")
         .because(cause)
+}
+
+/// Whether the server comes to have this checkpoint. A server writes it to the file first, and says that it has it
+/// only when the disk does too, which on a busy one takes a while.
+async fn reaches(session: &Session, file: u64) -> Result<bool> {
+    let deadline = Instant::now() + CHECKPOINT;
+    loop {
+        match checkpoint(session).await? {
+            Some(checkpoint) if checkpoint < file => {}
+            _ => return Ok(true),
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The last checkpoint of the redo log, as the server has it.
