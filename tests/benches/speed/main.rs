@@ -2,6 +2,7 @@
 //!
 //! `cargo build --release -p standstill && cargo bench -p standstill-tests`; `… -- stream dump` measures only these.
 //! Needs root (file systems), Debian's restic and PostgreSQL; what is missing is said and left out.
+//! `stall` draws a picture too, where `STANDSTILL_BENCH_PICTURE` says into which file.
 //! `STANDSTILL_BENCH_DIR` (default `/tmp`) needs 10 GB of room.
 #![allow(missing_docs, reason = "a program")]
 #![allow(
@@ -19,7 +20,9 @@ mod dump;
 mod freeze;
 mod generate;
 mod measure;
+mod picture;
 mod quick;
+mod stall;
 mod stream;
 mod unchanged;
 
@@ -30,9 +33,10 @@ fn main() {
     {
         return generate::write(bytes.parse().unwrap(), seed.parse().unwrap());
     }
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 7] = [
         ("quick", quick::measure),
         ("freeze", freeze::measure),
+        ("stall", stall::measure),
         ("unchanged", unchanged::measure),
         ("stream", stream::measure),
         ("memory", stream::measure_memory),

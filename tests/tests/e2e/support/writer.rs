@@ -72,11 +72,19 @@ impl Writer {
 
     /// The longest time without an acknowledged commit that ended after `since`, up to now.
     pub fn longest_stall(&self, since: Instant) -> Duration {
+        self.longest_stall_between(since, Instant::now())
+    }
+
+    /// The longest time without an acknowledged commit that ended after `since` and began before `until`.
+    pub fn longest_stall_between(&self, since: Instant, until: Instant) -> Duration {
         let commits = self.commits.lock().unwrap();
         let begin = commits.partition_point(|at| *at < since);
         let mut previous = commits.get(begin.wrapping_sub(1)).copied().unwrap_or(since).max(since);
         let mut longest = Duration::ZERO;
         for at in commits.iter().skip(begin).copied().chain([Instant::now()]) {
+            if previous >= until {
+                break;
+            }
             longest = longest.max(at.saturating_duration_since(previous));
             previous = at;
         }
