@@ -45,7 +45,7 @@ pub enum Command {
     Blueprints,
     /// Find every mistake in blueprints
     Lint {
-        /// Blueprint files, or names of built-in ones
+        /// Files of blueprints or groups, or names of built-in blueprints
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
     },
@@ -142,6 +142,8 @@ pub enum Command {
 pub enum SchemaOf {
     /// The blueprint language.
     Blueprint,
+    /// Groups.
+    Group,
     /// `backup --output json`.
     Backup,
     /// `verify --output json`.
@@ -200,7 +202,7 @@ pub struct Password {
 /// What binds a blueprint to a target.
 #[derive(Debug, Clone, Args)]
 pub struct Values {
-    /// A parameter: NAME=VALUE; for a secret NAME=@FILE or NAME=env:VARIABLE
+    /// A parameter: NAME=VALUE; for a secret NAME=@FILE or NAME=env:VARIABLE; of a group MEMBER.NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// A file of parameters (YAML)
@@ -269,7 +271,7 @@ pub struct Launch {
 
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// A built-in blueprint's name, or a path
+    /// A built-in blueprint's name, or the path of a blueprint or a group
     pub blueprint: String,
     #[command(flatten)]
     pub values: Values,
@@ -307,7 +309,7 @@ pub enum Pattern {
 
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// A built-in blueprint's name, or a path
+    /// A built-in blueprint's name, or the path of a blueprint or a group
     pub blueprint: String,
     #[command(flatten)]
     pub repository: Repository,
@@ -335,6 +337,9 @@ pub struct Restore {
     /// Another blueprint than the one that the recovery point embeds
     #[arg(long, value_name = "BLUEPRINT")]
     pub blueprint: Option<String>,
+    /// Of a group's recovery point: only this member
+    #[arg(long, value_name = "MEMBER")]
+    pub member: Option<String>,
     #[command(flatten)]
     pub launch: Launch,
 }

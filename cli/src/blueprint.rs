@@ -5,7 +5,7 @@ use std::path::Path;
 use standstill_core::{
     Error, Result,
     hook::Hooks,
-    language::{Blueprint, Diagnostic, Source, as_error, check},
+    language::{self, Blueprint, Diagnostic, Source, as_error, check},
 };
 
 /// The blueprints that ship, by name.
@@ -45,6 +45,20 @@ pub fn find(name: &str) -> Result<Text> {
     }
 }
 
+/// As [`find`], where a path is taken from the folder of the document that names it.
+pub fn find_from(document: &Text, name: &str) -> Result<Text> {
+    let built_in = BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+    match Path::new(&document.origin).parent() {
+        Some(folder) if !built_in => find(&folder.join(name).display().to_string()),
+        _ => find(name),
+    }
+}
+
+/// Whether a text says that it is a group.
+pub fn is_group(text: &Text) -> bool {
+    Source::parse(&text.origin, &text.text).is_ok_and(|source| language::is_group(&source))
+}
+
 /// Checks a blueprint; its warnings go to the log.
 pub fn load(text: &Text, hooks: &dyn Hooks) -> Result<Blueprint> {
     match check(&text.origin, &text.text, hooks) {
@@ -58,14 +72,18 @@ pub fn load(text: &Text, hooks: &dyn Hooks) -> Result<Blueprint> {
     }
 }
 
-/// Every mistake in a blueprint, with the rendered text of each.
+/// Every mistake in a blueprint or a group, with the rendered text of each.
 pub fn mistakes(text: &Text, hooks: &dyn Hooks) -> Vec<(Diagnostic, String)> {
     let render = |diagnostic: Diagnostic| {
         let rendered = diagnostic.render_in(&text.origin, &text.text);
         (diagnostic, rendered)
     };
     let diagnostics = match Source::parse(&text.origin, &text.text) {
-        Ok(source) => standstill_core::language::lint(&source, hooks),
+        Ok(source) if language::is_group(&source) => language::lint_group(&source, hooks, &|name| {
+            let found = find_from(text, name)?;
+            Ok((found.origin, found.text))
+        }),
+        Ok(source) => language::lint(&source, hooks),
         Err(diagnostics) => diagnostics,
     };
     diagnostics.into_iter().map(render).collect()

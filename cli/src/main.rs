@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod group;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 #[cfg(not(feature = "kubernetes"))]

@@ -36,6 +36,13 @@ pub struct RunRequest {
     pub repository: Option<String>,
     /// The recovery point that is restored or verified.
     pub point: Option<RunId>,
+    /// The member of a group that this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// For a group, whose text the blueprint's then is: what is asked of each member, in the order in which they are
+    /// quiesced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<RunRequest>,
 }
 
 /// How to undo an effect, written before the effect.
@@ -77,8 +84,11 @@ pub enum Event {
         /// The version of Standstill.
         standstill: String,
     },
-    /// The target was found and locked.
+    /// The target was found and locked. A group has one for each member, noted when all were found.
     Target {
+        /// The member of a group that it is of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
         /// The identity that the lock is on.
         identity: Option<String>,
         /// The database's version.
@@ -243,26 +253,33 @@ pub struct RunSummary {
     pub action: String,
     /// The application's name.
     pub application: String,
-    /// The identity that it worked on, once that was known.
-    pub identity: Option<String>,
+    /// The identities that it worked on, once all were known.
+    pub identities: Vec<String>,
     /// How it stands.
     pub state: RunState,
 }
 
 impl RunSummary {
-    /// A run as its entries show it; `None` when they do not begin as those of a run. `alive` is asked only for one
-    /// that has not finished: whether its process lives.
+    /// A run as its entries tell of it; `None` where they do not begin with its start. `alive` says whether its process
+    /// lives; it is asked only where the entries do not decide.
     pub fn of(entries: impl IntoIterator<Item = Entry>, alive: impl FnOnce() -> bool) -> Option<Self> {
         let mut entries = entries.into_iter();
         let first = entries.next()?;
         let Event::Started { run, request, .. } = first.event else { return None };
-        let (mut identity, mut finished) = (None, None);
+        let (mut identities, mut targets, mut finished) = (Vec::new(), 0, None);
         for entry in entries {
             match entry.event {
-                Event::Target { identity: found, .. } => identity = found,
+                Event::Target { identity, .. } => {
+                    targets += 1;
+                    identities.extend(identity);
+                }
                 Event::Finished { success } => finished = Some(success),
                 _ => {}
             }
+        }
+        // Some of a group's targets alone would hide that it worked on the others too.
+        if targets < request.members.len() {
+            identities.clear();
         }
         let state = match finished {
             Some(true) => RunState::Succeeded,
@@ -270,8 +287,8 @@ impl RunSummary {
             None if alive() => RunState::Running,
             None => RunState::Dead,
         };
-        let (action, application) = (request.action, request.application);
-        Some(Self { run, started_at: first.at, action, application, identity, state })
+        let RunRequest { action, application, .. } = *request;
+        Some(Self { run, started_at: first.at, action, application, identities, state })
     }
 }
 

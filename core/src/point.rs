@@ -256,14 +256,88 @@ pub struct RecoveryPoint {
     pub version: Option<Version>,
     /// The identity of the database that was backed up.
     pub identity: Option<String>,
+    /// Of a group: its members, in the order in which they were quiesced. The names of their artifacts, facts, holds
+    /// and outputs begin with `MEMBER/`, and the blueprint is the group's own text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<PointMember>,
     /// The version of Standstill that wrote it.
     pub standstill: String,
+}
+
+/// One member of a group, as its recovery point knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PointMember {
+    /// Its name in the group.
+    pub name: String,
+    /// The name of its blueprint.
+    pub blueprint: String,
+    /// BLAKE3 of its blueprint's text, in hexadecimal.
+    pub blueprint_digest: String,
+    /// Its blueprint's text: `restore` and `verify` use it.
+    pub blueprint_text: String,
+    /// Its parameter values that are not secret.
+    pub parameters: Map<String, Value>,
+    /// Its database's version, where the hook knows one.
+    pub version: Option<Version>,
+    /// The identity of its database.
+    pub identity: Option<String>,
+}
+
+/// What a member of a group calls something, as the group calls it.
+pub fn of_member(member: &str, name: &str) -> String {
+    format!("{member}/{name}")
+}
+
+/// As [`of_member`], where there is a member.
+pub(crate) fn qualified(member: Option<&str>, name: &str) -> String {
+    member.map_or_else(|| name.to_owned(), |member| of_member(member, name))
 }
 
 impl RecoveryPoint {
     /// The artifact of that name.
     pub fn artifact(&self, name: &str) -> Option<&StoredArtifact> {
         self.artifacts.iter().find(|artifact| artifact.name == name)
+    }
+
+    /// The recovery point of one member, as if it had been backed up alone: with its blueprint, values, artifacts and
+    /// facts, by the names that it calls them itself.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`] when there is no such member.
+    pub fn member(&self, name: &str) -> Result<Self> {
+        let Some(member) = self.members.iter().find(|member| member.name == name) else {
+            let names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();
+            let error = Error::input(format!("the recovery point {} has no member `{name}`", self.id));
+            return Err(if names.is_empty() {
+                error.remedy("It is not of a group: leave the member out.")
+            } else {
+                error.remedy(format!("Its members are: {}.", names.join(", ")))
+            });
+        };
+        let own = |of: &str| Some(of.strip_prefix(name)?.strip_prefix('/')?.to_owned());
+        let holds =
+            self.holds.iter().filter_map(|hold| Some(HoldReport { step: own(&hold.step)?, ..hold.clone() }));
+        let artifacts = self
+            .artifacts
+            .iter()
+            .filter_map(|artifact| Some(StoredArtifact { name: own(&artifact.name)?, ..artifact.clone() }));
+        let facts =
+            self.facts.iter().filter_map(|fact| Some(Fact { name: own(&fact.name)?, ..fact.clone() }));
+        Ok(Self {
+            blueprint: member.blueprint.clone(),
+            blueprint_digest: member.blueprint_digest.clone(),
+            blueprint_text: member.blueprint_text.clone(),
+            parameters: member.parameters.clone(),
+            holds: holds.collect(),
+            outputs: self.outputs.iter().filter_map(|(step, of)| Some((own(step)?, of.clone()))).collect(),
+            artifacts: artifacts.collect(),
+            facts: facts.collect(),
+            version: member.version.clone(),
+            identity: member.identity.clone(),
+            members: Vec::new(),
+            ..self.clone()
+        })
     }
 }
 
@@ -299,6 +373,10 @@ pub struct Verification {
     pub run: RunId,
     /// What was verified.
     pub recovery_point: RunId,
+    /// Of a group: the one member that was verified. Such a verification says nothing about the others, so it does not
+    /// count as the recovery point's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Whether every check passed and there was at least one.
     pub outcome: CheckOutcome,
     /// The checks.

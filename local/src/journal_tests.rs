@@ -19,6 +19,8 @@ fn started(run: &RunId) -> Event {
         secrets: std::collections::BTreeMap::new(),
         repository: None,
         point: None,
+        member: None,
+        members: Vec::new(),
     };
     Event::Started { run: run.clone(), request: Box::new(request), standstill: "0.1.0".to_owned() }
 }

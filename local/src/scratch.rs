@@ -124,10 +124,8 @@ pub(crate) fn endpoint(name: &str, scratch: &Path, run_as: &RunAs, port: Option<
         None => free_port().map_err(failed)?,
     };
     // The run's own files are closed to the user of the service, so the sockets are beside them.
-    let base = match scratch.parent() {
-        Some(parent) if is_of_run(scratch) => parent,
-        _ => scratch,
-    };
+    let files = scratch.ancestors().find(|above| is_of_run(above));
+    let base = files.and_then(Path::parent).unwrap_or(scratch);
     let directory = socket_directory(base, name)?;
     match DirBuilder::new().mode(0o700).create(&directory) {
         Ok(()) => {}

@@ -91,6 +91,9 @@ impl Records {
         let mut newest: HashMap<RunId, Verification> = HashMap::new();
         for found in self.verifications {
             let verification = found.record;
+            if verification.member.is_some() {
+                continue;
+            }
             match newest.get(&verification.recovery_point) {
                 Some(known) if known.at >= verification.at => {}
                 _ => _ = newest.insert(verification.recovery_point.clone(), verification),

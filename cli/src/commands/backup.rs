@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use standstill_core::{
     Error, Result,
-    language::Blueprint,
-    plan::{Given, Plan, bind},
+    plan::{Given, Plan, RunPlan},
     point::RunId,
     repository::Repository as _,
     runner::{BackupReport, Observer, RunReport, run},
@@ -15,10 +14,9 @@ use standstill_local::StateDir;
 use standstill_repository::{Location, Repository};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{make, request};
 use crate::{
     arguments::{self, Format, Global, On},
-    blueprint::{Text, find, load},
+    blueprint::{Text, find},
     kubernetes, output, progress,
     repository::{is_inside, location, password},
     signals,
@@ -69,7 +67,7 @@ async fn prepare_and_run(
     let plan = plan(&asked, &location)?;
     let password = password(&arguments.repository.password)?;
     if arguments.launch.place.on == On::Kubernetes {
-        let (launch, values) = (&arguments.launch, &arguments.values);
+        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan.into_only()?);
         return kubernetes::run(kubernetes::Asked {
             global,
             launch,
@@ -89,15 +87,13 @@ async fn prepare_and_run(
 }
 
 /// The plan of a backup.
-pub fn plan(asked: &Asked, location: &Location) -> Result<Plan> {
+pub fn plan(asked: &Asked, location: &Location) -> Result<RunPlan> {
     let hooks = wiring::hooks();
-    let blueprint: Blueprint = load(&asked.text, hooks.as_ref())?;
-    let values = bind(&blueprint, &asked.given)?;
-    let name = asked.name.clone().unwrap_or_else(|| blueprint.metadata.name.clone());
-    let mut request = request(&asked.text, "backup", &name, values);
+    let mut request =
+        super::plan::asked(&asked.text, "backup", asked.name.as_deref(), &asked.given, hooks.as_ref())?;
     request.repository = Some(location.to_string());
-    let plan = make(blueprint, request, None, hooks.as_ref())?;
-    not_inside_itself(&plan, location)?;
+    let plan = RunPlan::make(request, None, hooks.as_ref())?;
+    plan.iter().try_for_each(|member| not_inside_itself(member, location))?;
     Ok(plan)
 }
 
@@ -119,7 +115,7 @@ fn not_inside_itself(plan: &Plan, location: &Location) -> Result<()> {
 /// Runs a backup.
 pub async fn back_up(
     state: &StateDir,
-    plan: Plan,
+    plan: RunPlan,
     repository: Repository,
     id: RunId,
     cancel: CancellationToken,

@@ -20,6 +20,7 @@ use standstill_core::{Error, Result};
 #[cfg(feature = "kubernetes")]
 pub use backup::discard_strays;
 pub use backup::{Asked, back_up, plan as plan_backup};
+pub use plan::request;
 pub use restore::{Wanted, run_on_point};
 
 use crate::{

@@ -1,21 +1,19 @@
 //! `standstill plan`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use standstill_core::{
     Result,
     hook::{HoldKind, Hooks},
     journal::RunRequest,
-    language::Blueprint,
-    plan::{Plan, ShownPlan, Values, bind},
-    point::RecoveryPoint,
+    plan::{Given, RunPlan, ShownPlan, Values, bind},
     units::show_duration,
 };
 
 use crate::{
     arguments::{self, Global, On},
-    blueprint::{Text, find, load},
-    kubernetes, output,
+    blueprint::{Text, find, is_group, load},
+    group, kubernetes, output,
     values::given,
     wiring,
 };
@@ -31,31 +29,35 @@ pub fn request(text: &Text, action: &str, application: &str, values: Values) -> 
         secrets: values.secrets,
         repository: None,
         point: None,
+        member: None,
+        members: Vec::new(),
     }
 }
 
-/// Makes a plan of a loaded blueprint.
-pub fn make(
-    blueprint: Blueprint,
-    request: RunRequest,
-    point: Option<RecoveryPoint>,
+/// What is asked of a blueprint or a group that is backed up, or of another of their actions.
+pub fn asked(
+    text: &Text,
+    action: &str,
+    name: Option<&str>,
+    given: &BTreeMap<String, Given>,
     hooks: &dyn Hooks,
-) -> Result<Plan> {
-    Plan::make(Arc::new(blueprint), request, point.map(Arc::new), hooks)
+) -> Result<RunRequest> {
+    if is_group(text) {
+        return group::to_back_up(text, action, name, given, hooks);
+    }
+    let blueprint = load(text, hooks)?;
+    let values = bind(&blueprint, given)?;
+    Ok(request(text, action, name.unwrap_or(&blueprint.metadata.name), values))
 }
 
 /// Shows what would run. Nothing is touched.
 pub fn plan(global: &Global, arguments: &arguments::Plan) -> Result<u8> {
     let hooks = wiring::hooks();
     let text = find(&arguments.blueprint)?;
-    let blueprint = load(&text, hooks.as_ref())?;
-    let given: BTreeMap<_, _> = given(&arguments.values)?;
-    let values = bind(&blueprint, &given)?;
-    let name = blueprint.metadata.name.clone();
-    let request = request(&text, &arguments.action, &name, values);
-    let plan = make(blueprint, request, None, hooks.as_ref())?;
+    let request = asked(&text, &arguments.action, None, &given(&arguments.values)?, hooks.as_ref())?;
+    let plan = RunPlan::make(request, None, hooks.as_ref())?;
     if arguments.place.on == On::Kubernetes {
-        return kubernetes::plan(global, &plan, render);
+        return kubernetes::plan(global, &plan.into_only()?, render);
     }
     let shown = plan.show("local")?;
     output::result(global, &shown, || render(&shown))?;

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use standstill_core::{
     Error, Result,
-    plan::{Given, Plan, bind},
+    journal::RunRequest,
+    plan::{Given, RunPlan, bind},
     point::{CheckOutcome, RunId},
     repository::ListedPoint,
     runner::{Observer, RunReport, VerifyReport, run},
@@ -14,11 +15,11 @@ use standstill_local::StateDir;
 use standstill_repository::Repository;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{make, request};
+use super::plan::request;
 use crate::{
     arguments::{self, Format, Global, On},
     blueprint::{Text, find, load},
-    kubernetes, output, progress,
+    group, kubernetes, output, progress,
     repository::{location, open, password, point},
     signals,
     values::{given, on_this_machine},
@@ -35,6 +36,8 @@ pub struct Wanted {
     pub given: BTreeMap<String, Given>,
     /// A blueprint other than the one that it embeds.
     pub blueprint: Option<Text>,
+    /// Of a group: only this member.
+    pub member: Option<String>,
 }
 
 /// Restores, and reports.
@@ -106,9 +109,10 @@ async fn prepare_and_run(
         listed,
         given: given(&arguments.values)?,
         blueprint: arguments.blueprint.as_deref().map(find).transpose()?,
+        member: arguments.member.clone(),
     };
     if arguments.launch.place.on == On::Kubernetes {
-        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan(wanted)?);
+        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan(wanted)?.into_only()?);
         let (location, password) =
             (location(&arguments.repository)?, password(&arguments.repository.password)?);
         return kubernetes::run(kubernetes::Asked {
@@ -144,25 +148,33 @@ pub async fn run_on_point(
 }
 
 /// The plan: the blueprint and the values that the recovery point embeds, unless others are given.
-fn plan(wanted: Wanted) -> Result<Plan> {
+fn plan(wanted: Wanted) -> Result<RunPlan> {
     let hooks = wiring::hooks();
-    let point = wanted.listed.point;
-    let text = wanted.blueprint.unwrap_or_else(|| Text {
-        origin: format!("recovery-point:{}", point.id),
-        text: point.blueprint_text.clone(),
-    });
-    let blueprint = load(&text, hooks.as_ref())?;
-    let mut given: BTreeMap<String, Given> = point
-        .parameters
-        .iter()
-        .filter(|(name, _)| blueprint.spec.parameters.contains_key(*name))
-        .map(|(name, value)| (name.clone(), Given::Value(value.clone())))
-        .collect();
-    given.extend(wanted.given);
-    let values = bind(&blueprint, &given)?;
-    let mut request = request(&text, wanted.action, &point.name, values);
-    request.point = Some(point.id.clone());
-    make(blueprint, request, Some(point), hooks.as_ref())
+    let hooks = hooks.as_ref();
+    let (point, action) = (wanted.listed.point, wanted.action);
+    let request = match (&wanted.member, wanted.blueprint) {
+        (Some(member), blueprint) => {
+            group::member_on_point(&point, member, blueprint, action, &wanted.given, hooks)?
+        }
+        (None, None) if !point.members.is_empty() => group::on_point(&point, action, &wanted.given, hooks)?,
+        (None, Some(_)) if !point.members.is_empty() => {
+            return Err(Error::input(
+                "the recovery point is of a group, which has a blueprint for each member",
+            )
+            .remedy("Add `--member` to say whose the other blueprint is."));
+        }
+        (None, blueprint) => {
+            let text = blueprint.unwrap_or_else(|| Text {
+                origin: format!("recovery-point:{}", point.id),
+                text: point.blueprint_text.clone(),
+            });
+            let blueprint = load(&text, hooks)?;
+            let known = |name: &str| blueprint.spec.parameters.contains_key(name);
+            let values = bind(&blueprint, &group::with_embedded(&point, &wanted.given, known))?;
+            RunRequest { point: Some(point.id.clone()), ..request(&text, action, &point.name, values) }
+        }
+    };
+    RunPlan::make(request, Some(&point), hooks)
 }
 
 fn render(report: &VerifyReport) -> String {

@@ -86,8 +86,9 @@ pub async fn logs(global: &Global, wanted: &str, place: &Place) -> Result<u8> {
 fn event(event: &Event) -> String {
     match event {
         Event::Started { request, .. } => format!("started: {} of {}", request.action, request.application),
-        Event::Target { identity, .. } => {
-            format!("target found and locked: {}", identity.as_deref().unwrap_or("none to lock"))
+        Event::Target { member, identity, .. } => {
+            let of = member.as_ref().map_or_else(String::new, |member| format!(" of {member}"));
+            format!("target{of} found and locked: {}", identity.as_deref().unwrap_or("none to lock"))
         }
         Event::Intent { step, .. } => format!("about to do {step}; its undo is noted"),
         Event::Done { step, .. } => format!("done: {step}"),

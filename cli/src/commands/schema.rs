@@ -19,6 +19,7 @@ pub fn print(of: SchemaOf) -> Result<u8> {
 fn schema(of: SchemaOf) -> Value {
     match of {
         SchemaOf::Blueprint => standstill_core::language::schema(),
+        SchemaOf::Group => standstill_core::language::group_schema(),
         SchemaOf::Backup => json!(schema_for!(BackupReport)),
         SchemaOf::Verify => json!(schema_for!(VerifyReport)),
         SchemaOf::Plan => json!(schema_for!(ShownPlan)),

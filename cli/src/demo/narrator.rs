@@ -8,7 +8,7 @@ use std::{
 };
 
 use standstill_core::{
-    journal::Event, plan::Plan, point::CheckOutcome, runner::Observer, runtime::CaptureMode,
+    journal::Event, plan::RunPlan, point::CheckOutcome, runner::Observer, runtime::CaptureMode,
 };
 
 use super::clock::Clock;
@@ -76,12 +76,12 @@ pub struct Watcher {
 
 impl Watcher {
     /// Of a run of this plan; a plan is not needed for one that holds nothing.
-    pub fn of(narrator: &Narrator, plan: Option<&Plan>) -> Self {
-        let steps = plan.map_or(&[][..], |plan| &plan.steps);
+    pub fn of(narrator: &Narrator, plan: Option<&RunPlan>) -> Self {
+        let steps = plan.map(RunPlan::steps).unwrap_or_default();
         let hold = |step: &standstill_core::plan::PlannedStep| {
             step.hold.map(|hold| (step.id.clone(), hold.blocks_writes))
         };
-        let holds = steps.iter().filter_map(hold).collect();
+        let holds = steps.into_iter().filter_map(hold).collect();
         Self { narrator: narrator.clone(), holds, capture: Mutex::new(None) }
     }
 

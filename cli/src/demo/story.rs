@@ -107,7 +107,8 @@ impl Story<'_> {
         let listed = point(&repository, "latest", Some(NAME)).await?;
         let cut = self.clock.since_start(listed.point.cut_at);
 
-        let wanted = |action, given| Wanted { action, listed: listed.clone(), given, blueprint: None };
+        let wanted =
+            |action, given| Wanted { action, listed: listed.clone(), given, blueprint: None, member: None };
         self.narrator.say("restore, into another directory");
         let elsewhere = application.elsewhere(&self.place.restored());
         let (restored, span) = self.run(state, wanted("restore", elsewhere), &repository).await?;

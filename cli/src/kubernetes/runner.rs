@@ -13,7 +13,7 @@ use std::{
 use standstill_core::{
     Error, Result,
     journal::{Event, Failure},
-    plan::{Limits, Plan, Point},
+    plan::{Limits, Point, RunPlan},
     repository::Repository as _,
     runner::{Host, NoObserver, Observer, recover, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
@@ -156,7 +156,7 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
     let repository = open(&orders).await?;
     let point = point(&repository, &orders).await?;
     let hooks = wiring::hooks();
-    let plan = Plan::remake(orders.request.clone(), point, hooks.as_ref())?;
+    let plan = RunPlan::make(orders.request.clone(), point.as_deref(), hooks.as_ref())?;
     if plan.commits() {
         discard_strays(&repository).await;
     }

@@ -101,6 +101,11 @@ impl Diagnostic {
 
 /// All mistakes as one error, for callers that need no more than that.
 pub fn as_error(origin: &str, diagnostics: &[Diagnostic]) -> Error {
+    as_error_of("blueprint", origin, diagnostics)
+}
+
+/// As [`as_error`], of another kind of document.
+pub fn as_error_of(what: &str, origin: &str, diagnostics: &[Diagnostic]) -> Error {
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let count = errors.clone().count();
     let first = errors.into_iter().next();
@@ -109,6 +114,6 @@ pub fn as_error(origin: &str, diagnostics: &[Diagnostic]) -> Error {
         .map_or_else(String::new, |at| format!(":{}:{}", at.line, at.column));
     let message = first.map_or("it cannot be used", |first| &first.message);
     let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
-    Error::input(format!("the blueprint {origin}{place} is wrong: {message}{more}"))
+    Error::input(format!("the {what} {origin}{place} is wrong: {message}{more}"))
         .remedy(first.map_or_else(|| "Run `standstill lint` on it.".to_owned(), |first| first.remedy.clone()))
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod diagnostic;
+mod group;
 mod lint;
 mod model;
 mod read;
@@ -17,9 +18,12 @@ mod step;
 mod suggest;
 mod template;
 
-pub use diagnostic::{Diagnostic, Position, Severity, as_error};
-pub(crate) use lint::is_artifact_name;
+pub use diagnostic::{Diagnostic, Position, Severity, as_error, as_error_of};
+pub use group::{
+    Group, GroupKind, GroupMember, GroupName, GroupSpec, group_schema, is_group, lint_group, read_group,
+};
 pub use lint::{check, lint};
+pub(crate) use lint::{is_artifact_name, is_name};
 pub use model::*;
 pub use read::{digest, read};
 pub use schema::schema;

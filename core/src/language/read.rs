@@ -1,5 +1,6 @@
 //! From a text to the model.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
@@ -35,12 +36,20 @@ pub fn read(origin: &str, text: &str) -> Result<Blueprint> {
 
 /// Checks a document's shape and makes the model of it.
 pub(super) fn typed(source: &Source) -> Result<Blueprint, Vec<Diagnostic>> {
-    let faults = shape::check(source, &Path::root(), source.root(), schema::of_blueprint(), &InTheModel);
+    typed_by(source, schema::of_blueprint())
+}
+
+/// As [`typed`], for a document of another kind.
+pub(super) fn typed_by<T: DeserializeOwned>(
+    source: &Source,
+    schema: &'static Value,
+) -> Result<T, Vec<Diagnostic>> {
+    let faults = shape::check(source, &Path::root(), source.root(), schema, &InTheModel);
     if faults.is_empty() { model(source, source.to_value()) } else { Err(faults) }
 }
 
 /// The model of a document whose shape was checked.
-fn model(source: &Source, value: Value) -> Result<Blueprint, Vec<Diagnostic>> {
+fn model<T: DeserializeOwned>(source: &Source, value: Value) -> Result<T, Vec<Diagnostic>> {
     serde_json::from_value(value).map_err(|cause| {
         let position = Some(source.position(&Path::root()));
         let remedy = "Compare it with the JSON Schema that `standstill schema` prints.";

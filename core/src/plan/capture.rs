@@ -15,7 +15,7 @@ pub struct Capturing {
     pub tolerate_changes: bool,
 }
 
-/// Chooses the mode for a volume.
+/// Chooses the mode for a volume. `others_wait`: whether writes to another member of its group wait meanwhile.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Input`], naming for each mode why it cannot be used: what is not tolerated is refused before
@@ -25,6 +25,7 @@ pub fn choose(
     wanted: CaptureMode,
     abilities: &[CaptureAbility],
     holds: &[HoldTraits],
+    others_wait: bool,
 ) -> Result<Capturing> {
     const ORDER: [CaptureMode; 3] = [CaptureMode::Atomic, CaptureMode::Live, CaptureMode::Copy];
     let mut refusals = Vec::new();
@@ -35,7 +36,7 @@ pub fn choose(
         let Some(ability) = abilities.iter().find(|ability| ability.mode == mode) else {
             continue;
         };
-        if let Some(reason) = refusal(wanted, ability, holds) {
+        if let Some(reason) = refusal(wanted, ability, holds, others_wait) {
             refusals.push(format!("{}: {reason}", name(mode)));
             continue;
         }
@@ -56,7 +57,12 @@ const fn name(mode: CaptureMode) -> &'static str {
 }
 
 /// Why an ability cannot be used under these holds; `None` if it can.
-fn refusal(wanted: CaptureMode, ability: &CaptureAbility, holds: &[HoldTraits]) -> Option<String> {
+fn refusal(
+    wanted: CaptureMode,
+    ability: &CaptureAbility,
+    holds: &[HoldTraits],
+    others_wait: bool,
+) -> Option<String> {
     if let Some(reason) = &ability.refused {
         return Some(reason.clone());
     }
@@ -68,7 +74,7 @@ fn refusal(wanted: CaptureMode, ability: &CaptureAbility, holds: &[HoldTraits]) 
         }
         CaptureMode::Atomic | CaptureMode::Auto => None,
         _ if holds.is_empty() => Some("nothing is held, so files would be read while they change".into()),
-        CaptureMode::Live if wanted == CaptureMode::Auto && !writes_go_on => {
+        CaptureMode::Live if wanted == CaptureMode::Auto && (!writes_go_on || others_wait) => {
             Some("writes would wait for the whole upload".into())
         }
         _ if !all(|hold| hold.tolerates.not_atomic) => {
@@ -105,31 +111,38 @@ mod tests {
 
     #[test]
     fn atomic_comes_first_where_it_is_possible() {
-        let chosen = choose("data", CaptureMode::Auto, &abilities(None), &[hold(false, true, true)]).unwrap();
+        let chosen =
+            choose("data", CaptureMode::Auto, &abilities(None), &[hold(false, true, true)], false).unwrap();
         assert_eq!(chosen, Capturing { mode: CaptureMode::Atomic, tolerate_changes: false });
     }
 
     #[test]
     fn a_hold_that_blocks_no_writes_lets_files_be_read_live() {
         let chosen =
-            choose("data", CaptureMode::Auto, &abilities(Some("ext4")), &[hold(false, true, true)]).unwrap();
+            choose("data", CaptureMode::Auto, &abilities(Some("ext4")), &[hold(false, true, true)], false)
+                .unwrap();
         assert_eq!(chosen, Capturing { mode: CaptureMode::Live, tolerate_changes: true });
     }
 
     #[test]
     fn writes_never_wait_for_an_upload_unless_the_author_says_so() {
         let holds = [hold(true, true, false)];
-        let chosen = choose("data", CaptureMode::Auto, &abilities(Some("ext4")), &holds).unwrap();
+        let chosen = choose("data", CaptureMode::Auto, &abilities(Some("ext4")), &holds, false).unwrap();
         assert_eq!(chosen, Capturing { mode: CaptureMode::Copy, tolerate_changes: false });
-        let chosen = choose("data", CaptureMode::Live, &abilities(None), &holds).unwrap();
+        let chosen = choose("data", CaptureMode::Live, &abilities(None), &holds, false).unwrap();
         assert_eq!(chosen.mode, CaptureMode::Live);
     }
 
     #[test]
     fn what_a_hold_does_not_tolerate_is_refused_with_every_reason() {
-        let error =
-            choose("data", CaptureMode::Auto, &abilities(Some("not btrfs")), &[hold(false, false, false)])
-                .unwrap_err();
+        let error = choose(
+            "data",
+            CaptureMode::Auto,
+            &abilities(Some("not btrfs")),
+            &[hold(false, false, false)],
+            false,
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "the volume `data` cannot be captured (atomic: not btrfs; live: a hold does not tolerate a copy that is \
@@ -139,13 +152,13 @@ mod tests {
 
     #[test]
     fn without_a_hold_only_an_atomic_capture_is_possible() {
-        assert!(choose("data", CaptureMode::Copy, &abilities(None), &[]).is_err());
-        assert!(choose("data", CaptureMode::Auto, &abilities(None), &[]).is_ok());
+        assert!(choose("data", CaptureMode::Copy, &abilities(None), &[], false).is_err());
+        assert!(choose("data", CaptureMode::Auto, &abilities(None), &[], false).is_ok());
     }
 
     #[test]
     fn a_block_level_snapshot_needs_a_hold_that_tolerates_it() {
         let block = [ability(CaptureMode::Atomic, None, true)];
-        assert!(choose("data", CaptureMode::Auto, &block, &[hold(true, true, false)]).is_err());
+        assert!(choose("data", CaptureMode::Auto, &block, &[hold(true, true, false)], false).is_err());
     }
 }

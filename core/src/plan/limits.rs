@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     Result,
-    language::{Action, Scope, StepKind, Template, render_text},
+    language::{Action, Group, Scope, StepKind, Template, render_text},
+    plan::Plan,
     units::parse_duration,
 };
 
@@ -38,6 +39,27 @@ impl Limits {
             max_freeze: read(&action.max_freeze, default.max_freeze)?,
             max_hold: read(&action.max_hold, default.max_hold)?,
             lease: read(&action.lease, default.lease)?.max(Duration::from_secs(1)),
+        })
+    }
+}
+
+impl Limits {
+    /// The ceilings over a whole group: what it declares, else the widest of its members', for each of which its own
+    /// stay in force. Its lease is the shortest: what a runner starts is ended in time for every member.
+    pub(super) fn of_group(group: &Group, members: &[Plan]) -> Result<Self> {
+        let widest = |of: fn(&Self) -> Duration| members.iter().map(|plan| of(&plan.limits)).max();
+        let shortest = members.iter().map(|plan| plan.limits.lease).min();
+        let default = Self::default();
+        let declared = |text: &Option<String>| text.as_deref().map(parse_duration).transpose();
+        Ok(Self {
+            max_freeze: declared(&group.spec.max_freeze)?
+                .or_else(|| widest(|limits| limits.max_freeze))
+                .unwrap_or(default.max_freeze),
+            max_hold: widest(|limits| limits.max_hold).unwrap_or(default.max_hold),
+            lease: declared(&group.spec.lease)?
+                .or(shortest)
+                .unwrap_or(default.lease)
+                .max(Duration::from_secs(1)),
         })
     }
 }

@@ -15,8 +15,7 @@ use crate::{
     language::{
         Action, Blueprint, OnQuiesceFailure, Phase, Scope, Step, StepKind, Tolerates, read, render_value,
     },
-    point::RecoveryPoint,
-    runner::{Outline, StepOutline},
+    point::{RecoveryPoint, qualified},
 };
 
 /// The recovery point that an action works on.
@@ -37,12 +36,15 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// The recovery point that is restored or verified.
     pub point: Option<Point>,
+    /// Whether writes to another member of its group wait while this one is captured.
+    pub others_wait: bool,
 }
 
 /// One step of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedStep {
-    /// Its id, unique in the plan: `quiesce.backupMode`, `store[1]`, `steps[0].steps[2]`.
+    /// Its id, unique in the run: `quiesce.backupMode`, `store[1]`, `steps[0].steps[2]`; of a member of a group
+    /// `MEMBER/quiesce.backupMode`.
     pub id: String,
     /// Its phase.
     pub phase: Phase,
@@ -69,9 +71,10 @@ impl PlannedStep {
         only_kind(&self.step, &self.id)
     }
 
-    /// The step's name, or its id where it has none.
+    /// The step's name, or its id where it has none, without the member's name.
     pub fn label(&self) -> &str {
-        self.step.name.as_deref().unwrap_or(&self.id)
+        let id = self.id.split_once('/').map_or(self.id.as_str(), |(_, id)| id);
+        self.step.name.as_deref().unwrap_or(id)
     }
 
     /// What the recovery point and reports call what acquired the hold: `postgresql/backup-mode`, `pair`.
@@ -106,12 +109,13 @@ impl Plan {
         let scope = static_scope(&request, point.as_deref());
         let limits = Limits::of(action, &scope)?;
         let mut maker = Maker { blueprint: &blueprint, hooks, scope: &scope, steps: Vec::new() };
+        let prefix = qualified(request.member.as_deref(), "");
         for &phase in Phase::of_action(&request.action) {
-            maker.phase(action, phase, phase, "", &BTreeMap::new(), 0)?;
+            maker.phase(action, phase, phase, &prefix, &BTreeMap::new(), 0)?;
         }
         let (steps, on_quiesce_failure) =
             (maker.steps, action.on_quiesce_failure.unwrap_or(OnQuiesceFailure::Fail));
-        Ok(Self { request, blueprint, limits, on_quiesce_failure, steps, point })
+        Ok(Self { request, blueprint, limits, on_quiesce_failure, steps, point, others_wait: false })
     }
 
     /// The same action with its values, made of the request that a journal holds.
@@ -142,15 +146,9 @@ impl Plan {
         self.steps.iter().find(|step| step.id == id)
     }
 
-    /// What the order of things depends on.
-    pub fn outline(&self) -> Outline {
-        let outline = |step: &PlannedStep| StepOutline {
-            id: step.id.clone(),
-            phase: step.phase,
-            hold: step.hold.is_some(),
-            snapshot: step.step.snapshot.is_some(),
-        };
-        Outline { steps: self.steps.iter().map(outline).collect(), commits: self.commits() }
+    /// What the run calls something of this plan: by its name alone, or, for a member of a group, `MEMBER/NAME`.
+    pub fn qualified(&self, name: &str) -> String {
+        qualified(self.request.member.as_deref(), name)
     }
 
     /// What is known before anything runs: parameters, and the recovery point.

@@ -1,12 +1,14 @@
 //! The plan: a blueprint, values and an action become an explicit list of steps.
 //!
 //! ```text
-//!   blueprint + values ──bind──▶ Values ──Plan::make──▶ Plan { steps, limits } ──show──▶ what would run
+//!   blueprint + values ──bind──▶ Values ──Plan::make──▶ Plan { steps, limits } ─┐
+//!                                            one for each member of a group ─┴▶ RunPlan ──show──▶ what would run
 //! ```
 
 mod capture;
 mod limits;
 mod make;
+mod run;
 mod show;
 mod values;
 
@@ -14,5 +16,7 @@ pub use capture::{Capturing, choose};
 pub use limits::Limits;
 pub(crate) use limits::duration;
 pub use make::{Plan, PlannedStep, Point};
+pub use run::RunPlan;
 pub use show::{ShownPlan, ShownStep};
-pub use values::{Given, Values, bind};
+pub(crate) use values::check_value;
+pub use values::{Given, Values, bind, bind_member};

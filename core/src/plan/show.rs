@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Plan, PlannedStep};
+use super::{Plan, PlannedStep, RunPlan};
 use crate::{
     Result,
     hook::HoldKind,
@@ -77,6 +77,25 @@ impl Plan {
             steps: self.steps.iter().map(|step| show(step, &scope)).collect::<Result<_>>()?,
         })
     }
+}
+
+/// The plan of a group: the steps of all members, in the order in which they are done.
+pub(super) fn group(plan: &RunPlan, runtime: &str) -> Result<ShownPlan> {
+    let mut shown = Vec::new();
+    for step in plan.steps() {
+        let of = plan.iter().find(|member| member.step(&step.id).is_some());
+        let scope = of.map(Plan::static_scope).unwrap_or_default();
+        shown.push(show(step, &scope)?);
+    }
+    Ok(ShownPlan {
+        blueprint: plan.name.clone(),
+        action: plan.request.action.clone(),
+        runtime: runtime.to_owned(),
+        max_freeze_milliseconds: milliseconds(plan.limits.max_freeze),
+        max_hold_milliseconds: milliseconds(plan.limits.max_hold),
+        lease_milliseconds: milliseconds(plan.limits.lease),
+        steps: shown,
+    })
 }
 
 fn show(step: &PlannedStep, scope: &Scope) -> Result<ShownStep> {

@@ -34,6 +34,18 @@ pub struct Values {
 /// # Errors
 /// [`crate::ErrorKind::Input`]: an unknown parameter, a missing one, a value of the wrong type, a secret in plain text.
 pub fn bind(blueprint: &Blueprint, given: &BTreeMap<String, Given>) -> Result<Values> {
+    bind_member(blueprint, given, None)
+}
+
+/// As [`bind`], for a member of a group: the remedies name its parameters as the command line does.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_member(
+    blueprint: &Blueprint,
+    given: &BTreeMap<String, Given>,
+    member: Option<&str>,
+) -> Result<Values> {
     let parameters = &blueprint.spec.parameters;
     if let Some(unknown) = given.keys().find(|name| !parameters.contains_key(*name)) {
         let known: Vec<&str> = parameters.keys().map(String::as_str).collect();
@@ -57,19 +69,20 @@ pub fn bind(blueprint: &Blueprint, given: &BTreeMap<String, Given>) -> Result<Va
                     values.parameters.insert(name.clone(), default.clone());
                 }
                 None if parameter.optional => {}
-                None => return Err(missing(blueprint, name, parameter)),
+                None => return Err(missing(blueprint, name, parameter, member)),
             },
         }
     }
     Ok(values)
 }
 
-fn missing(blueprint: &Blueprint, name: &str, parameter: &Parameter) -> Error {
+fn missing(blueprint: &Blueprint, name: &str, parameter: &Parameter, member: Option<&str>) -> Error {
     let summary = parameter.summary.as_ref().map_or_else(String::new, |summary| format!(" ({summary})"));
+    let set = member.map_or_else(|| name.to_owned(), |member| format!("{member}.{name}"));
     let how = if parameter.ty == ParameterType::Secret {
-        format!("Add `--set {name}=@FILE` or `--set {name}=env:NAME`.")
+        format!("Add `--set {set}=@FILE` or `--set {set}=env:NAME`.")
     } else {
-        format!("Add `--set {name}=…`.")
+        format!("Add `--set {set}=…`.")
     };
     Error::input(format!("the blueprint {} needs the parameter `{name}`{summary}", blueprint.metadata.name))
         .remedy(how)
@@ -97,6 +110,18 @@ fn secret(name: &str, given: &Given) -> Result<SecretReference> {
         }
         // The cause is left out on purpose: it could quote the value.
         Given::Value(value) => serde_json::from_value(value.clone()).map_err(|_| plain()),
+    }
+}
+
+/// Whether a value is one that a parameter takes.
+///
+/// # Errors
+/// [`crate::ErrorKind::Input`]: the wrong type, none of the choices, a secret in plain text.
+pub(crate) fn check_value(name: &str, parameter: &Parameter, given: &Given) -> Result<()> {
+    if parameter.ty == ParameterType::Secret {
+        secret(name, given).map(drop)
+    } else {
+        typed(name, parameter, given).map(drop)
     }
 }
 

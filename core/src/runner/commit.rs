@@ -1,9 +1,10 @@
 //! The commit: one write, last, made of nothing less than the proof.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{
     COMMIT,
+    members::Members,
     proof::Proof,
     world::{World, locked},
 };
@@ -11,18 +12,18 @@ use crate::{
     Error, Result,
     journal::{Event, Failure},
     language::Blueprint,
-    point::{Fact, Freeze, Outputs, RecoveryPoint, RunId, StoredArtifact},
+    point::{Fact, Freeze, Outputs, PointMember, RecoveryPoint, RunId, StoredArtifact},
     units::milliseconds,
 };
 
 /// Builds the recovery point and commits it.
-pub(super) async fn commit(world: &Arc<World>) -> Result<RunId> {
-    let point = point(world)?;
+pub(super) async fn commit(members: &Members) -> Result<RunId> {
+    let (point, world) = (point(members)?, members.first());
     if point.artifacts.is_empty() {
         return Err(Error::failed("nothing was stored, so there is nothing to commit")
             .remedy("Add a `volume`, `files` or `stream` step that stores something."));
     }
-    if world.target().locks.iter().any(|lock| !lock.is_held()) {
+    if members.iter().any(|world| world.target().locks.iter().any(|lock| !lock.is_held())) {
         return Err(Error::failed("the lock on the target was lost, so another run may have worked on it")
             .remedy("Run the backup again."));
     }
@@ -54,23 +55,24 @@ pub(super) async fn settle(world: &World) {
 }
 
 /// The recovery point that this run has earned.
-fn point(world: &World) -> Result<RecoveryPoint> {
-    let proof = Proof::of(world)?;
-    let plan = &world.plan;
-    let target = world.target();
-    let gathered = Gathered::of(world);
+fn point(members: &Members) -> Result<RecoveryPoint> {
+    let proof = Proof::of(members)?;
+    let (plan, request, world) = (&members.plan, &members.plan.request, members.first());
+    let gathered = Gathered::of(members);
     let meter = locked(&world.meter);
     let freeze = Freeze {
         milliseconds: milliseconds(meter.freeze()),
         maximum_milliseconds: milliseconds(plan.limits.max_freeze),
     };
+    // Of a group, each member knows its own database.
+    let probe = world.target().probe.clone().filter(|_| !plan.is_group());
     Ok(RecoveryPoint {
         id: world.run.clone(),
-        name: plan.request.application.clone(),
-        blueprint: plan.blueprint.metadata.name.clone(),
-        blueprint_digest: Blueprint::digest(&plan.request.blueprint_text),
-        blueprint_text: plan.request.blueprint_text.clone(),
-        parameters: plan.request.parameters.clone(),
+        name: request.application.clone(),
+        blueprint: plan.name.clone(),
+        blueprint_digest: Blueprint::digest(&request.blueprint_text),
+        blueprint_text: request.blueprint_text.clone(),
+        parameters: request.parameters.clone(),
         cut_at: meter.cut_at.ok_or_else(|| Error::failed("the run has no cut"))?,
         started_at: meter.started_at,
         consistency: proof.consistency,
@@ -79,9 +81,24 @@ fn point(world: &World) -> Result<RecoveryPoint> {
         outputs: gathered.recorded,
         artifacts: gathered.artifacts,
         facts: gathered.facts,
-        version: target.probe.as_ref().map(|probe| probe.version.clone()),
-        identity: target.probe.as_ref().map(|probe| probe.identity.clone()),
+        version: probe.as_ref().map(|probe| probe.version.clone()),
+        identity: probe.map(|probe| probe.identity),
+        members: members.iter().filter_map(|world| member(world)).collect(),
         standstill: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// What the recovery point of a group says of one of its members.
+fn member(world: &World) -> Option<PointMember> {
+    let (plan, probe) = (&world.plan, world.target().probe.clone());
+    Some(PointMember {
+        name: plan.request.member.clone()?,
+        blueprint: plan.blueprint.metadata.name.clone(),
+        blueprint_digest: Blueprint::digest(&plan.request.blueprint_text),
+        blueprint_text: plan.request.blueprint_text.clone(),
+        parameters: plan.request.parameters.clone(),
+        version: probe.as_ref().map(|probe| probe.version.clone()),
+        identity: probe.map(|probe| probe.identity),
     })
 }
 
@@ -95,28 +112,30 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Gathers from everything that happened.
-    pub(super) fn of(world: &World) -> Self {
+    pub(super) fn of(members: &Members) -> Self {
         let mut gathered = Self::default();
-        for event in world.ledger.events() {
+        for event in members.first().ledger.events() {
             match event {
                 Event::Done { step, outputs, facts, artifacts, .. } => {
                     gathered.artifacts.extend(artifacts);
-                    gathered.take(world, &step, outputs, facts);
+                    gathered.take(members, &step, outputs, facts);
                 }
-                Event::Released { step, outputs, facts, .. } => gathered.take(world, &step, outputs, facts),
+                Event::Released { step, outputs, facts, .. } => gathered.take(members, &step, outputs, facts),
                 _ => {}
             }
         }
         gathered
     }
 
-    fn take(&mut self, world: &World, step: &str, outputs: Outputs, facts: Vec<Fact>) {
+    fn take(&mut self, members: &Members, step: &str, outputs: Outputs, facts: Vec<Fact>) {
+        let plan = &members.of(step).plan;
+        let facts = facts.into_iter().map(|fact| Fact { name: plan.qualified(&fact.name), ..fact });
         self.facts.extend(facts);
-        let Some(step) = world.plan.step(step) else { return };
+        let Some(step) = plan.step(step) else { return };
         let wanted = outputs.into_iter().filter(|(name, _)| step.step.record.contains(name));
         let wanted: Outputs = wanted.collect();
         if !wanted.is_empty() {
-            self.recorded.entry(step.label().to_owned()).or_default().extend(wanted);
+            self.recorded.entry(plan.qualified(step.label())).or_default().extend(wanted);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,22 +11,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     COMMIT, RunReport, TARGET, commit,
-    holds::{HoldThread, LiveHold},
-    ledger::Ledger,
+    holds::LiveHold,
     machine::{Next, next},
-    meter::Meter,
+    members::Members,
     report::report,
     scope::{as_seen_by, scope_of},
     steps::{self, Performed},
-    target::{self, Target},
+    target,
     world::{Host, StepContext, World, locked},
 };
 use crate::{
     Error, ErrorKind, Result,
     hook::{Moment, Undone},
-    journal::{Event, Failure, Journal, Undo},
+    journal::{Event, Failure, Undo},
     language::{OnQuiesceFailure, Phase},
-    plan::Plan,
+    plan::RunPlan,
     point::RunId,
     secret::Secret,
     units::show_duration,
@@ -50,49 +49,32 @@ const ABANDONED: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Only when the journal cannot be begun; everything later is in the report.
-pub async fn run(host: Host, plan: Plan, run: RunId, cancel: CancellationToken) -> Result<RunReport> {
+pub async fn run(
+    host: Host,
+    plan: impl Into<RunPlan>,
+    run: RunId,
+    cancel: CancellationToken,
+) -> Result<RunReport> {
+    let plan = plan.into();
     let journal = host.journals.create(&run).await?;
     let started = Event::Started {
         run: run.clone(),
         request: Box::new(plan.request.clone()),
         standstill: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let world = world(host, plan, run, journal, Vec::new())?;
-    world.ledger.record(started).await?;
-    let recovered = finish(&world, cancel).await;
-    report(&world, recovered).await
-}
-
-/// A world over a journal.
-pub(super) fn world(
-    host: Host,
-    plan: Plan,
-    run: RunId,
-    journal: Box<dyn Journal>,
-    events: Vec<Event>,
-) -> Result<Arc<World>> {
-    let ledger = Ledger::new(journal, events, Arc::clone(&host.observer));
-    Ok(Arc::new(World {
-        meter: Mutex::new(Meter::new(plan.limits)),
-        plan: Arc::new(plan),
-        host,
-        run,
-        ledger,
-        thread: HoldThread::start()?,
-        target: Mutex::new(Arc::new(Target::default())),
-        holds: Mutex::new(BTreeMap::new()),
-        services: Mutex::new(BTreeMap::new()),
-        captures: Mutex::new(BTreeMap::new()),
-    }))
+    let members = Members::new(&host, plan, &run, journal, Vec::new())?;
+    members.first().ledger.record(started).await?;
+    let recovered = finish(&members, cancel).await;
+    report(&members, recovered).await
 }
 
 /// What the loop undid, for people: the step, and what was found.
 pub(super) type UndoneSteps = Vec<(String, Undone)>;
 
 /// Does what is next until nothing is.
-pub(super) async fn finish(world: &Arc<World>, cancel: CancellationToken) -> UndoneSteps {
-    let outline = world.plan.outline();
-    let mut execution = Execution { world, cancel, abandoned: Vec::new(), undone: Vec::new() };
+pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> UndoneSteps {
+    let (outline, world) = (members.plan.outline(), members.first());
+    let mut execution = Execution { members, world, cancel, abandoned: Vec::new(), undone: Vec::new() };
     loop {
         let events = world.ledger.events();
         match next(&outline, &events) {
@@ -117,6 +99,8 @@ pub(super) async fn finish(world: &Arc<World>, cancel: CancellationToken) -> Und
 }
 
 struct Execution<'a> {
+    members: &'a Members,
+    /// The first of them, for what they share.
     world: &'a Arc<World>,
     cancel: CancellationToken,
     abandoned: Vec<JoinHandle<()>>,
@@ -130,7 +114,7 @@ impl Execution<'_> {
 
     async fn target(&mut self) {
         let found = tokio::select! {
-            found = target::find(self.world) => found,
+            found = target::find(self.members) => found,
             () = self.cancel.cancelled() => Err(cancelled()),
         };
         if let Err(error) = found {
@@ -141,16 +125,17 @@ impl Execution<'_> {
     /// Does steps at the same time. A signal, a ceiling or a lapsed hold ends the wait for them at once: letting go
     /// comes first.
     async fn perform(&mut self, ids: &[&str]) {
-        let scope = scope_of(self.world);
         let token = CancellationToken::new();
         let started = Moment::now();
         let mut tasks = Vec::new();
         let mut phase = None;
-        for step in ids.iter().filter_map(|id| self.world.plan.step(id)) {
+        for id in ids {
+            let world = self.members.of(id);
+            let Some(step) = world.plan.step(id) else { continue };
             phase = Some(step.phase);
             let context = StepContext {
-                world: Arc::clone(self.world),
-                scope: Arc::new(as_seen_by(&scope, &step.volumes)),
+                world: Arc::clone(world),
+                scope: Arc::new(as_seen_by(&scope_of(world), &step.volumes)),
                 step: Arc::new(step.clone()),
                 cancel: token.clone(),
             };
@@ -209,12 +194,9 @@ impl Execution<'_> {
     /// How long one call to a hold may take: writes may wait for it.
     fn hold_deadline(&self, step: &str) -> Duration {
         let found = locked(&self.world.meter).blocks_writes(step);
-        let planned = || self.world.plan.step(step)?.hold.map(|hold| hold.blocks_writes);
-        if found.or_else(planned).unwrap_or_default() {
-            self.world.plan.limits.lease
-        } else {
-            Duration::from_mins(30)
-        }
+        let plan = &self.members.of(step).plan;
+        let planned = || plan.step(step)?.hold.map(|hold| hold.blocks_writes);
+        if found.or_else(planned).unwrap_or_default() { plan.limits.lease } else { Duration::from_mins(30) }
     }
 
     async fn confirm(&mut self, step: &str) {
@@ -231,7 +213,7 @@ impl Execution<'_> {
         match confirmed {
             Ok(evidence) => self.world.ledger.note(Event::Confirmed { step, evidence }),
             Err(error)
-                if self.world.plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent
+                if self.members.of(&step).plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent
                     && error.kind() != ErrorKind::Cancelled =>
             {
                 self.world.ledger.note(Event::Unproven { step, error: Failure::from(&error) });
@@ -281,7 +263,7 @@ impl Execution<'_> {
                 Err(error) => tracing::error!("{step}: {}", error.chain()),
             }
         }
-        let undone = undo(self.world, step).await?;
+        let undone = undo(self.members.of(step), step).await?;
         locked(&self.world.meter).released(step, Instant::now());
         self.undone.push((step.to_owned(), undone));
         // A hold that its own release could not let go proves nothing.
@@ -300,7 +282,7 @@ impl Execution<'_> {
         if self.world.ledger.events().iter().any(noted) {
             return;
         }
-        if self.world.plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent {
+        if self.members.of(step).plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent {
             let error = Failure::from(error);
             self.world.ledger.note(Event::Unproven { step: step.to_owned(), error });
         } else {
@@ -310,7 +292,7 @@ impl Execution<'_> {
 
     async fn commit(&mut self) {
         let committed = tokio::select! {
-            committed = commit::commit(self.world) => committed,
+            committed = commit::commit(self.members) => committed,
             () = self.cancel.cancelled() => Err(cancelled()),
         };
         match committed {
@@ -335,7 +317,7 @@ impl Execution<'_> {
             }
         }
         let step = step.to_owned();
-        match undo(self.world, &step).await {
+        match undo(self.members.of(&step), &step).await {
             Ok(undone) => {
                 self.undone.push((step.clone(), undone));
                 self.world.ledger.note(Event::Disposed { step });
@@ -345,10 +327,12 @@ impl Execution<'_> {
     }
 
     async fn stop_services(&self) {
-        let services: Vec<_> = std::mem::take(&mut *locked(&self.world.services)).into_iter().collect();
-        for (name, running) in services.into_iter().rev() {
-            if let Err(error) = running.service.stop().await {
-                tracing::warn!("the service {name} could not be ended: {}", error.chain());
+        for world in self.members.iter() {
+            let services: Vec<_> = std::mem::take(&mut *locked(&world.services)).into_iter().collect();
+            for (name, running) in services.into_iter().rev() {
+                if let Err(error) = running.service.stop().await {
+                    tracing::warn!("the service {name} could not be ended: {}", error.chain());
+                }
             }
         }
     }

@@ -85,6 +85,8 @@ fn started(run: &RunId) -> Event {
         secrets: BTreeMap::new(),
         repository: None,
         point: None,
+        member: None,
+        members: Vec::new(),
     };
     Event::Started { run: run.clone(), request: Box::new(request), standstill: "0".into() }
 }
@@ -103,7 +105,7 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
                 intent("capture.x", false),
                 intent("capture.y", false),
                 intent("run.artifacts", true),
-                Event::Target { identity: None, version: None, role: None },
+                Event::Target { member: None, identity: None, version: None, role: None },
             ],
             Next::Perform(ids) => {
                 let hold = |id: &str| outline.is_hold(id);
@@ -220,7 +222,7 @@ fn a_run_that_dies_at_any_event_is_finished_by_whoever_takes_it_over() {
 
 #[test]
 fn a_failed_acquire_is_undone_too() {
-    let mut events = vec![Event::Target { identity: None, version: None, role: None }];
+    let mut events = vec![Event::Target { member: None, identity: None, version: None, role: None }];
     events.extend([done("preflight[0]"), intent("quiesce.a", false), failed("quiesce.a")]);
     assert_eq!(next(&backup(), &events), Next::Release("quiesce.a"));
 }

@@ -13,6 +13,8 @@ use crate::{hook::Moment, language::Phase, plan::Limits, units::milliseconds};
 #[derive(Debug, Clone, Copy)]
 struct Held {
     blocks_writes: bool,
+    /// The ceilings of its member.
+    limits: Limits,
     since: Instant,
     until: Option<Instant>,
     acquired_at: Timestamp,
@@ -55,9 +57,9 @@ impl Meter {
     }
 
     /// A hold is on.
-    pub(super) fn held(&mut self, step: &str, blocks_writes: bool, since: Instant) {
+    pub(super) fn held(&mut self, step: &str, blocks_writes: bool, since: Instant, limits: Limits) {
         let acquired_at = wall_clock(since);
-        let held = Held { blocks_writes, since, until: None, acquired_at, released_at: None };
+        let held = Held { blocks_writes, limits, since, until: None, acquired_at, released_at: None };
         self.holds.insert(step.to_owned(), held);
     }
 
@@ -113,11 +115,16 @@ impl Meter {
         self.holds.get(step).map(|held| held.blocks_writes)
     }
 
+    /// When the first write-blocking hold was acquired.
+    fn frozen_since(&self) -> Option<Instant> {
+        self.holds.values().filter(|held| held.blocks_writes).map(|held| held.since).min()
+    }
+
     /// How long writes waited: from the first write-blocking hold to the last one's end, and what else made them wait.
     pub(super) fn freeze(&self) -> Duration {
-        let blocking = || self.holds.values().filter(|held| held.blocks_writes);
-        let first = blocking().map(|held| held.since).min();
-        let last = blocking().map(|held| held.until.unwrap_or_else(Instant::now)).max();
+        let first = self.frozen_since();
+        let blocking = self.holds.values().filter(|held| held.blocks_writes);
+        let last = blocking.map(|held| held.until.unwrap_or_else(Instant::now)).max();
         let held = match (first, last) {
             (Some(first), Some(last)) => last.saturating_duration_since(first),
             _ => Duration::ZERO,
@@ -127,16 +134,19 @@ impl Meter {
 
     /// When the first hold that is on reaches its ceiling, and which ceiling that is.
     pub(super) fn ceiling(&self) -> Option<(Instant, &'static str, Duration)> {
-        let on = self.holds.values().filter(|held| held.until.is_none());
-        on.map(|held| {
+        let on = || self.holds.values().filter(|held| held.until.is_none());
+        let own = on().map(|held| {
             let (name, limit) = if held.blocks_writes {
-                ("maxFreeze", self.limits.max_freeze)
+                ("maxFreeze", held.limits.max_freeze)
             } else {
-                ("maxHold", self.limits.max_hold)
+                ("maxHold", held.limits.max_hold)
             };
             (held.since + limit, name, limit)
-        })
-        .min_by_key(|(instant, ..)| *instant)
+        });
+        // That of a group counts over all its members.
+        let frozen = self.frozen_since().filter(|_| on().any(|held| held.blocks_writes));
+        let whole = frozen.map(|since| (since + self.limits.max_freeze, "maxFreeze", self.limits.max_freeze));
+        own.chain(whole).min_by_key(|(instant, ..)| *instant)
     }
 }
 
@@ -155,9 +165,9 @@ mod tests {
         let mut meter = Meter::new(Limits::default());
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        meter.held("a", true, start);
-        meter.held("b", false, start);
-        meter.held("c", true, after(10));
+        meter.held("a", true, start, Limits::default());
+        meter.held("b", false, start, Limits::default());
+        meter.held("c", true, after(10), Limits::default());
         meter.released("c", after(40));
         meter.released("a", after(50));
         assert_eq!(meter.freeze(), Duration::from_millis(50));
@@ -170,14 +180,34 @@ mod tests {
         let mut meter = Meter::new(Limits::default());
         assert!(meter.ceiling().is_none());
         let start = Instant::now();
-        meter.held("long", false, start);
+        meter.held("long", false, start, Limits::default());
         assert_eq!(meter.ceiling().unwrap().1, "maxHold");
-        meter.held("freeze", true, start);
+        meter.held("freeze", true, start, Limits::default());
         assert_eq!(
             meter.ceiling().unwrap(),
             (start + Duration::from_secs(30), "maxFreeze", Duration::from_secs(30))
         );
         meter.released("freeze", start);
         assert_eq!(meter.ceiling().unwrap().1, "maxHold");
+    }
+
+    #[test]
+    fn the_ceiling_of_a_group_counts_from_its_first_freeze_and_each_members_own_stays() {
+        let of = |seconds| Limits { max_freeze: Duration::from_secs(seconds), ..Limits::default() };
+        let mut meter = Meter::new(of(10));
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        meter.held("orders", true, start, of(30));
+        meter.held("index", true, after(8), of(30));
+        assert_eq!(meter.ceiling().unwrap().0, after(10));
+        meter.held("strict", true, after(8), of(1));
+        assert_eq!(meter.ceiling().unwrap().0, after(9));
+        meter.released("strict", after(9));
+        meter.released("orders", after(9));
+        assert_eq!(
+            meter.ceiling().unwrap().0,
+            after(10),
+            "one that was let go early does not stop the clock"
+        );
     }
 }

@@ -5,6 +5,7 @@
 //!          ▼                                │
 //!   machine::next ──▶ execution (the shell) ──▶ ledger ──▶ journal
 //!                        │
+//!                        ├─ members  one for each target: a group has several, which share all but their own steps' view
 //!                        ├─ target   find, lock, choose how to capture
 //!                        ├─ steps/   one file for each kind of step
 //!                        ├─ transfer data, by this process or by another
@@ -18,7 +19,9 @@ mod commit;
 mod execution;
 mod holds;
 mod ledger;
+mod locks;
 mod machine;
+mod members;
 mod meter;
 mod proof;
 mod recover;

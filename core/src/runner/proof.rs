@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{World, locked};
+use super::{
+    members::Members,
+    world::{World, locked},
+};
 use crate::{
     Error, Result,
     journal::Event,
@@ -20,11 +23,23 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Looks at everything that happened.
+    /// Looks at everything that happened. Of a group, every member must be proven by itself.
     ///
     /// # Errors
     /// When nothing, or not enough, proves that the copy is consistent.
-    pub(super) fn of(world: &World) -> Result<Self> {
+    pub(super) fn of(members: &Members) -> Result<Self> {
+        let mut whole = Self { consistency: Consistency::Application, holds: Vec::new() };
+        for world in members.iter() {
+            let one = Self::of_member(world)?;
+            if one.consistency == Consistency::Crash {
+                whole.consistency = Consistency::Crash;
+            }
+            whole.holds.extend(one.holds);
+        }
+        Ok(whole)
+    }
+
+    fn of_member(world: &World) -> Result<Self> {
         let holds = holds(world);
         let every_hold = holds.iter().all(|hold| hold.evidence.is_some());
         let consistency = match (holds.is_empty(), every_hold) {
@@ -32,7 +47,9 @@ impl Proof {
             (true, _) if only_consistent_streams(&world.plan) => Consistency::Application,
             _ if accepts_crash(world) => Consistency::Crash,
             (true, _) => {
-                return Err(Error::failed("nothing proves that the copy is consistent")
+                let of =
+                    world.plan.request.member.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+                return Err(Error::failed(format!("nothing proves that the copy{of} is consistent"))
                     .remedy("Add a hold to `quiesce`, or accept a crash-consistent copy with `onQuiesceFailure: crash-consistent`."));
             }
             (false, false) => {
@@ -44,7 +61,7 @@ impl Proof {
     }
 }
 
-/// The holds of a run, each with its evidence if both its confirmation and its release gave some.
+/// The holds of a member, each with its evidence if both its confirmation and its release gave some.
 pub(super) fn holds(world: &World) -> Vec<HoldReport> {
     let (mut confirmed, mut released) = (BTreeMap::new(), BTreeMap::new());
     for event in world.ledger.events() {
@@ -62,7 +79,7 @@ pub(super) fn holds(world: &World) -> Vec<HoldReport> {
     let holds = world.plan.steps.iter().filter_map(|step| Some((step, step.hold?, meter.times(&step.id)?)));
     holds
         .map(|(step, traits, (acquired_at, released_at))| HoldReport {
-            step: step.label().to_owned(),
+            step: world.plan.qualified(step.label()),
             hook: step.what(),
             kind: traits.kind,
             blocks_writes: meter.blocks_writes(&step.id).unwrap_or(traits.blocks_writes),

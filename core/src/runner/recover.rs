@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    execution::{UndoneSteps, finish, world},
+    execution::{UndoneSteps, finish},
+    members::Members,
     target::Target,
     world::{Host, World, locked},
 };
@@ -15,7 +16,7 @@ use crate::{
     Error, Result,
     hook::Undone,
     journal::{Event, RunState, RunSummary},
-    plan::Plan,
+    plan::RunPlan,
     point::RunId,
 };
 
@@ -72,7 +73,8 @@ pub(super) fn predecessors<'a>(
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
     Box::pin(async move {
         for summary in world.host.journals.runs().await? {
-            let ours = summary.identity.is_none() || summary.identity.as_deref() == identity;
+            let ours = summary.identities.is_empty()
+                || identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity));
             if summary.state != RunState::Dead || summary.run == world.run || !ours {
                 continue;
             }
@@ -113,19 +115,21 @@ async fn one(host: &Host, summary: &RunSummary) -> Result<Recovered> {
     let point = match (&request.point, &host.repository) {
         (Some(id), Some(repository)) => {
             let points = repository.points().await?;
-            points.into_iter().find(|listed| listed.point.id == *id).map(|listed| Arc::new(listed.point))
+            points.into_iter().find(|listed| listed.point.id == *id).map(|listed| listed.point)
         }
         _ => None,
     };
-    let plan = Plan::remake(request, point, host.hooks.as_ref())?;
+    let plan = RunPlan::make(request, point.as_ref(), host.hooks.as_ref())?;
     let journal = host.journals.take_over(&summary.run).await?;
     events.push(Event::TakenOver);
-    let world = world(host.clone(), plan, summary.run.clone(), journal, events)?;
-    let mut target = Target::for_recovery(&world);
-    target.scratch = Some(std::env::temp_dir());
-    *locked(&world.target) = Arc::new(target);
-    let undone = finish(&world, CancellationToken::new()).await;
-    Ok(summarise(&world, summary, &undone))
+    let members = Members::new(host, plan, &summary.run, journal, events)?;
+    for world in members.iter() {
+        let mut target = Target::for_recovery(world);
+        target.scratch = Some(std::env::temp_dir());
+        *locked(&world.target) = Arc::new(target);
+    }
+    let undone = finish(&members, CancellationToken::new()).await;
+    Ok(summarise(members.first(), summary, &undone))
 }
 
 fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recovered {

@@ -8,9 +8,10 @@ use super::{
     COMMIT, TARGET,
     commit::Gathered,
     execution::UndoneSteps,
+    members::Members,
     proof::{Proof, holds},
     transfer::step_of,
-    world::{World, locked},
+    world::locked,
 };
 use crate::{
     ErrorKind, Result,
@@ -117,24 +118,24 @@ pub struct RunReport {
 ///
 /// # Errors
 /// When the verification cannot be recorded.
-pub(super) async fn report(world: &World, undone: UndoneSteps) -> Result<RunReport> {
-    let events = world.ledger.events();
-    let (mut failure, error) = failure(world, &events);
+pub(super) async fn report(members: &Members, undone: UndoneSteps) -> Result<RunReport> {
+    let events = members.first().ledger.events();
+    let (mut failure, error) = failure(members, &events);
     let mut report = RunReport {
-        backup: backup(world, &events, error.clone()),
+        backup: backup(members, &events, error.clone()),
         verify: None,
         failure,
-        warnings: warnings(world, &events),
+        warnings: warnings(members, &events),
         undone: undone
             .into_iter()
             .filter(|(_, undone)| *undone == Undone::LetGo)
             .map(|(step, _)| step)
             .collect(),
     };
-    if world.plan.request.action == "verify" {
-        let verified = verify(world, &events, error, &mut failure);
+    if members.plan.request.action == "verify" {
+        let verified = verify(members, &events, error, &mut failure);
         if let (Some(point), false) = (&verified.recovery_point, verified.checks.is_empty()) {
-            record(world, point.clone(), &verified).await?;
+            record(members, point.clone(), &verified).await?;
         }
         report.failure = failure;
         report.verify = Some(verified);
@@ -143,14 +144,16 @@ pub(super) async fn report(world: &World, undone: UndoneSteps) -> Result<RunRepo
 }
 
 /// The failure that decides: a hold that is still on wins over all others, then the first.
-fn failure(world: &World, events: &[Event]) -> (Option<ErrorKind>, Option<ReportedError>) {
+fn failure(members: &Members, events: &[Event]) -> (Option<ErrorKind>, Option<ReportedError>) {
     let committed = events.iter().any(|event| matches!(event, Event::Committed { .. }));
     let mut first: Option<(&str, &Failure)> = None;
     let mut held: Option<(&str, &Failure)> = None;
     for event in events {
         match event {
             Event::StillHeld { step, error } => held = held.or(Some((step, error))),
-            Event::Failed { step, error } if !cleans_up(world, step) => first = first.or(Some((step, error))),
+            Event::Failed { step, error } if !cleans_up(members, step) => {
+                first = first.or(Some((step, error)));
+            }
             Event::Stopped { error } if !committed => first = first.or(Some((running(events), error))),
             _ => {}
         }
@@ -160,7 +163,7 @@ fn failure(world: &World, events: &[Event]) -> (Option<ErrorKind>, Option<Report
     let phase = match step {
         TARGET => "preflight".to_owned(),
         COMMIT => "commit".to_owned(),
-        step => world.plan.step(step).map_or("", |step| step.phase.name()).to_owned(),
+        step => members.step(step).map_or("", |step| step.phase.name()).to_owned(),
     };
     let reported = ReportedError {
         phase,
@@ -181,14 +184,14 @@ fn running(events: &[Event]) -> &str {
     last.last().unwrap_or(TARGET)
 }
 
-fn cleans_up(world: &World, step: &str) -> bool {
-    world.plan.step(step).is_some_and(|step| step.phase == Phase::Cleanup)
+fn cleans_up(members: &Members, step: &str) -> bool {
+    members.step(step).is_some_and(|step| step.phase == Phase::Cleanup)
 }
 
-fn warnings(world: &World, events: &[Event]) -> Vec<String> {
+fn warnings(members: &Members, events: &[Event]) -> Vec<String> {
     let warning = |event: &Event| match event {
         Event::LeftBehind { step, error } => Some(format!("{step} could not be removed: {}", error.message)),
-        Event::Failed { step, error } if cleans_up(world, step) => {
+        Event::Failed { step, error } if cleans_up(members, step) => {
             Some(format!("{step} failed: {}", error.message))
         }
         _ => None,
@@ -196,15 +199,15 @@ fn warnings(world: &World, events: &[Event]) -> Vec<String> {
     events.iter().filter_map(warning).collect()
 }
 
-fn backup(world: &World, events: &[Event], error: Option<ReportedError>) -> BackupReport {
-    let plan = &world.plan;
+fn backup(members: &Members, events: &[Event], error: Option<ReportedError>) -> BackupReport {
+    let (plan, world) = (&members.plan, members.first());
     let committed = events.iter().find_map(|event| match event {
         Event::Committed { point } => Some(point.clone()),
         _ => None,
     });
-    let consistency = committed.as_ref().and_then(|_| Proof::of(world).ok()).map(|proof| proof.consistency);
-    let gathered = Gathered::of(world);
-    let holds = holds(world);
+    let consistency = committed.as_ref().and_then(|_| Proof::of(members).ok()).map(|proof| proof.consistency);
+    let gathered = Gathered::of(members);
+    let holds = members.iter().flat_map(|world| holds(world)).collect();
     let meter = locked(&world.meter);
     let phase = |measured: &super::meter::Measured| PhaseReport {
         name: measured.phase.name().to_owned(),
@@ -213,8 +216,8 @@ fn backup(world: &World, events: &[Event], error: Option<ReportedError>) -> Back
     };
     BackupReport {
         run: world.run.clone(),
-        recovery_point: committed.or_else(|| plan.point.as_ref().map(|point| point.id.clone())),
-        blueprint: plan.blueprint.metadata.name.clone(),
+        recovery_point: committed.or_else(|| plan.request.point.clone()),
+        blueprint: plan.name.clone(),
         name: plan.request.application.clone(),
         consistency,
         freeze: Freeze {
@@ -230,7 +233,7 @@ fn backup(world: &World, events: &[Event], error: Option<ReportedError>) -> Back
 }
 
 fn verify(
-    world: &World,
+    members: &Members,
     events: &[Event],
     error: Option<ReportedError>,
     failure: &mut Option<ErrorKind>,
@@ -238,10 +241,15 @@ fn verify(
     let mut checks: Vec<Check> = Vec::new();
     for event in events {
         match event {
-            Event::Done { checks: made, .. } => checks.extend(made.iter().cloned()),
+            Event::Done { step, checks: made, .. } => {
+                let plan = &members.of(step).plan;
+                let named = |check: &Check| Check { name: plan.qualified(&check.name), ..check.clone() };
+                checks.extend(made.iter().map(named));
+            }
             // What a verification cannot do with the copy speaks against the copy.
-            Event::Failed { step, error } if tells_of_damage(world, step, error.kind) => {
-                let name = world.plan.step(step).map_or(step.as_str(), |step| step.label()).to_owned();
+            Event::Failed { step, error } if tells_of_damage(members, step, error.kind) => {
+                let plan = &members.of(step).plan;
+                let name = plan.step(step).map_or_else(|| step.clone(), |step| plan.qualified(step.label()));
                 checks.push(Check { name, outcome: CheckOutcome::Failed, detail: error.message.clone() });
             }
             _ => {}
@@ -254,6 +262,7 @@ fn verify(
     if !passed && (failed_check || failure.is_none()) && *failure != Some(ErrorKind::StillHeld) {
         *failure = Some(ErrorKind::Damaged);
     }
+    let world = members.first();
     let point = world.plan.point.as_ref();
     let age = point.map(|point| Timestamp::now().duration_since(point.cut_at).as_secs());
     VerifyReport {
@@ -267,15 +276,17 @@ fn verify(
     }
 }
 
-fn tells_of_damage(world: &World, step: &str, kind: ErrorKind) -> bool {
-    let checked = world.plan.step(step).is_some_and(|step| step.phase == Phase::Steps);
+fn tells_of_damage(members: &Members, step: &str, kind: ErrorKind) -> bool {
+    let checked = members.step(step).is_some_and(|step| step.phase == Phase::Steps);
     checked && matches!(kind, ErrorKind::Failed | ErrorKind::Temporary | ErrorKind::Damaged)
 }
 
-async fn record(world: &World, point: RunId, verified: &VerifyReport) -> Result<()> {
+async fn record(members: &Members, point: RunId, verified: &VerifyReport) -> Result<()> {
+    let world = members.first();
     let verification = Verification {
         run: world.run.clone(),
         recovery_point: point,
+        member: members.plan.request.member.clone(),
         outcome: verified.outcome,
         checks: verified.checks.clone(),
         rto_milliseconds: verified.rto_milliseconds,

@@ -50,7 +50,7 @@ fn place(scope: &mut Scope, world: &World, target: &Target) {
 
 pub(super) fn take(scope: &mut Scope, plan: &Plan, event: &Event) {
     match event {
-        Event::Target { identity, version, role } => {
+        Event::Target { member, identity, version, role } if *member == plan.request.member => {
             scope.insert("target", json!({"identity": identity, "version": version, "role": role}));
         }
         Event::Done { step, outputs, .. } => {

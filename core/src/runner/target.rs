@@ -10,14 +10,16 @@ use serde_json::{Map, Value};
 
 use super::{
     SCRATCH, STRAYS,
+    locks::{lock, unprobed},
+    members::Members,
     scope::scope_of,
     world::{World, locked},
 };
 use crate::{
     Error, Result,
-    hook::{Connection, HookContext, Probe},
+    hook::{Connection, Probe},
     journal::{Event, Undo},
-    language::{Blueprint, Phase, Scope, references, render_text, render_value, sole_path},
+    language::{Blueprint, Scope, is_name, references, render_text, render_value, sole_path},
     lock::LockGuard,
     plan::{Capturing, Plan, PlannedStep, choose},
     runtime::{CaptureMode, SnapshotIntent, Volume},
@@ -157,18 +159,65 @@ pub(super) fn render_arguments(
         .map(Value::Object)
 }
 
-/// Finds the target, locks it, recovers what dead runs left on it, and chooses how to capture.
-pub(super) async fn find(world: &Arc<World>) -> Result<()> {
+/// Finds the target of each member, locks it, recovers what dead runs left on it, and chooses how to capture.
+pub(super) async fn find(members: &Members) -> Result<()> {
+    let (scratch, commits) = (make_scratch(members.first()).await?, members.plan.commits());
+    let mut found = Found::default();
+    for world in members.iter() {
+        let of_member = async {
+            let scratch = directory_of(world, &scratch).await?;
+            find_one(world, scratch, &mut found).await
+        };
+        of_member.await.map_err(|error| match &world.plan.request.member {
+            Some(member) => error.during(&format!("the member {member}")),
+            None => error,
+        })?;
+    }
+    let ledger = &members.first().ledger;
+    if commits {
+        ledger.intend(STRAYS, Undo::Strays, true).await?;
+    }
+    found.targets.into_iter().for_each(|target| ledger.note(target));
+    Ok(())
+}
+
+/// What was found of all members so far.
+#[derive(Default)]
+pub(super) struct Found {
+    targets: Vec<Event>,
+    /// The member that has each identity.
+    pub(super) identities: BTreeMap<String, Option<String>>,
+}
+
+/// Makes the run's own directory.
+async fn make_scratch(world: &World) -> Result<PathBuf> {
     let runtime = &world.host.runtime;
     let intent = runtime.scratch_intent(&world.run).await?;
     let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
     world.ledger.intend(SCRATCH, undo, false).await?;
     runtime.make_scratch(&intent, None).await?;
+    Ok(intent.path)
+}
 
+/// The part of the run's own directory that is a member's, so that what two of them call the same is kept apart.
+async fn directory_of(world: &World, scratch: &Path) -> Result<PathBuf> {
+    let Some(member) = &world.plan.request.member else { return Ok(scratch.to_owned()) };
+    if !is_name(member) {
+        return Err(Error::input(format!("`{member}` is not a name for a member")));
+    }
+    let path = scratch.join(member);
+    tokio::fs::create_dir(&path).await.map_err(|cause| {
+        Error::failed(format!("the directory {} cannot be made", path.display()))
+            .remedy("Check that there is room and that this user may write there, or set TMPDIR to another place.")
+            .because(cause)
+    })?;
+    Ok(path)
+}
+
+async fn find_one(world: &Arc<World>, scratch: PathBuf, found: &mut Found) -> Result<()> {
     let plan = &world.plan;
     let static_scope = plan.static_scope();
-    let mut target =
-        Target { scratch: Some(intent.path), secrets: used_secrets(world)?, ..Target::default() };
+    let mut target = Target { scratch: Some(scratch), secrets: used_secrets(world)?, ..Target::default() };
     target.render_connections(plan, &static_scope)?;
     target.addresses = addresses(world, &target).await;
     find_volumes(world, &mut target, &static_scope).await?;
@@ -176,7 +225,7 @@ pub(super) async fn find(world: &Arc<World>) -> Result<()> {
 
     let mut identity = None;
     if plan.commits() {
-        let (probe, locks) = lock(world).await?;
+        let (probe, locks) = lock(world, found).await?;
         identity = Some(probe.as_ref().map_or_else(|| unprobed(world), |probe| probe.identity.clone()));
         target.probe = probe;
         target.locks = Arc::new(locks);
@@ -185,7 +234,7 @@ pub(super) async fn find(world: &Arc<World>) -> Result<()> {
     }
     let (version, role) =
         target.probe.clone().map_or((None, None), |probe| (Some(probe.version), probe.role));
-    let event = Event::Target { identity, version, role };
+    let event = Event::Target { member: plan.request.member.clone(), identity, version, role };
 
     let mut scope = scope_of(world);
     super::scope::take(&mut scope, plan, &event);
@@ -195,10 +244,7 @@ pub(super) async fn find(world: &Arc<World>) -> Result<()> {
     set(world, &target);
     make_places(world, &mut target, &static_scope).await?;
     set(world, &target);
-    if plan.commits() {
-        world.ledger.intend(STRAYS, Undo::Strays, true).await?;
-    }
-    world.ledger.note(event);
+    found.targets.push(event);
     Ok(())
 }
 
@@ -250,7 +296,7 @@ async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Resu
         let found = match render_text(&spec.path, scope) {
             // The default of a parameter that few need to set: such a volume is not there.
             Ok(path) if path.is_empty() => continue,
-            Ok(path) => world.host.runtime.volume(name, Path::new(&path)).await,
+            Ok(path) => world.host.runtime.volume(&name_of(world, name), Path::new(&path)).await,
             Err(error) => Err(error),
         };
         match found {
@@ -262,6 +308,16 @@ async fn find_volumes(world: &World, target: &mut Target, scope: &Scope) -> Resu
         }
     }
     Ok(())
+}
+
+/// What the runtime calls a volume: the names of its temporary things are made of it, so it is unique in the run.
+fn name_of(world: &World, volume: &str) -> String {
+    world
+        .plan
+        .request
+        .member
+        .as_ref()
+        .map_or_else(|| volume.to_owned(), |member| format!("{member}-{volume}"))
 }
 
 /// Whether a step names a volume: as its own, as one that its verb is told of, or in a template.
@@ -292,10 +348,13 @@ async fn make_places(world: &World, target: &mut Target, scope: &Scope) -> Resul
                 let path = PathBuf::from(render_text(path, scope)?);
                 (runtime.destination_intent(&path, &world.run).await?, true)
             }
-            _ => (runtime.scratch_volume_intent(name, like.as_deref(), &world.run).await?, false),
+            _ => {
+                let name = name_of(world, name);
+                (runtime.scratch_volume_intent(&name, like.as_deref(), &world.run).await?, false)
+            }
         };
         let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
-        world.ledger.intend(&format!("volumes.{name}"), undo, keep).await?;
+        world.ledger.intend(&world.plan.qualified(&format!("volumes.{name}")), undo, keep).await?;
         runtime.make_scratch(&intent, like.as_deref()).await?;
         let volume = Volume { name: name.clone(), path: intent.path };
         target.volumes.insert(name.clone(), volume);
@@ -340,7 +399,10 @@ async fn capturing(world: &World, target: &Target) -> Result<BTreeMap<String, Ca
         };
         let abilities = world.host.runtime.snapshotter().abilities(volume).await?;
         let wanted = snapshot.mode.unwrap_or(CaptureMode::Auto);
-        chosen.insert(step.id.clone(), choose(&volume.name, wanted, &abilities, &holds)?);
+        chosen.insert(
+            step.id.clone(),
+            choose(&volume.name, wanted, &abilities, &holds, world.plan.others_wait)?,
+        );
     }
     Ok(chosen)
 }
@@ -359,52 +421,4 @@ async fn intend_snapshots(world: &World, target: &Target) -> Result<BTreeMap<Str
         intents.insert(step.id.clone(), intent);
     }
     Ok(intents)
-}
-
-/// What the lock is on where no hook knows the database: the volumes, or the application's name.
-fn unprobed(world: &World) -> String {
-    let target = world.target();
-    let paths: Vec<String> =
-        target.volumes.values().map(|volume| volume.path.display().to_string()).collect();
-    if paths.is_empty() {
-        format!("application:{}", world.plan.request.application)
-    } else {
-        format!("volumes:{}", paths.join(":"))
-    }
-}
-
-/// Probes every database that the steps reach, and locks each by its identity. The first one is the target.
-async fn lock(world: &Arc<World>) -> Result<(Option<Probe>, Vec<Box<dyn LockGuard>>)> {
-    let mut first = None;
-    let mut locks = Vec::new();
-    let mut seen = BTreeSet::new();
-    let scope = Arc::new(scope_of(world));
-    for step in world.plan.steps.iter().filter(|step| step.phase != Phase::Recover) {
-        let Some(hook_step) = step.step.hook.as_ref().filter(|hook| hook.service.is_none()) else { continue };
-        let Some((name, _)) = hook_step.verb.split_once('/') else { continue };
-        if !seen.insert((name.to_owned(), hook_step.connection.clone(), hook_step.volume.clone())) {
-            continue;
-        }
-        let hook = world.hook(name)?;
-        let context = super::world::StepContext {
-            world: Arc::clone(world),
-            step: Arc::new(step.clone()),
-            scope: Arc::clone(&scope),
-            cancel: tokio_util::sync::CancellationToken::new(),
-        };
-        let context: HookContext =
-            context.hook_context(name, hook_step.connection.as_deref(), hook_step.volume.as_deref(), None)?;
-        // What cannot be rendered yet does not decide which database it is.
-        let arguments = render_arguments(&hook_step.with, &world.plan.blueprint, &scope).unwrap_or_default();
-        let probe = hook.probe_for(&context, &arguments).await?;
-        if seen.insert((probe.identity.clone(), None, None)) {
-            locks.push(world.host.locks.acquire(&probe.identity, &world.run).await?);
-            locks.extend(hook.server_lock(&context).await?);
-        }
-        first.get_or_insert(probe);
-    }
-    if first.is_none() {
-        locks.push(world.host.locks.acquire(&unprobed(world), &world.run).await?);
-    }
-    Ok((first, locks))
 }

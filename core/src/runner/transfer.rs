@@ -15,7 +15,7 @@ use crate::{
     transfer::{TransferReport, TransferSpec},
 };
 
-/// What the id of a transfer's intent ends with. Before it is the id of its step, which has no slash.
+/// What the id of a transfer's intent ends with. Before it is the id of its step, which never ends so.
 const SUFFIX: &str = "/transfer";
 
 /// The step that an id belongs to: a step's own, or that of its transfer.

@@ -79,16 +79,16 @@ pub(super) struct Capture {
     pub(super) at: jiff::Timestamp,
 }
 
-/// Everything of one run.
+/// Everything of one member of a run: its own plan and target, and what it shares with the other members.
 pub(super) struct World {
     pub(super) host: Host,
     pub(super) plan: Arc<Plan>,
     pub(super) run: RunId,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) thread: HoldThread,
-    pub(super) meter: Mutex<Meter>,
+    pub(super) thread: Arc<HoldThread>,
+    pub(super) meter: Arc<Mutex<Meter>>,
+    pub(super) holds: Arc<Mutex<BTreeMap<String, Arc<LiveHold>>>>,
     pub(super) target: Mutex<Arc<Target>>,
-    pub(super) holds: Mutex<BTreeMap<String, Arc<LiveHold>>>,
     pub(super) services: Mutex<BTreeMap<String, Running>>,
     pub(super) captures: Mutex<BTreeMap<String, Capture>>,
 }

@@ -77,7 +77,12 @@ pub(crate) async fn keep(
     let start = start_line(launcher, spec, &hold.record)?;
     hold.send(&start).await?;
     // One deadline each for starting and for acquiring: both have the step's.
-    let said = hold.answer(0, spec.timeout.saturating_mul(2) + MARGIN, true).await?;
+    let said = hold.answer(0, spec.timeout.saturating_mul(2) + MARGIN, true).await.map_err(|error| {
+        if error.remedy_text().is_some() {
+            return error;
+        }
+        error.remedy("Run the step's command by hand, as this user: what it says is what it says here.")
+    })?;
     let outputs = Outputs::from([
         ("exitCode".to_owned(), json!(said.exit_code.unwrap_or(0))),
         ("stdout".to_owned(), json!(said.stdout)),

@@ -9,6 +9,7 @@ fn point(name: &str, number: u64, at: &str, outcome: Option<CheckOutcome>) -> Li
     let verification = outcome.map(|outcome| Verification {
         run: id.clone(),
         recovery_point: id.clone(),
+        member: None,
         outcome,
         checks: Vec::new(),
         rto_milliseconds: None,
@@ -32,6 +33,7 @@ fn point(name: &str, number: u64, at: &str, outcome: Option<CheckOutcome>) -> Li
         facts: Vec::new(),
         version: None,
         identity: None,
+        members: Vec::new(),
         standstill: "0".to_owned(),
     };
     ListedPoint { point, verification }

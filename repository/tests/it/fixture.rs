@@ -163,6 +163,7 @@ pub fn point(run: &RunId, artifacts: Vec<StoredArtifact>) -> RecoveryPoint {
         facts: Vec::new(),
         version: None,
         identity: Some("tests".into()),
+        members: Vec::new(),
         standstill: "0.1.0".into(),
     }
 }
@@ -171,6 +172,7 @@ pub fn verification(of: &RunId, outcome: CheckOutcome) -> Verification {
     Verification {
         run: RunId::generate(),
         recovery_point: of.clone(),
+        member: None,
         outcome,
         checks: Vec::new(),
         rto_milliseconds: Some(1),

@@ -105,6 +105,14 @@ fn every_dump_of_mariadb_is_whole() {
 }
 
 #[test]
+fn every_backup_of_a_group_has_no_index_without_its_order() {
+    if let Some(version) = Version::first() {
+        stays_consistent(&Kind::Group(version.clone()));
+        stays_consistent(&Kind::GroupOnBtrfs(version));
+    }
+}
+
+#[test]
 fn every_copy_of_an_application_of_ones_own_is_whole() {
     stays_consistent(&Kind::Pair);
     stays_consistent(&Kind::Session);

@@ -320,6 +320,20 @@ fn killed_anywhere_a_dump_of_mariadb_leaves_nothing() {
 }
 
 #[test]
+fn killed_anywhere_a_backup_of_a_group_lets_every_member_go() {
+    if let Some(version) = Version::first() {
+        survives_kills(&Kind::Group(version));
+    }
+}
+
+#[test]
+fn killed_anywhere_snapshots_of_a_group_let_every_member_go() {
+    if let Some(version) = Version::first() {
+        survives_kills(&Kind::GroupOnBtrfs(version));
+    }
+}
+
+#[test]
 fn killed_anywhere_a_pair_of_commands_is_let_go() {
     survives_kills(&Kind::Pair);
 }
@@ -359,6 +373,14 @@ fn stopped_anywhere_a_backup_of_mariadb_lets_go_and_claims_nothing() {
     survives_stops(&Kind::MariadbBlocked);
     if full() {
         survives_stops(&Kind::MariadbDump);
+    }
+}
+
+#[test]
+fn stopped_anywhere_a_backup_of_a_group_lets_go_and_claims_nothing() {
+    if let Some(version) = Version::first() {
+        survives_stops(&Kind::Group(version.clone()));
+        survives_stops(&Kind::GroupOnBtrfs(version));
     }
 }
 

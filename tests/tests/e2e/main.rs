@@ -13,6 +13,7 @@ mod bad_input;
 mod consistency;
 mod crash_matrix;
 mod demo;
+mod group;
 mod interrupt;
 mod keeper;
 mod mariadb;

@@ -171,6 +171,7 @@ fn point(run: &RunId, stored: &StoredArtifact) -> RecoveryPoint {
         facts: Vec::new(),
         version: None,
         identity: None,
+        members: Vec::new(),
         standstill: "0.1.0".into(),
     }
 }

@@ -19,7 +19,7 @@ mod steps;
 mod unused;
 mod view;
 
-pub(crate) use names::is_artifact_name;
+pub(crate) use names::{is_artifact_name, is_name};
 
 use std::sync::Arc;
 

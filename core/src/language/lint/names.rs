@@ -88,6 +88,11 @@ impl Linter<'_> {
     }
 }
 
+/// Whether a text can be the name of a blueprint, of a group, or of a member.
+pub(crate) fn is_name(name: &str) -> bool {
+    Pattern::Kebab.fits(name)
+}
+
 /// Whether a text can be an artifact's name: letters, digits, dots, hyphens and underscores, with slashes between.
 pub(crate) fn is_artifact_name(name: &str) -> bool {
     let part = |part: &str| {

@@ -77,7 +77,8 @@ pub(super) async fn intend_hold(context: &StepContext, undo: Undo) -> Result<()>
 pub(super) fn keep(context: &StepContext, live: LiveHold) {
     let planned = context.step.hold.is_some_and(|traits| traits.blocks_writes);
     let blocks_writes = live.blocks_writes.unwrap_or(planned);
-    locked(&context.world.meter).held(&context.step.id, blocks_writes, live.since);
+    let limits = context.world.plan.limits;
+    locked(&context.world.meter).held(&context.step.id, blocks_writes, live.since, limits);
     locked(&context.world.holds).insert(context.step.id.clone(), Arc::new(live));
 }
 

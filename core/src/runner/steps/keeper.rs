@@ -54,7 +54,7 @@ async fn kept(
     environment: &Environment,
 ) -> Result<Performed> {
     let lease: Duration = duration(lease, context.lease(), &context.scope)?;
-    let name = context.step.label().to_owned();
+    let name = context.world.plan.qualified(context.step.label());
     let spec = KeeperSpec { name, program, lease, timeout: lease.max(Duration::from_secs(5)) };
     let runtime = std::sync::Arc::clone(&context.world.host.runtime);
     let record = runtime.keeper_record(&spec, &context.world.run)?;

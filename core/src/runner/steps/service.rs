@@ -27,7 +27,8 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
         }
         None => None,
     };
-    let endpoint = runtime.endpoint(&name, &context.world.scratch()?, &run_as, port).await?;
+    let called = context.world.plan.qualified(&name);
+    let endpoint = runtime.endpoint(&called, &context.world.scratch()?, &run_as, port).await?;
     let outputs = json!({"host": endpoint.host, "port": endpoint.port, "socketDir": endpoint.socket_dir});
     let mut scope = (*context.scope).clone();
     scope.set_path(&["services", &name], outputs.clone());
@@ -41,7 +42,7 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
     };
     let stop_timeout = step.stop.as_ref().and_then(|stop| stop.timeout.as_ref());
     let spec = ServiceSpec {
-        name: name.clone(),
+        name: called,
         command,
         endpoint: endpoint.clone(),
         stop_signal: signal.to_owned(),

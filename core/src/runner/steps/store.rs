@@ -50,7 +50,7 @@ pub(super) async fn put(
     let request = PutTree {
         run: context.world.run.clone(),
         application: context.world.plan.request.application.clone(),
-        artifact: step.artifact.clone(),
+        artifact: context.world.plan.qualified(&step.artifact),
         kind: ArtifactKind::Volume,
         root: capture.captured.path.clone(),
         original: capture.captured.original.clone(),
@@ -149,11 +149,11 @@ pub(super) async fn files(context: &StepContext, step: &FilesStep) -> Result<Per
     let request = PutTree {
         run: context.world.run.clone(),
         application: context.world.plan.request.application.clone(),
-        artifact: step.artifact.clone(),
+        artifact: context.world.plan.qualified(&step.artifact),
         kind: ArtifactKind::Files,
         root: PathBuf::from(directory),
         // Their own place is private to the run; a fixed one lets the next backup find its parent.
-        original: PathBuf::from("/").join(step.artifact.as_str()),
+        original: PathBuf::from("/").join(context.world.plan.qualified(&step.artifact)),
         selection: TreeSelection::default(),
         cut_at: None,
     };

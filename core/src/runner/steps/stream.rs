@@ -31,6 +31,7 @@ pub(super) async fn stream(context: &StepContext, step: &StreamStep) -> Result<P
             command.run_as = run_as(context, step.run_as, step.volume.as_deref())?;
         }
         if context.world.plan.commits() {
+            let name = context.world.plan.qualified(&name);
             let stored = store(context, name, &command, step.last_line.clone()).await?;
             bytes += stored.bytes;
             performed.artifacts.push(stored);

@@ -1,7 +1,7 @@
 //! What the tests stand on.
 //!
 //! - [`place`]: a directory of a test's own, and the binary run in it
-//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`], [`kv`], each with a [`writer`]
+//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`], [`kv`], [`group`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them
 //! - [`filesystem`]: loop-mounted file systems
 //! - [`object_store`]: an S3 server
@@ -10,6 +10,7 @@
 
 pub mod database;
 pub mod filesystem;
+pub mod group;
 pub mod kv;
 pub mod leftovers;
 pub mod mariadb;

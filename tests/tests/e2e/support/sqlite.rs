@@ -45,7 +45,7 @@ impl Sqlite {
     }
 }
 
-fn open(file: &Path) -> Connection {
+pub fn open(file: &Path) -> Connection {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).unwrap();
     connection.busy_timeout(Duration::from_mins(1)).unwrap();

@@ -10,6 +10,7 @@ use std::{
 use super::{
     database::Database,
     filesystem::{self, Mounted},
+    group::{self, Group},
     kv::{self, Kv},
     leftovers, mariadb,
     place::{Outcome, Place},
@@ -45,6 +46,10 @@ pub enum Kind {
     MariadbBlocked,
     /// `mariadb-dump`.
     MariadbDump,
+    /// A group of PostgreSQL and SQLite: copies.
+    Group(Version),
+    /// The same on btrfs: snapshots.
+    GroupOnBtrfs(Version),
     /// An application that no hook knows, by `pair`.
     Pair,
     /// The same, by `session`.
@@ -61,6 +66,7 @@ impl Kind {
             Self::Dump(_) => "postgresql-dump",
             Self::Mariadb | Self::MariadbBlocked => "mariadb",
             Self::MariadbDump => "mariadb-dump",
+            Self::Group(_) | Self::GroupOnBtrfs(_) => "shop",
             Self::Pair => "kv-pair",
             Self::Session => "kv-session",
         }
@@ -72,7 +78,9 @@ impl Kind {
             | Self::PostgresqlOnBtrfs(version)
             | Self::PostgresqlCopied(version)
             | Self::Basebackup(version)
-            | Self::Dump(version) => Some(version),
+            | Self::Dump(version)
+            | Self::Group(version)
+            | Self::GroupOnBtrfs(version) => Some(version),
             _ => None,
         }
     }
@@ -80,12 +88,20 @@ impl Kind {
     const fn on_btrfs(&self) -> bool {
         matches!(
             self,
-            Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) | Self::Mariadb | Self::MariadbBlocked
+            Self::SqliteOnBtrfs
+                | Self::PostgresqlOnBtrfs(_)
+                | Self::GroupOnBtrfs(_)
+                | Self::Mariadb
+                | Self::MariadbBlocked
         )
     }
 
     const fn is_mariadb(&self) -> bool {
         matches!(self, Self::Mariadb | Self::MariadbBlocked | Self::MariadbDump)
+    }
+
+    const fn is_group(&self) -> bool {
+        matches!(self, Self::Group(_) | Self::GroupOnBtrfs(_))
     }
 
     /// Whether something is held that outlives the runner for a lease.
@@ -103,7 +119,9 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.blueprint())?;
         match self {
-            Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) => formatter.write_str(" on btrfs")?,
+            Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) | Self::GroupOnBtrfs(_) => {
+                formatter.write_str(" on btrfs")?;
+            }
             Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
             Self::MariadbBlocked => formatter.write_str(" with commits blocked")?,
             _ => {}
@@ -121,6 +139,7 @@ pub enum Application {
     Postgresql(Server),
     Mariadb(mariadb::Server),
     Kv(Kv),
+    Group(Group),
 }
 
 /// A database that is protected in a place of its own.
@@ -156,18 +175,24 @@ impl Subject {
         } else {
             None
         };
-        let data = if let Some(mounted) = &mounted {
-            mounted.subvolume("data")
-        } else {
-            fs::create_dir(place.join("disk")).unwrap();
-            place.join("disk/data")
-        };
         let disk = place.join("disk");
+        if mounted.is_none() {
+            fs::create_dir(&disk).unwrap();
+        }
         fs::set_permissions(&disk, fs::Permissions::from_mode(0o755)).unwrap();
+        let directory = |name: &str| {
+            let mounted = mounted.as_ref().map(|mounted| mounted.subvolume(name));
+            mounted.unwrap_or_else(|| disk.join(name))
+        };
         let application = match kind.version() {
+            Some(version) if kind.is_group() => {
+                place.path = vec![version.bin.clone()];
+                let (orders, index) = (directory("orders"), directory("index"));
+                Application::Group(Group::make(version, &orders, &index, &place.join("pg")))
+            }
             Some(version) => {
                 place.path = vec![version.bin.clone()];
-                let server = Server::make(version, &data, &place.join("pg"), "");
+                let server = Server::make(version, &directory("data"), &place.join("pg"), "");
                 server.sql("CREATE DATABASE app");
                 server.sql(&format!(
                     "CREATE ROLE {} LOGIN SUPERUSER REPLICATION PASSWORD '{}'",
@@ -178,15 +203,18 @@ impl Subject {
                 Application::Postgresql(server)
             }
             None if kind.is_mariadb() => {
-                let server = mariadb::Server::make(&data, &place.join("my"), "");
+                let server = mariadb::Server::make(&directory("data"), &place.join("my"), "");
                 server.make_tables();
                 Application::Mariadb(server)
             }
-            None if matches!(kind, Kind::Pair | Kind::Session) => Application::Kv(Kv::start(&data)),
-            None => Application::Sqlite(Sqlite::make(&data)),
+            None if matches!(kind, Kind::Pair | Kind::Session) => {
+                Application::Kv(Kv::start(&directory("data")))
+            }
+            None => Application::Sqlite(Sqlite::make(&directory("data"))),
         };
         let of_ones_own = match kind {
             Kind::Pair | Kind::Session => Some(kv_blueprint(kind)),
+            Kind::Group(_) | Kind::GroupOnBtrfs(_) => Some(group::TEXT.to_owned()),
             Kind::PostgresqlCopied(_) => Some(shipped(kind.blueprint()).replace("mode: auto", "mode: copy")),
             _ => None,
         };
@@ -211,6 +239,9 @@ impl Subject {
     #[must_use]
     pub fn with_short_lease(self) -> Self {
         let lease = format!("lease={}s", LEASE.as_secs());
+        if self.kind.is_group() {
+            return self.with(&format!("orders.{lease}")).with(&format!("index.{lease}"));
+        }
         if self.kind.has_lease() { self.with(&lease) } else { self }
     }
 
@@ -227,6 +258,7 @@ impl Subject {
             Application::Postgresql(server) => server,
             Application::Mariadb(server) => server,
             Application::Kv(kv) => kv,
+            Application::Group(group) => group,
         }
     }
 
@@ -253,6 +285,8 @@ impl Subject {
             Application::Postgresql(server) => server.data.clone(),
             Application::Mariadb(server) => server.data.clone(),
             Application::Kv(kv) => kv.directory.clone(),
+            // Both are in it.
+            Application::Group(group) => group.index.directory.parent().unwrap().to_owned(),
         }
     }
 
@@ -274,6 +308,12 @@ impl Subject {
                     values.extend(["stage=block-commit".to_owned(), "facts=exact".to_owned()]);
                 }
             }
+            Application::Group(group) => {
+                values.push(format!("orders.host={}", group.orders.sockets.display()));
+                values.push(format!("orders.port={}", group.orders.port));
+                values.push(format!("orders.binDir={}", group.orders.version.bin.display()));
+                values.push("index.maxFreeze=20s".to_owned());
+            }
             Application::Sqlite(_) | Application::Kv(_) => {}
         }
         values.extend(self.more.clone());
@@ -287,6 +327,11 @@ impl Subject {
             Application::Sqlite(_) => {
                 vec![format!("directory={directory}"), format!("file={}", sqlite::FILE)]
             }
+            Application::Group(_) => vec![
+                format!("orders.dataDir={directory}/orders"),
+                format!("index.directory={directory}/index"),
+                format!("index.file={}", sqlite::FILE),
+            ],
             Application::Kv(_) => vec![format!("directory={directory}"), format!("kv={}", kv::PROGRAM)],
             Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
                 vec![format!("scratchOwner={directory}")]
@@ -364,7 +409,12 @@ impl Subject {
                 postgresql::give(&copy);
                 arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}")));
             }
-            _ => arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}"))),
+            _ => {
+                if self.kind.is_group() {
+                    fs::create_dir(&copy).unwrap();
+                }
+                arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}")));
+            }
         }
         let outcome = self.place.run(arguments);
         assert_eq!(outcome.code(), Some(0), "{}: {outcome}", self.kind);

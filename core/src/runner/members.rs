@@ -1,0 +1,82 @@
+//! The members of a run: one for each target. The machine orders their steps together; each step sees its own member.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    holds::HoldThread,
+    ledger::Ledger,
+    meter::Meter,
+    target::Target,
+    world::{Host, World},
+};
+use crate::{
+    Result,
+    journal::{Event, Journal},
+    plan::{PlannedStep, RunPlan},
+    point::RunId,
+};
+
+/// The members of a run, in the order in which they are quiesced. They share its ledger, holds and measures. A run of
+/// one blueprint has one member.
+pub(super) struct Members {
+    pub(super) plan: RunPlan,
+    first: Arc<World>,
+    others: Vec<Arc<World>>,
+}
+
+impl Members {
+    /// Makes them, over a journal with the events that it holds already.
+    pub(super) fn new(
+        host: &Host,
+        plan: RunPlan,
+        run: &RunId,
+        journal: Box<dyn Journal>,
+        events: Vec<Event>,
+    ) -> Result<Self> {
+        let ledger = Ledger::new(journal, events, Arc::clone(&host.observer));
+        let (thread, meter) = (Arc::new(HoldThread::start()?), Arc::new(Mutex::new(Meter::new(plan.limits))));
+        let holds = Arc::default();
+        let world = |member: crate::plan::Plan| {
+            Arc::new(World {
+                plan: Arc::new(member),
+                host: host.clone(),
+                run: run.clone(),
+                ledger: Arc::clone(&ledger),
+                thread: Arc::clone(&thread),
+                meter: Arc::clone(&meter),
+                holds: Arc::clone(&holds),
+                target: Mutex::new(Arc::new(Target::default())),
+                services: Mutex::new(BTreeMap::new()),
+                captures: Mutex::new(BTreeMap::new()),
+            })
+        };
+        let (first, others) = plan.members();
+        let (first, others) = (world(first.clone()), others.iter().cloned().map(world).collect());
+        Ok(Self { plan, first, others })
+    }
+
+    /// The first one, for what they all share.
+    pub(super) const fn first(&self) -> &Arc<World> {
+        &self.first
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<World>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The member that a step, or what a step made, is of; the first one for what they share.
+    pub(super) fn of(&self, id: &str) -> &Arc<World> {
+        let member = id.split_once('/').map(|(member, _)| member);
+        let found = self.iter().find(|world| world.plan.request.member.as_deref() == member);
+        found.unwrap_or(&self.first)
+    }
+
+    /// A step of any of them.
+    pub(super) fn step(&self, id: &str) -> Option<&PlannedStep> {
+        self.of(id).plan.step(id)
+    }
+}
