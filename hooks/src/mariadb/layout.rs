@@ -36,6 +36,10 @@ impl Layout {
         let names = ["system tablespace", "redo log", "undo tablespaces", "Aria log", "binary log"];
         for (index, name) in names.iter().enumerate() {
             let place: String = column(&row, index + 1)?;
+            // A server without a binary log has no place for it; the others are in the data directory then.
+            if *name == "binary log" && place.is_empty() {
+                continue;
+            }
             let place = data.join(place);
             let directory = if *name == "binary log" { place.parent() } else { Some(place.as_path()) };
             parts.push(((*name).to_owned(), directory.unwrap_or(&data).to_owned()));

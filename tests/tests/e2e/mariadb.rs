@@ -51,6 +51,15 @@ fn a_binary_log_outside_the_volume_is_refused() {
     refused(&subject, &subject.backup(), 2, &["misses the binary log in", "data directory"]);
 }
 
+#[test]
+fn a_server_without_a_binary_log_is_backed_up_and_verified() {
+    let Some(mut subject) = mariadb() else { return };
+    reconfigure(&mut subject, "skip-log-bin\n");
+    let point = subject.backup_ok();
+    subject.verify_ok(&point);
+    subject.assert_clean();
+}
+
 /// A restored link would have the scratch server open the original's table.
 #[test]
 fn a_table_in_a_directory_of_its_own_is_refused() {
