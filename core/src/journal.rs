@@ -3,7 +3,7 @@
 //! What to do next is a function of the plan and these events (see [`crate::runner`]), so a run that died is
 //! finished by the same function over the journal that was found.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -239,6 +239,23 @@ pub trait Journal: Send + Sync {
     /// [`crate::ErrorKind::Fenced`] when another process took the journal over; otherwise when it cannot be
     /// written (a full disk). What creates an obligation must not happen then; releasing goes on regardless.
     async fn append(&self, event: &Event) -> Result<()>;
+
+    /// Appends several entries in order. On return all are durable; after an error the first ones may be.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    async fn append_all(&self, events: &[Event]) -> Result<()> {
+        for event in events {
+            self.append(event).await?;
+        }
+        Ok(())
+    }
+
+    /// How long entries that nothing waits for may be gathered, to be appended together: where each append is a
+    /// request to a server that others need, too. What creates an obligation is never kept back.
+    fn gathers(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A run as the journals show it.

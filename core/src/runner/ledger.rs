@@ -17,11 +17,13 @@ use crate::{
 };
 
 type Written = oneshot::Sender<Result<()>>;
+/// An event, and who waits until it is durable.
+type Order = (Event, Option<Written>);
 
 /// The events of a run.
 pub(super) struct Ledger {
     events: Mutex<Vec<Event>>,
-    queue: mpsc::UnboundedSender<(Event, Option<Written>)>,
+    queue: mpsc::UnboundedSender<Order>,
     observer: Arc<dyn Observer>,
 }
 
@@ -100,21 +102,45 @@ async fn awake_for(time: Duration) {
 /// Appends events in order. After the first failure nothing more is written, and the run is told to stop.
 async fn write(
     journal: Box<dyn Journal>,
-    mut orders: mpsc::UnboundedReceiver<(Event, Option<Written>)>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     ledger: std::sync::Weak<Ledger>,
 ) {
-    while let Some((event, written)) = orders.recv().await {
-        let outcome = journal.append(&event).await;
-        let failed = outcome.as_ref().err().map(stop);
-        if let Some(written) = written {
-            let _ = written.send(outcome);
+    while let Some(first) = orders.recv().await {
+        let batch = gather(first, &mut orders, journal.gathers()).await;
+        let (events, waiting): (Vec<Event>, Vec<Option<Written>>) = batch.into_iter().unzip();
+        let outcome = journal.append_all(&events).await;
+        for written in waiting.into_iter().flatten() {
+            let _ =
+                written.send(outcome.as_ref().copied().map_err(|error| Error::from(&Failure::from(error))));
         }
-        if let Some(error) = failed {
+        if let Err(error) = &outcome {
+            let error = stop(error);
             tracing::error!("{}", error.message);
             if let Some(ledger) = ledger.upgrade() {
                 ledger.show(Event::Stopped { error });
             }
             return;
+        }
+    }
+}
+
+/// The events that are appended together: with one that somebody waits for, only those that are queued already.
+async fn gather(first: Order, orders: &mut mpsc::UnboundedReceiver<Order>, within: Duration) -> Vec<Order> {
+    let mut batch = vec![first];
+    if within.is_zero() {
+        return batch;
+    }
+    let until = tokio::time::Instant::now() + within;
+    loop {
+        while let Ok(more) = orders.try_recv() {
+            batch.push(more);
+        }
+        if batch.iter().any(|(_, written)| written.is_some()) {
+            return batch;
+        }
+        match tokio::time::timeout_at(until, orders.recv()).await {
+            Ok(Some(more)) => batch.push(more),
+            Ok(None) | Err(_) => return batch,
         }
     }
 }
@@ -129,5 +155,74 @@ fn stop(error: &Error) -> Failure {
         remedy: Some(
             "Make room on the disk that holds the state directory, then run `standstill recover`.".into(),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::runner::NoObserver;
+
+    /// A fake: remembers what was appended together.
+    #[derive(Clone, Default)]
+    struct Batches(Arc<Mutex<Vec<usize>>>, Duration);
+
+    #[async_trait]
+    impl Journal for Batches {
+        async fn append(&self, event: &Event) -> Result<()> {
+            self.append_all(std::slice::from_ref(event)).await
+        }
+
+        async fn append_all(&self, events: &[Event]) -> Result<()> {
+            self.0.lock().unwrap().push(events.len());
+            Ok(())
+        }
+
+        fn gathers(&self) -> Duration {
+            self.1
+        }
+    }
+
+    fn ledger(gathers: Duration) -> (Arc<Ledger>, Batches) {
+        let journal = Batches(Arc::default(), gathers);
+        (Ledger::new(Box::new(journal.clone()), Vec::new(), Arc::new(NoObserver)), journal)
+    }
+
+    fn batches(journal: &Batches) -> Vec<usize> {
+        journal.0.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_gathered_until_somebody_waits() {
+        let (ledger, journal) = ledger(Duration::from_mins(1));
+        for _ in 0..3 {
+            ledger.note(Event::Cut);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(batches(&journal), [0; 0]);
+        ledger.record(Event::TakenOver).await.unwrap();
+        assert_eq!(batches(&journal), [4], "durable before the record returns");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_back_for_ever() {
+        let (ledger, journal) = ledger(Duration::from_millis(1));
+        ledger.note(Event::Cut);
+        while batches(&journal).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(batches(&journal), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_gathers_nothing_gets_each_event_by_itself() {
+        let (ledger, journal) = ledger(Duration::ZERO);
+        for _ in 0..3 {
+            ledger.note(Event::Cut);
+        }
+        ledger.record(Event::TakenOver).await.unwrap();
+        assert_eq!(batches(&journal), [1; 4]);
     }
 }

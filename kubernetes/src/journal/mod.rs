@@ -11,7 +11,14 @@
 mod entries;
 mod writer;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -40,13 +47,15 @@ pub struct ClusterJournals {
     maps: Objects<ConfigMap>,
     leases: Leases,
     namespace: String,
+    /// Whether old journals are removed when all are listed next: a run does that once, and looking does not.
+    prunes: Arc<AtomicBool>,
 }
 
 impl ClusterJournals {
     /// The journals of the cluster's namespace.
     pub fn new(cluster: &Cluster) -> Self {
         let namespace = cluster.namespace().to_owned();
-        Self { maps: cluster.objects(), leases: Leases::new(cluster), namespace }
+        Self { maps: cluster.objects(), leases: Leases::new(cluster), namespace, prunes: Arc::default() }
     }
 
     /// Waits until the Leases of journals that were dropped are gone from the cluster, so that their runs are seen
@@ -90,11 +99,10 @@ impl ClusterJournals {
 
     /// Removes the oldest journals of finished runs, what is left of runs that died before their first entry, and
     /// Leases that nobody renews and that say nothing any more.
-    async fn prune(&self) -> Result<()> {
-        let (maps, leases) = self.all().await?;
+    async fn prune(&self, maps: &[ConfigMap], leases: &[Lease]) -> Result<()> {
         let mut kept: BTreeMap<String, usize> = BTreeMap::new();
         for map in maps.iter().rev() {
-            let alive = is_alive(map, &leases);
+            let alive = is_alive(map, leases);
             let surplus = match summary(map, alive) {
                 None => !alive,
                 Some(summary) if matches!(summary.state, RunState::Succeeded | RunState::Failed) => {
@@ -134,9 +142,6 @@ impl ClusterJournals {
 #[async_trait]
 impl JournalStore for ClusterJournals {
     async fn create(&self, run: &RunId) -> Result<Box<dyn Journal>> {
-        if let Err(error) = self.prune().await {
-            tracing::debug!("old journals are not removed now: {}", error.chain());
-        }
         let lease = self.lease(run).await?;
         let mut labels = names::labels(run, names::JOURNAL);
         labels.insert(names::STATE.to_owned(), "running".to_owned());
@@ -150,11 +155,17 @@ impl JournalStore for ClusterJournals {
             Error::failed(format!("run {run} has begun before: its pod was replaced while it ran"))
                 .remedy("Start a new run; it recovers what this one left.")
         })?;
+        self.prunes.store(true, Ordering::Relaxed);
         Ok(Box::new(Writer::new(run, self.maps.clone(), &map, lease)))
     }
 
     async fn runs(&self) -> Result<Vec<RunSummary>> {
         let (maps, leases) = self.all().await?;
+        if self.prunes.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.prune(&maps, &leases).await
+        {
+            tracing::debug!("old journals are not removed now: {}", error.chain());
+        }
         Ok(maps.iter().filter_map(|map| summary(map, is_alive(map, &leases))).collect())
     }
 

@@ -1,3 +1,5 @@
+use std::slice;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use standstill_core::{
@@ -61,9 +63,9 @@ fn an_append_whose_answer_was_lost_finds_its_own_write() {
     let known = Known::of(&journal("7", &[entry(Event::Cut)]));
     let mine = entry(Event::Committing);
     let before = journal("7", &[entry(Event::Cut)]);
-    assert_eq!(known.compare(&before, &mine), Outcome::NotWritten(Known::of(&before)));
+    assert_eq!(known.compare(&before, slice::from_ref(&mine)), Outcome::NotWritten(Known::of(&before)));
     let after = journal("8", &[entry(Event::Cut), mine.clone()]);
-    assert_eq!(known.compare(&after, &mine), Outcome::Written(Known::of(&after)));
+    assert_eq!(known.compare(&after, slice::from_ref(&mine)), Outcome::Written(Known::of(&after)));
 }
 
 #[test]
@@ -71,10 +73,20 @@ fn whoever_finds_an_entry_of_somebody_else_is_fenced_off() {
     let known = Known::of(&journal("7", &[entry(Event::Cut)]));
     let mine = entry(Event::Committing);
     let taken = journal("8", &[entry(Event::Cut), entry(Event::TakenOver)]);
-    assert_eq!(known.compare(&taken, &mine), Outcome::Fenced);
+    assert_eq!(known.compare(&taken, slice::from_ref(&mine)), Outcome::Fenced);
     let taken = journal("9", &[entry(Event::Cut), mine.clone(), entry(Event::TakenOver)]);
-    assert_eq!(known.compare(&taken, &mine), Outcome::Fenced);
-    assert_eq!(known.compare(&journal("10", &[]), &mine), Outcome::Fenced);
+    assert_eq!(known.compare(&taken, slice::from_ref(&mine)), Outcome::Fenced);
+    assert_eq!(known.compare(&journal("10", &[]), slice::from_ref(&mine)), Outcome::Fenced);
+}
+
+#[test]
+fn entries_that_were_written_together_are_recognised_only_together() {
+    let known = Known::of(&journal("7", &[entry(Event::Cut)]));
+    let mine = [entry(Event::Committing), entry(Event::TakenOver)];
+    let after = journal("8", &[entry(Event::Cut), mine[0].clone(), mine[1].clone()]);
+    assert_eq!(known.compare(&after, &mine), Outcome::Written(Known::of(&after)));
+    let half = journal("8", &[entry(Event::Cut), mine[0].clone()]);
+    assert_eq!(known.compare(&half, &mine), Outcome::Fenced, "a request writes all of them or none");
 }
 
 #[test]

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How long to wait between two tries, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
+/// How long entries that nothing waits for are gathered: a run has dozens of them, and the API server is everybody's.
+const GATHERS: Duration = Duration::from_millis(500);
+
 /// A journal that this process writes, for as long as the value lives.
 pub(super) struct Writer {
     run: RunId,
@@ -64,13 +67,13 @@ impl Known {
         }
     }
 
-    /// What a ConfigMap that was read again means for an append of `line`.
-    pub(super) fn compare(&self, present: &ConfigMap, line: &str) -> Outcome {
+    /// What a ConfigMap that was read again means for an append of `new` lines.
+    pub(super) fn compare(&self, present: &ConfigMap, new: &[String]) -> Outcome {
         let known = Self::of(present);
-        let written = || lines(present).get(self.entries).is_some_and(|there| *there == line);
+        let written = || lines(present).get(self.entries..).is_some_and(|there| *there == *new);
         match known.entries.checked_sub(self.entries) {
             Some(0) if known.bytes == self.bytes => Outcome::NotWritten(known),
-            Some(1) if written() => Outcome::Written(known),
+            Some(more) if more == new.len() && written() => Outcome::Written(known),
             _ => Outcome::Fenced,
         }
     }
@@ -83,29 +86,31 @@ impl Writer {
     }
 
     /// One try. `None`: the version is another one, or the ConfigMap is gone.
-    async fn write(&self, known: &Known, line: &str, labels: &Value) -> Result<Option<Known>> {
+    async fn write(&self, known: &Known, lines: &[String], labels: &Value) -> Result<Option<Known>> {
+        let entries =
+            lines.iter().zip(known.entries..).map(|(line, index)| (key(index), line.as_str().into()));
         let patch = json!({
             "metadata": {"resourceVersion": known.version, "labels": labels},
-            "data": {key(known.entries): line},
+            "data": Value::Object(entries.collect()),
         });
         let written = self.maps.merge_version(&self.name, &patch).await?;
         Ok(written.as_ref().map(Known::of))
     }
 
     /// Writes until it is known to be written.
-    async fn persist(&self, known: &Known, line: &str, labels: &Value) -> Result<Known> {
+    async fn persist(&self, known: &Known, lines: &[String], labels: &Value) -> Result<Known> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSES.0;
         let mut known = known.clone();
         loop {
-            let error = match self.write(&known, line, labels).await {
+            let error = match self.write(&known, lines, labels).await {
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => None,
                 Err(error) if error.kind() == ErrorKind::Temporary => Some(error),
                 Err(error) => return Err(error),
             };
             let reading = match self.maps.find(&self.name).await {
-                Ok(Some(present)) => match known.compare(&present, line) {
+                Ok(Some(present)) => match known.compare(&present, lines) {
                     Outcome::Written(written) => return Ok(written),
                     Outcome::NotWritten(present) => {
                         known = present;
@@ -135,18 +140,33 @@ impl Writer {
 #[async_trait]
 impl Journal for Writer {
     async fn append(&self, event: &Event) -> Result<()> {
+        self.append_all(std::slice::from_ref(event)).await
+    }
+
+    /// In one request, so that all of them are written or none.
+    async fn append_all(&self, events: &[Event]) -> Result<()> {
         let mut known = self.state.lock().await;
-        let line = line(&Entry { at: Timestamp::now(), event: event.clone() }, known.bytes)?;
-        *known = self.persist(&known, &line, &labels(event)).await?;
+        let (at, mut taken) = (Timestamp::now(), known.bytes);
+        let mut lines = Vec::with_capacity(events.len());
+        for event in events {
+            let line = line(&Entry { at, event: event.clone() }, taken)?;
+            taken += line.len();
+            lines.push(line);
+        }
+        *known = self.persist(&known, &lines, &labels(events)).await?;
         Ok(())
+    }
+
+    fn gathers(&self) -> Duration {
+        GATHERS
     }
 }
 
 /// What `kubectl get configmaps -L standstill.dev/state` shows.
-fn labels(event: &Event) -> Value {
-    match event {
-        Event::Finished { success: true } => json!({names::STATE: "succeeded"}),
-        Event::Finished { success: false } => json!({names::STATE: "failed"}),
+fn labels(events: &[Event]) -> Value {
+    match events.last() {
+        Some(Event::Finished { success: true }) => json!({names::STATE: "succeeded"}),
+        Some(Event::Finished { success: false }) => json!({names::STATE: "failed"}),
         _ => json!({}),
     }
 }
