@@ -17,6 +17,7 @@ mod lease;
 mod lock;
 mod mover;
 mod names;
+mod pods;
 mod record;
 mod runtime;
 mod snapshot;

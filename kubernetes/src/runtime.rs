@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Cluster,
-    mover::{self, Mover, MoverSettings},
+    mover::{self, Mover, MoverSettings, Rehearsed},
     record::{InPod, InPodRecord, Record},
     snapshot::{self, CsiSnapshotter, SnapshotSettings},
     target::{Owner, Target},
@@ -74,13 +74,17 @@ impl KubernetesRuntime {
             Some(target) => cluster.in_namespace(&target.namespace),
             None => cluster,
         };
-        let snapshotter = Arc::new(CsiSnapshotter::new(
+        let csi = Arc::new(CsiSnapshotter::new(
             cluster.clone(),
             target.clone(),
             settings.snapshots,
             inner.snapshotter(),
         ));
-        let mover = settings.mover.map(|settings| Mover { cluster: cluster.clone(), settings });
+        let mover = settings.mover.map(|settings| Mover::new(cluster.clone(), settings));
+        let snapshotter: Arc<dyn Snapshotter> = match mover.clone() {
+            Some(mover) => Arc::new(Rehearsed { inner: csi, mover }),
+            None => csi,
+        };
         Self { inner, target, pod: settings.pod, address: Mutex::new(None), snapshotter, mover, cluster }
     }
 
@@ -266,7 +270,7 @@ impl Runtime for KubernetesRuntime {
     async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()> {
         let inner = ScratchIntent { path: intent.path.clone(), record: inside(&intent.record)? };
         self.inner.make_scratch(&inner, like).await?;
-        let owner = self.mover.as_ref().and_then(|mover| mover.settings.data_owner);
+        let owner = self.mover.as_ref().and_then(Mover::data_owner);
         match (Record::from_value(&intent.record)?, owner) {
             (Some(Record::InPod(record)), Some(owner)) if record.what == InPod::Destination => {
                 give(&intent.path, owner)

@@ -79,19 +79,19 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
         where_it_is.namespace.clone_from(&place.namespace);
     }
     let target = if asked.plan.commits() {
-        Target::find(&cluster, &where_it_is).await?
+        Box::pin(Target::find(&cluster, &where_it_is)).await?
     } else {
-        Target::find_or_template(&cluster, &where_it_is).await?
+        Box::pin(Target::find_or_template(&cluster, &where_it_is)).await?
     };
     let cluster = cluster.in_namespace(&target.namespace);
-    let prepared = prepare(&cluster, &asked, target, where_it_is).await?;
+    let prepared = Box::pin(prepare(&cluster, &asked, target, where_it_is)).await?;
     let orders = prepared.orders.clone();
-    launch::launch(&cluster, prepared).await?;
+    Box::pin(launch::launch(&cluster, prepared)).await?;
     if asked.launch.detach {
         launch::tidy(&cluster).await;
         return Ok(None);
     }
-    let report = follow(&cluster, &orders, asked.global.quiet, &asked.cancel).await;
+    let report = Box::pin(follow(&cluster, &orders, asked.global.quiet, &asked.cancel)).await;
     if (report.is_ok() || !is_unfinished(&cluster, &asked.id).await)
         && let Err(error) = launch::remove(&cluster, &asked.id).await
     {
@@ -119,6 +119,7 @@ async fn prepare(
         launch::check_class(cluster, class).await?;
     }
     let snapshot_deadline = where_it_is.snapshot_deadline.as_deref().map(parse_duration).transpose()?;
+    let start_deadline = where_it_is.start_deadline.as_deref().map(parse_duration).transpose()?;
     let owner = owner(cluster, &target, plan).await?;
     let mounts = mounts(cluster, &target, &where_it_is, plan).await?;
     let environment: BTreeMap<String, Secret> = ENVIRONMENT
@@ -147,6 +148,7 @@ async fn prepare(
         data_owner: owner,
         snapshot_class: where_it_is.snapshot_class,
         snapshot_deadline: snapshot_deadline.map(milliseconds),
+        start_deadline: start_deadline.map(milliseconds),
         image: asked.launch.image.clone(),
         environment: environment.keys().cloned().collect(),
         owner: None,

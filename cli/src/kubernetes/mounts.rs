@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use standstill_core::{Error, Result, language::render_text, plan::Plan};
-use standstill_kubernetes::{Cluster, Owner, Target, TargetValues, launch::Mounts};
+use standstill_kubernetes::{
+    Cluster, Owner, PersistentVolumeClaim, Target, TargetValues,
+    launch::{Mounts, check_storage_class},
+};
 
 /// What belongs to the process that a container was started for: its user is the container's.
 const FIRST_PROCESS: &str = "/proc/1";
@@ -84,12 +87,8 @@ async fn into_claim(
         ));
     };
     let original = target.volume_path(path)?.claim;
-    let original = cluster
-        .objects::<standstill_kubernetes::PersistentVolumeClaim>()
-        .find(&original)
-        .await?
-        .and_then(|claim| claim.spec)
-        .unwrap_or_default();
+    let claims = cluster.objects::<PersistentVolumeClaim>();
+    let original = claims.find(&original).await?.and_then(|claim| claim.spec).unwrap_or_default();
     let requests = original.resources.and_then(|resources| resources.requests).unwrap_or_default();
     let size = values.size.clone().or_else(|| requests.get("storage").map(|size| size.0.clone()));
     let size = size.ok_or_else(|| {
@@ -97,5 +96,10 @@ async fn into_claim(
             .remedy("Add `--set target.size=…`, such as 20Gi.")
     })?;
     let class = values.storage_class.clone().or(original.storage_class_name);
+    if let Some(class) = &class
+        && claims.find(into).await?.is_none()
+    {
+        check_storage_class(cluster, class).await?;
+    }
     Mounts::of_restore(target, path, into, &size, class.as_deref())
 }

@@ -212,7 +212,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
             credentials,
             data_owner: Some(orders.data_owner),
             owner: orders.owner.clone(),
-            start: MOVER_START,
+            start: orders.start_deadline.map_or(MOVER_START, Duration::from_millis),
         }),
     }
 }

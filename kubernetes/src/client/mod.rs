@@ -6,6 +6,7 @@ mod error;
 mod exec;
 mod objects;
 mod remove;
+mod wait;
 mod warning;
 
 use std::path::Path;

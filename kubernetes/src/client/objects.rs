@@ -1,34 +1,25 @@
-//! Objects of one kind: get, list, create, replace, delete, wait.
+//! Objects of one kind: get, list, create, replace, delete.
 
-use std::{
-    fmt::Debug,
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{fmt::Debug, future::Future, time::Duration};
 
-use futures_util::StreamExt;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use standstill_core::{Error, ErrorKind, Result};
+use standstill_core::{Error, Result};
 
 use super::{Attempt, explain};
 
 /// The deadline of one request. Watches, logs and exec have their own.
 const REQUEST: Duration = Duration::from_secs(15);
-/// How long one watch lasts before the object is read again.
-const WATCH: Duration = Duration::from_mins(1);
-/// How long to wait after a watch that broke.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Objects of one kind in one namespace, or of none.
 #[derive(Clone)]
 pub struct Objects<K> {
-    api: Api<K>,
-    resource: String,
+    pub(super) api: Api<K>,
+    pub(super) resource: String,
     namespace: Option<String>,
 }
 
@@ -44,7 +35,7 @@ where
     /// One object.
     ///
     /// # Errors
-    /// Also when it is not there ([`ErrorKind::Input`]).
+    /// Also when it is not there ([`standstill_core::ErrorKind::Input`]).
     pub async fn get(&self, name: &str) -> Result<K> {
         self.request("get", Some(name), self.api.get(name)).await
     }
@@ -95,107 +86,6 @@ where
         };
         self.request("patch", Some(name), patched).await
     }
-
-    /// Waits until `judge` says that an object (or its absence) is what is waited for; `None` when that did not
-    /// happen within the time. What `judge` fails with ends the wait. An API server that is away for a while is
-    /// waited for, too.
-    pub async fn wait<T>(
-        &self,
-        name: &str,
-        within: Duration,
-        judge: impl FnMut(Option<&K>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let one = Selection { name: Some(name), labels: "" };
-        self.wait_selected(one, within, judge).await
-    }
-
-    /// As [`Objects::wait`], for the first object with these labels.
-    pub async fn wait_for<T>(
-        &self,
-        labels: &str,
-        within: Duration,
-        judge: impl FnMut(Option<&K>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        self.wait_selected(Selection { name: None, labels }, within, judge).await
-    }
-
-    async fn wait_selected<T>(
-        &self,
-        selection: Selection<'_>,
-        within: Duration,
-        mut judge: impl FnMut(Option<&K>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let deadline = Instant::now() + within;
-        loop {
-            let looked = self.look(selection, deadline, &mut judge).await;
-            match looked {
-                Ok(Some(found)) => return Ok(Some(found)),
-                Err(error) if error.kind() != ErrorKind::Temporary => return Err(error),
-                Ok(None) => {}
-                Err(error) => tracing::debug!("waiting for {}: {}", self.resource, error.chain()),
-            }
-            if Instant::now() >= deadline {
-                return Ok(None);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Reads what is there, then watches it until the watch ends.
-    async fn look<T>(
-        &self,
-        selection: Selection<'_>,
-        deadline: Instant,
-        judge: &mut impl FnMut(Option<&K>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let parameters = ListParams::default().fields(&selection.fields()).labels(selection.labels);
-        let list = self.request("list", selection.name, self.api.list(&parameters)).await?;
-        if let Some(found) = judge(list.items.first())? {
-            return Ok(Some(found));
-        }
-        let version = list.metadata.resource_version.unwrap_or_default();
-        let left = deadline.saturating_duration_since(Instant::now()).min(WATCH);
-        let watched = tokio::time::timeout(left, self.follow(selection, &version, judge)).await;
-        watched.unwrap_or(Ok(None))
-    }
-
-    async fn follow<T>(
-        &self,
-        selection: Selection<'_>,
-        version: &str,
-        judge: &mut impl FnMut(Option<&K>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let name = selection.name;
-        let parameters = WatchParams::default().fields(&selection.fields()).labels(selection.labels);
-        let events = self.request("watch", name, self.api.watch(&parameters, version)).await?;
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            let judged = match event.map_err(|cause| explain(self.attempt("watch", name), cause))? {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => judge(Some(&object))?,
-                WatchEvent::Deleted(_) => judge(None)?,
-                WatchEvent::Bookmark(_) => None,
-                // Mostly that the version is too old; the object is read again.
-                WatchEvent::Error(_) => return Ok(None),
-            };
-            if judged.is_some() {
-                return Ok(judged);
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Which objects are waited for.
-#[derive(Debug, Clone, Copy)]
-struct Selection<'a> {
-    name: Option<&'a str>,
-    labels: &'a str,
-}
-
-impl Selection<'_> {
-    fn fields(&self) -> String {
-        self.name.map_or_else(String::new, |name| format!("metadata.name={name}"))
-    }
 }
 
 impl<K> Objects<K>
@@ -224,6 +114,26 @@ where
             }
         };
         self.request("create", Some(&name), created).await
+    }
+
+    /// Asks whether an object would be accepted, without making it. Quotas and admission rules are asked as they are
+    /// when it is made; whatever else stands in the way shows then.
+    ///
+    /// # Errors
+    /// When the object is refused or invalid.
+    pub(crate) async fn rehearse(&self, manifest: &Value) -> Result<()> {
+        let object = self.parse(manifest)?;
+        let name = object.name_any();
+        let parameters = PostParams { dry_run: true, ..PostParams::default() };
+        let asked = async {
+            match self.api.create(&parameters, &object).await {
+                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
+                    Err(kube::Error::Api(status))
+                }
+                _ => Ok(()),
+            }
+        };
+        self.request("create", Some(&name), asked).await
     }
 
     /// Replaces an object whose resource version is given in it; `None` when somebody else changed or removed it

@@ -14,18 +14,16 @@ use super::{
 };
 use crate::{
     client::{Cluster, Objects},
-    mover::standing::{Standing, standing},
     names,
+    pods::{Refusal, Standing, Start, refusal, standing},
 };
 
 /// How long the cluster may take to make the pod of a Job.
 const MADE: Duration = Duration::from_secs(30);
-/// How long the pod may take to begin: a node is found, volumes are mounted, images are pulled.
-const BEGUN: Duration = Duration::from_mins(5);
-/// How long nothing is said about what is in the way: most of it passes.
-const QUIET: Duration = Duration::from_secs(5);
-/// How often the time that something was in the way is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long the pod may take to begin by default: a node is found, volumes are mounted, images are pulled.
+pub(super) const BEGUN: Duration = Duration::from_mins(5);
+/// How soon it is looked why it does not.
+const GLANCE: Duration = Duration::from_secs(3);
 /// The pause before a log that broke off is read again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How many last lines are read for the report: messages of the program may follow it.
@@ -44,91 +42,78 @@ pub trait Follow: Send {
 /// # Errors
 /// What the run could not begin for, in its own or the cluster's words; or that its report was lost.
 pub async fn follow(cluster: &Cluster, orders: &Orders, told: &mut dyn Follow) -> Result<RunReport> {
-    match to_end(cluster, &orders.run, RUNNER, &name(orders), told).await? {
+    let begun = orders.start_deadline.map_or(BEGUN, Duration::from_millis);
+    let followed = Followed { run: &orders.run, role: RUNNER, job: &name(orders), begun };
+    match followed.to_end(cluster, told).await? {
         RunnerLine::Report(report) => Ok(*report),
         _ => Err(Error::failed(format!("the run {} ended with something else than a report", orders.run))),
     }
 }
 
-/// Follows the pod of a run's Job that has a role to its last line.
-pub(super) async fn to_end(
-    cluster: &Cluster,
-    run: &RunId,
-    role: &str,
-    job: &str,
-    told: &mut dyn Follow,
-) -> Result<RunnerLine> {
-    let pods = cluster.objects::<Pod>();
-    let pod = pod_of(cluster, &pods, run, role, job).await?;
-    begun(cluster, &pods, &pod, told).await?;
-    let mut report = None;
-    let mut read = 0;
-    loop {
-        if let Err(error) = log(&pods, &pod, &mut read, told, &mut report).await {
-            tracing::debug!("the log of {pod} broke off: {error}");
-        }
-        if let Some(ended) = ended(&pods, &pod).await? {
-            return finish(&pods, &pod, report, &ended, run).await;
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+/// The pod of a run's Job that is followed.
+pub(super) struct Followed<'a> {
+    pub(super) run: &'a RunId,
+    /// The role that it has.
+    pub(super) role: &'a str,
+    /// The Job.
+    pub(super) job: &'a str,
+    /// How long it may take to begin.
+    pub(super) begun: Duration,
 }
 
-/// The pod of the run's Job.
-async fn pod_of(
-    cluster: &Cluster,
-    pods: &Objects<Pod>,
-    run: &RunId,
-    role: &str,
-    job: &str,
-) -> Result<String> {
-    let labels = format!("{},{}={run}", names::of_role(role), names::RUN);
-    let found = pods.wait_for(&labels, MADE, |pod| Ok(pod.map(ResourceExt::name_any))).await?;
-    if let Some(pod) = found {
-        return Ok(pod);
-    }
-    let words = cluster.last_warning(job).await.map_or_else(String::new, |words| format!(": {words}"));
-    Err(Error::failed(format!(
-        "the cluster made no pod for the Job {job} within {}{words}",
-        show_duration(MADE)
-    ))
-    .remedy(format!("Look at it by `kubectl describe job {job}`.")))
-}
-
-/// Waits until the program runs, or has ended already.
-async fn begun(cluster: &Cluster, pods: &Objects<Pod>, name: &str, told: &mut dyn Follow) -> Result<()> {
-    let began = Instant::now();
-    let mut said = String::new();
-    let mut obstacle: Option<(String, Option<Duration>, Instant)> = None;
-    loop {
-        let look = |pod: Option<&Pod>| {
-            let pod = pod.ok_or_else(|| deleted(name))?;
-            match of_both(pod) {
-                Standing::Runs | Standing::Ended(_) => Ok(Some(())),
-                Standing::Waits { words, patience } => {
-                    let before = obstacle.take().filter(|(_, before, _)| *before == patience);
-                    let since = before.map_or_else(Instant::now, |(_, _, since)| since);
-                    obstacle = Some((words, patience, since));
-                    Ok(None)
-                }
+impl Followed<'_> {
+    /// Follows it to its last line.
+    pub(super) async fn to_end(&self, cluster: &Cluster, told: &mut dyn Follow) -> Result<RunnerLine> {
+        let pods = cluster.objects::<Pod>();
+        let made = self.made(cluster, &pods).await?;
+        let pod = made.name_any();
+        let start = Start { cluster, name: &pod, within: self.begun, judge: of_both };
+        start.wait(Some(&made), &mut |words| told.said(words)).await?;
+        let mut read = 0;
+        loop {
+            let mut report = None;
+            if let Err(error) = log(&pods, &pod, &mut read, told, &mut report).await {
+                tracing::debug!("the log of {pod} broke off: {error}");
             }
-        };
-        if pods.wait(name, LOOK, look).await?.is_some() {
-            return Ok(());
+            // The last word of the run.
+            if let Some(report) = report {
+                return report;
+            }
+            if let Some(ended) = ended(&pods, &pod).await? {
+                return finish(&pods, &pod, &ended, self.run).await;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        let Some((words, patience, since)) = &obstacle else { continue };
-        if began.elapsed() >= QUIET && *words != said {
-            told.said(&format!("waiting: {words}"));
-            said.clone_from(words);
+    }
+
+    /// The pod, once the cluster has made it.
+    async fn made(&self, cluster: &Cluster, pods: &Objects<Pod>) -> Result<Pod> {
+        let labels = format!("{},{}={}", names::of_role(self.role), names::RUN, self.run);
+        let began = Instant::now();
+        let mut why: Option<Refusal> = None;
+        while began.elapsed() < MADE && !why.as_ref().is_some_and(|why| why.for_good) {
+            let found = pods.wait_for(&labels, GLANCE, |pod| Ok(pod.cloned())).await?;
+            if let Some(pod) = found {
+                return Ok(pod);
+            }
+            why = refusal(cluster, self.job).await;
         }
-        let out = patience.is_some_and(|patience| since.elapsed() >= patience) || began.elapsed() >= BEGUN;
-        if out {
-            let more = cluster.last_warning(name).await.filter(|more| !words.contains(more));
-            let more = more.map_or_else(String::new, |more| format!("; {more}"));
-            let after = show_duration(began.elapsed());
-            return Err(Error::failed(format!("the pod {name} did not begin within {after}: {words}{more}"))
-                .remedy("These are the cluster's own words; put that right, and run it again."));
-        }
+        Err(not_made(self.job, began.elapsed(), why))
+    }
+}
+
+fn not_made(job: &str, after: Duration, why: Option<Refusal>) -> Error {
+    let words = why.as_ref().map_or_else(String::new, |why| format!(": {}", why.words));
+    let text = format!("the cluster made no pod for the Job {job} within {}{words}", show_duration(after));
+    if words.contains("exceeded quota") {
+        return Error::failed(text).remedy("Raise the namespace's ResourceQuota, or free what uses it up.");
+    }
+    match why {
+        Some(why) if why.for_good => Error::input(text).remedy(
+            "An admission rule of the cluster (a LimitRange, a pod security level, a webhook) refuses the run's pod; \
+             change that rule, or use another namespace.",
+        ),
+        _ => Error::failed(text).remedy(format!("Look at it by `kubectl describe job {job}`.")),
     }
 }
 
@@ -139,11 +124,6 @@ fn of_both(pod: &Pod) -> Standing {
         Standing::Runs => Standing::Waits { words: "the program is being installed".into(), patience: None },
         other => other,
     }
-}
-
-fn deleted(name: &str) -> Error {
-    Error::failed(format!("the pod {name} was deleted before it was done"))
-        .remedy("Find out who deleted it (its node may have been drained), then run it again: that recovers what it left.")
 }
 
 /// Reads the log until it ends; lines that were told already are not told again.
@@ -203,17 +183,8 @@ async fn ended(pods: &Objects<Pod>, name: &str) -> Result<Option<String>> {
     })
 }
 
-/// The report: as it was read, or else from the last lines of the log.
-async fn finish(
-    pods: &Objects<Pod>,
-    pod: &str,
-    report: Option<Result<RunnerLine>>,
-    ended: &str,
-    run: &RunId,
-) -> Result<RunnerLine> {
-    if let Some(report) = report {
-        return report;
-    }
+/// The report, which was not read: from the last lines of the log.
+async fn finish(pods: &Objects<Pod>, pod: &str, ended: &str, run: &RunId) -> Result<RunnerLine> {
     let mut last = String::new();
     for container in [RUNNER, INSTALL] {
         let parameters = LogParams {

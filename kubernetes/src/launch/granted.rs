@@ -76,18 +76,27 @@ impl Missing {
 fn missing(needed: &Permissions, granted: &[ResourceRule]) -> Option<Missing> {
     let namespaced = needed.namespaced.iter().map(|rule| (rule, false));
     namespaced.chain(needed.cluster.iter().map(|rule| (rule, true))).find_map(|(rule, of_cluster)| {
-        let pairs = rule.resources.iter().flat_map(|name| rule.verbs.iter().map(move |verb| (name, verb)));
-        let (resource, verb) = pairs
-            .into_iter()
-            .find(|(resource, verb)| !granted.iter().any(|granted| grants(granted, rule, resource, verb)))?;
+        let (resource, verb) = refused(rule, granted)?;
         Some(Missing {
-            verb: verb.clone(),
-            resource: resource.clone(),
+            verb: verb.to_owned(),
+            resource: resource.to_owned(),
             api_group: rule.api_group.clone(),
             reason: rule.reason.clone(),
             of_cluster,
         })
     })
+}
+
+/// Whether all that a rule allows is granted.
+pub(super) fn is_granted(rule: &Rule, granted: &[ResourceRule]) -> bool {
+    refused(rule, granted).is_none()
+}
+
+/// The first resource and verb of a rule that are not granted.
+fn refused<'a>(rule: &'a Rule, granted: &[ResourceRule]) -> Option<(&'a str, &'a str)> {
+    let verbs_of = |name: &'a str| rule.verbs.iter().map(move |verb| (name, verb.as_str()));
+    let mut pairs = rule.resources.iter().flat_map(|name| verbs_of(name));
+    pairs.find(|(resource, verb)| !granted.iter().any(|granted| grants(granted, rule, resource, verb)))
 }
 
 fn grants(granted: &ResourceRule, rule: &Rule, resource: &str, verb: &str) -> bool {

@@ -20,7 +20,7 @@ pub(super) const INSTALL: &str = "install";
 /// A label: the namespace that an object without one belongs to.
 pub(super) const NAMESPACE: &str = "standstill.dev/namespace";
 /// The name of the role for what belongs to no namespace. It only reads, and is the same for all runs.
-const CLUSTER_ROLE: &str = "standstill-snapshots";
+pub(super) const CLUSTER_ROLE: &str = "standstill-snapshots";
 /// How long the objects of a run that nobody followed are kept after its end.
 pub(super) const KEPT_SECONDS: u32 = 600;
 /// How long a run that is told to end may take: a release has two minutes.

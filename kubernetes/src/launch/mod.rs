@@ -13,6 +13,7 @@
 //!
 //! The journal is not owned: it outlives the Job, and whatever became of the run can be read from it.
 
+mod cluster_role;
 mod follow;
 mod granted;
 mod manifests;
@@ -27,7 +28,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ConfigMap, PersistentVolumeClaim, Secret as ClusterSecret, ServiceAccount},
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    rbac::v1::{ClusterRoleBinding, Role, RoleBinding},
+    storage::v1::StorageClass,
 };
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -105,6 +107,24 @@ pub async fn check_class(cluster: &Cluster, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks that the storage class of a claim that is to be made is there: without it the claim would wait for ever.
+/// Whoever may not look is not told.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when there is no such class.
+pub async fn check_storage_class(cluster: &Cluster, name: &str) -> Result<()> {
+    let classes = cluster.global::<StorageClass>();
+    if !matches!(classes.find(name).await, Ok(None)) {
+        return Ok(());
+    }
+    let names = classes.list("").await.unwrap_or_default();
+    let names: Vec<String> = names.iter().map(ResourceExt::name_any).collect();
+    Err(Error::input(format!("the cluster has no storage class {name}")).remedy(format!(
+        "Name another one by `--set target.storageClass=`; its classes are: {}.",
+        names.join(", ")
+    )))
+}
+
 /// Makes everything, and starts the run.
 ///
 /// # Errors
@@ -153,8 +173,7 @@ async fn of_cluster(cluster: &Cluster, launch: &Launch) -> Result<()> {
     if launch.permissions.cluster.is_empty() {
         return Ok(());
     }
-    let role = manifests::cluster_role(&launch.permissions);
-    cluster.global::<ClusterRole>().create_new(&role).await?;
+    cluster_role::ensure(cluster, &launch.permissions).await?;
     let binding = manifests::cluster_binding(launch, cluster.namespace());
     cluster.global::<ClusterRoleBinding>().create(&binding).await?;
     Ok(())

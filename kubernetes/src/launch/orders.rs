@@ -40,6 +40,8 @@ pub struct Orders {
     pub snapshot_class: Option<String>,
     /// How long the storage may take for the cut of a snapshot, in milliseconds, where that is said.
     pub snapshot_deadline: Option<u64>,
+    /// How long a pod may take to begin, in milliseconds, where that is said.
+    pub start_deadline: Option<u64>,
     /// The project's own image.
     pub image: String,
     /// The environment variables with the object store's credentials: keys of the run's Secret.

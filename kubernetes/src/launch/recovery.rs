@@ -6,7 +6,7 @@ use standstill_core::{Error, Result, point::RunId, runner::Recovered};
 
 use super::{
     Follow, ORDERS_FILE, Orders, RunnerLine,
-    follow::to_end,
+    follow::{BEGUN, Followed},
     manifests::{self, beside},
     of_launch, remove,
 };
@@ -38,7 +38,8 @@ pub async fn recover(
     jobs.delete(&name).await?;
     jobs.wait(&name, super::TIDYING, |job| Ok(job.is_none().then_some(()))).await?;
     jobs.create(&manifest(&job, &name, run, node.as_deref())?).await?;
-    let outcome = to_end(cluster, run, RECOVERY, &name, told).await;
+    let followed = Followed { run, role: RECOVERY, job: &name, begun: BEGUN };
+    let outcome = followed.to_end(cluster, told).await;
     jobs.delete(&name).await?;
     match outcome? {
         RunnerLine::Recovered(recovered) => {

@@ -58,6 +58,7 @@ fn launch(mounts: Mounts) -> Launch {
             data_owner: Owner { user: 26, group: Some(27) },
             snapshot_class: None,
             snapshot_deadline: None,
+            start_deadline: None,
             image: "standstill.dev/standstill:1".into(),
             environment: vec!["AWS_SECRET_ACCESS_KEY".into()],
             owner: None,

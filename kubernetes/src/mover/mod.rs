@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`manifests`]: what is made; [`size`]: how large
-//! - [`start`], [`standing`]: until the program runs; [`output`]: what it prints
+//! - [`output`]: what it prints; [`rehearse`]: whether the cluster would accept it
 //!
 //! # Rights
 //! In the namespace: `create`, `get`, `list`, `watch` and `delete` on `pods`, `persistentvolumeclaims` and
@@ -14,13 +14,13 @@
 
 mod manifests;
 mod output;
+mod rehearse;
 mod size;
-pub(crate) mod standing;
-mod start;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -37,14 +37,13 @@ use standstill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    manifests::CONTAINER,
-    standing::{End, Standing, standing},
-};
+use self::manifests::CONTAINER;
+pub(crate) use self::rehearse::Rehearsed;
 use crate::{
     client::{Cluster, Objects},
     names,
-    record::{MoverRecord, name_part},
+    pods::{End, Standing, Start, deleted, standing},
+    record::{MoverRecord, SnapshotRecord, name_part},
     snapshot::{self, Remote, own},
     target::Owner,
 };
@@ -112,8 +111,10 @@ struct Source {
 /// Moves captured volumes into the repository.
 #[derive(Clone)]
 pub(crate) struct Mover {
-    pub(crate) cluster: Cluster,
-    pub(crate) settings: MoverSettings,
+    cluster: Cluster,
+    settings: MoverSettings,
+    /// The claims that are captured, as they were when that was planned.
+    claims: Arc<Mutex<BTreeMap<String, PersistentVolumeClaim>>>,
 }
 
 /// What the transfer of an artifact makes.
@@ -135,6 +136,26 @@ fn record(cluster: &Cluster, part: &str, run: &RunId) -> MoverRecord {
 }
 
 impl Mover {
+    pub(crate) fn new(cluster: Cluster, settings: MoverSettings) -> Self {
+        Self { cluster, settings, claims: Arc::default() }
+    }
+
+    /// The owner of the files, where it is known.
+    pub(crate) fn data_owner(&self) -> Option<Owner> {
+        self.settings.data_owner
+    }
+
+    /// A claim that is captured. It is read once: what is asked of it does not change, or the snapshot says it too.
+    async fn claim(&self, name: &str) -> Result<PersistentVolumeClaim> {
+        let known = || self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(claim) = known().get(name).cloned() {
+            return Ok(claim);
+        }
+        let claim = self.cluster.objects::<PersistentVolumeClaim>().get(name).await?;
+        known().insert(name.to_owned(), claim.clone());
+        Ok(claim)
+    }
+
     /// Moves a captured volume, and waits for the mover's report.
     ///
     /// # Cancellation
@@ -177,44 +198,37 @@ impl Mover {
         make(&claims, &manifests::claim(record, &self.settings, &source), record).await?;
         let orders = manifests::orders(record, &self.settings, &written);
         make(&self.cluster.objects::<ConfigMap>(), &orders, record).await?;
-        make(&pods, &manifests::pod(record, &self.settings, &source), record).await?;
-        start::started(&self.cluster, &pods, record, self.settings.start).await?;
-        let end = tokio::select! {
-            end = ended(&pods, &record.name) => end?,
-            () = output::follow(&pods, &record.name, progress) => {
-                return Err(Error::failed("the log of the mover ended for ever"));
-            }
+        let pod = make(&pods, &manifests::pod(record, &self.settings, &source), record).await?;
+        let end = match self.started(&pod, record).await? {
+            (Standing::Ended(end), _) => end,
+            (_, version) => tokio::select! {
+                end = ended(&pods, &record.name, version) => end?,
+                () = output::follow(&pods, &record.name, progress) => {
+                    return Err(Error::failed("the log of the mover ended for ever"));
+                }
+            },
         };
         output::report(&pods, &record.name, &end).await
+    }
+
+    async fn started(&self, pod: &Pod, record: &MoverRecord) -> Result<(Standing, Option<String>)> {
+        let (cluster, within) = (&self.cluster, self.settings.start);
+        let judge = |pod: &Pod| standing(pod, CONTAINER);
+        let start = Start { cluster, name: &record.name, within, judge };
+        start.wait(Some(pod), &mut |words| tracing::info!("the pod {} is {words}", record.name)).await
     }
 
     /// What is read: once the snapshot can be.
     async fn source(&self, remote: &Remote, spec: &TransferSpec) -> Result<Source> {
         let restore_size = self.ready(remote).await?;
-        let claims = self.cluster.objects::<PersistentVolumeClaim>();
-        let claim = claims.get(&remote.place.claim).await?;
-        let has = claim.status.and_then(|status| status.capacity).and_then(|mut has| has.remove("storage"));
-        let spec_of_claim = claim.spec.unwrap_or_default();
-        let asked = spec_of_claim.resources.and_then(|asked| asked.requests);
-        let asked = asked.and_then(|mut asked| asked.remove("storage"));
-        let sizes = [restore_size, has.map(|size| size.0), asked.map(|size| size.0)];
-        let size = size::largest(sizes.iter().flatten().map(String::as_str)).ok_or_else(|| {
-            Error::failed(format!("the size of the claim {} is not known", remote.place.claim))
-                .remedy("Check the claim; it has neither a request nor a capacity.")
-        })?;
+        let claim = self.claim(&remote.place.claim).await?;
         let owner = match (self.settings.data_owner, spec) {
             (Some(owner), _) => owner,
             (None, TransferSpec::PutTree(put)) => owner_of(&put.root)?,
             (None, _) => return Err(Error::failed("the owner of the files is not known")),
         };
-        Ok(Source {
-            snapshot: remote.snapshot.name.clone(),
-            storage_class: spec_of_claim.storage_class_name,
-            size: size.to_owned(),
-            mount: remote.place.mount.clone(),
-            sub_path: remote.place.sub_path.clone(),
-            owner,
-        })
+        let source = source(claim, restore_size, &remote.snapshot, owner)?;
+        Ok(Source { mount: remote.place.mount.clone(), sub_path: remote.place.sub_path.clone(), ..source })
     }
 
     /// Waits until the snapshot can be used; the size that it asks for.
@@ -227,7 +241,7 @@ impl Mover {
             let slice = if since.is_some() { LOOK } else { WAIT };
             let mut words = None;
             let ready = snapshots.wait(&record.name, slice, |found| {
-                let Some(found) = found else { return Err(start::deleted(&record.name)) };
+                let Some(found) = found else { return Err(deleted(&record.name)) };
                 let status = snapshot::api::SnapshotStatus::of(found)?;
                 if status.ready_to_use == Some(true) {
                     return Ok(Some(Some(status.restore_size)));
@@ -251,6 +265,32 @@ impl Mover {
     }
 }
 
+/// A source like the claim that a snapshot is of, mounted nowhere yet.
+fn source(
+    claim: PersistentVolumeClaim,
+    restore_size: Option<String>,
+    snapshot: &SnapshotRecord,
+    owner: Owner,
+) -> Result<Source> {
+    let has = claim.status.and_then(|status| status.capacity).and_then(|mut has| has.remove("storage"));
+    let spec = claim.spec.unwrap_or_default();
+    let asked = spec.resources.and_then(|asked| asked.requests);
+    let asked = asked.and_then(|mut asked| asked.remove("storage"));
+    let sizes = [restore_size, has.map(|size| size.0), asked.map(|size| size.0)];
+    let size = size::largest(sizes.iter().flatten().map(String::as_str)).ok_or_else(|| {
+        Error::failed(format!("the size of the claim {} is not known", snapshot.claim))
+            .remedy("Check the claim; it has neither a request nor a capacity.")
+    })?;
+    Ok(Source {
+        snapshot: snapshot.name.clone(),
+        storage_class: spec.storage_class_name,
+        size: size.to_owned(),
+        mount: PathBuf::new(),
+        sub_path: None,
+        owner,
+    })
+}
+
 fn unusable(name: &str, words: &str) -> Error {
     Error::failed(format!("the snapshot {name} was cut but cannot be used: {words}"))
         .remedy("These are the words of the storage's driver; look at its log, and run the backup again.")
@@ -267,14 +307,15 @@ fn owner_of(path: &Path) -> Result<Owner> {
     Ok(Owner { user: i64::from(found.uid()), group: Some(i64::from(found.gid())) })
 }
 
-/// Waits until a pod has ended.
-async fn ended(pods: &Objects<Pod>, name: &str) -> Result<End> {
+/// Waits until a pod has ended that ran in a version.
+async fn ended(pods: &Objects<Pod>, name: &str, mut since: Option<String>) -> Result<End> {
     loop {
-        let end = pods.wait(name, WAIT, |pod| match pod.map(|pod| standing(pod, CONTAINER)) {
-            None => Err(start::deleted(name)),
-            Some(Standing::Ended(end)) => Ok(Some(end)),
-            Some(_) => Ok(None),
-        });
+        let end =
+            pods.wait_since(name, since.take(), WAIT, |pod| match pod.map(|pod| standing(pod, CONTAINER)) {
+                None => Err(deleted(name)),
+                Some(Standing::Ended(end)) => Ok(Some(end)),
+                Some(_) => Ok(None),
+            });
         if let Some(end) = end.await? {
             return Ok(end);
         }
@@ -282,14 +323,16 @@ async fn ended(pods: &Objects<Pod>, name: &str) -> Result<End> {
 }
 
 /// Makes an object, or finds the one that an attempt made whose answer was lost.
-async fn make<K>(objects: &Objects<K>, manifest: &Value, record: &MoverRecord) -> Result<()>
+async fn make<K>(objects: &Objects<K>, manifest: &Value, record: &MoverRecord) -> Result<K>
 where
     K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
-    if objects.create_new(manifest).await?.is_none() {
-        own(&objects.get(&record.name).await?, &record.run)?;
+    if let Some(made) = objects.create_new(manifest).await? {
+        return Ok(made);
     }
-    Ok(())
+    let found = objects.get(&record.name).await?;
+    own(&found, &record.run)?;
+    Ok(found)
 }
 
 /// Removes a mover and all that was made for it. It is gone when this returns.

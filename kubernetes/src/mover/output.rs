@@ -17,8 +17,11 @@ use standstill_core::{
     transfer::{TransferLine, TransferReport},
 };
 
-use super::{manifests::CONTAINER, standing::End};
-use crate::client::{Objects, explain};
+use super::manifests::CONTAINER;
+use crate::{
+    client::{Objects, explain},
+    pods::End,
+};
 
 /// The pause before a log that broke off is read again.
 const PAUSE: Duration = Duration::from_secs(1);

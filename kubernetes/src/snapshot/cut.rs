@@ -19,13 +19,18 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often it is looked whether a content is bound back.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Waits until a snapshot is cut and bound both ways.
+/// Waits until a snapshot, which was made in the version `since`, is cut and bound both ways.
 ///
 /// # Errors
 /// When the driver complains and goes on complaining (in its words), or nothing happens before the deadline.
-pub(crate) async fn wait(cluster: &Cluster, record: &SnapshotRecord, within: Duration) -> Result<()> {
+pub(crate) async fn wait(
+    cluster: &Cluster,
+    record: &SnapshotRecord,
+    since: Option<String>,
+    within: Duration,
+) -> Result<()> {
     let mut watch = Watch::new(record, within);
-    let (snapshot, content) = watch.cut(cluster).await?;
+    let (snapshot, content) = watch.cut(cluster, since).await?;
     watch.bound_back(cluster, &snapshot, &content).await
 }
 
@@ -52,7 +57,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits until the snapshot says that it is cut, and by which content.
-    async fn cut(&mut self, cluster: &Cluster) -> Result<(DynamicObject, String)> {
+    async fn cut(&mut self, cluster: &Cluster, mut since: Option<String>) -> Result<(DynamicObject, String)> {
         let snapshots = cluster.dynamic(&api::snapshots(&self.record.version));
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
@@ -60,7 +65,8 @@ impl<'a> Watch<'a> {
                 return Err(self.too_late());
             }
             let slice = if self.complaint.is_some() { left.min(LOOK) } else { left };
-            let seen = snapshots.wait(&self.record.name, slice, |found| self.look(found)).await?;
+            let seen = snapshots.wait_since(&self.record.name, since.take(), slice, |found| self.look(found));
+            let seen = seen.await?;
             if let Some(Seen::Cut(snapshot, content)) = seen {
                 return Ok((*snapshot, content));
             }

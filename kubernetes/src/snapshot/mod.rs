@@ -251,17 +251,19 @@ impl CsiSnapshotter {
     /// Takes a snapshot, and waits for its cut.
     async fn take(&self, record: &SnapshotRecord) -> Result<()> {
         let snapshots = self.cluster.dynamic(&api::snapshots(&record.version));
-        if snapshots.create_new(&manifest(record, self.settings.owner.as_ref())).await?.is_none() {
+        let made = snapshots.create_new(&manifest(record, self.settings.owner.as_ref())).await?;
+        if made.is_none() {
             // The answer to an earlier attempt was lost, unless it is somebody else's.
             let found = snapshots.get(&record.name).await?;
             own(&found, &record.run)?;
         }
-        cut::wait(&self.cluster, record, self.settings.deadline).await
+        let since = made.and_then(|made| made.resource_version());
+        cut::wait(&self.cluster, record, since, self.settings.deadline).await
     }
 }
 
 /// The snapshot as it is asked for.
-fn manifest(record: &SnapshotRecord, owner: Option<&Value>) -> Value {
+pub(crate) fn manifest(record: &SnapshotRecord, owner: Option<&Value>) -> Value {
     json!({
         "apiVersion": format!("{}/{}", api::GROUP, record.version),
         "kind": "VolumeSnapshot",

@@ -12,8 +12,8 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use standstill_core::{Error, Result};
 
-use super::{Target, TargetPod, TargetValues, Workload, mounts};
-use crate::client::Cluster;
+use super::{Target, TargetPod, TargetValues, Workload, absent, mounts};
+use crate::{client::Cluster, pods::why_not_ready};
 
 /// A workload as it is declared: what its pods would be like, and how they are found.
 struct Declared {
@@ -50,6 +50,9 @@ impl Target {
             (Some(workload), _) => of_workload(&cluster, &workload.parse()?, container, running).await,
             (None, Some(labels)) => {
                 let pods = cluster.objects::<Pod>().list(labels).await?;
+                if pods.is_empty() && let Some(error) = absent::no_namespace(&cluster).await {
+                    return Err(error);
+                }
                 of_pod(ready(&pods, &format!("pods with the labels {labels}"), namespace)?, labels, container)
             }
             (None, None) => Err(Error::input("the target's workload is not given")
@@ -66,16 +69,22 @@ async fn of_workload(
 ) -> Result<Target> {
     let declared = match workload {
         Workload::Pod(name) => {
-            let pod = cluster.objects::<Pod>().get(name).await?;
-            let pods = [pod];
+            let pod = cluster.objects::<Pod>().find(name).await?;
+            let pods = [absent::found(cluster, workload, pod).await?];
             return of_pod(
                 ready(&pods, &workload.to_string(), cluster.namespace())?,
                 &workload.to_string(),
                 container,
             );
         }
-        Workload::StatefulSet(name) => of_stateful_set(&cluster.objects::<StatefulSet>().get(name).await?),
-        Workload::Deployment(name) => of_deployment(&cluster.objects::<Deployment>().get(name).await?),
+        Workload::StatefulSet(name) => {
+            let set = cluster.objects::<StatefulSet>().find(name).await?;
+            of_stateful_set(&absent::found(cluster, workload, set).await?)
+        }
+        Workload::Deployment(name) => {
+            let deployment = cluster.objects::<Deployment>().find(name).await?;
+            of_deployment(&absent::found(cluster, workload, deployment).await?)
+        }
     };
     let pods = cluster.objects::<Pod>().list(&declared.selector).await?;
     // Selectors of two workloads may overlap; the names of pods begin with their workload's.
@@ -145,8 +154,8 @@ pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<
         [] if pods.is_empty() => Err(Error::input(format!("{what} in the namespace {namespace} has no pod"))
             .remedy("Check the name, and that it is scaled to at least one.")),
         [] => Err(Error::input(format!(
-            "{what} in the namespace {namespace} has no pod that is ready ({})",
-            names(&pods.iter().collect::<Vec<_>>())
+            "{what} in the namespace {namespace} has no pod that is ready: {}",
+            pods.iter().map(unready).collect::<Vec<_>>().join("; ")
         ))
         .remedy("Look at its pods by `kubectl describe pod`; a backup needs a database that answers.")),
         several => Err(Error::input(format!(
@@ -156,6 +165,15 @@ pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<
         ))
         .remedy("Name one of them: `--set target.workload=pod/NAME`.")),
     }
+}
+
+/// A pod, and why it is not ready.
+fn unready(pod: &Pod) -> String {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return format!("{} is being deleted", pod.name_any());
+    }
+    let why = why_not_ready(pod);
+    if why.is_empty() { pod.name_any() } else { format!("{} ({why})", pod.name_any()) }
 }
 
 /// The target that a running pod is.

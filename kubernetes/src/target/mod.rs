@@ -4,6 +4,7 @@
 //!   values ──▶ workload ──▶ the one ready pod ──▶ node, container, image, mounts ──▶ path ⇒ (claim, path in it)
 //! ```
 
+mod absent;
 mod find;
 mod mounts;
 mod owner;

@@ -100,7 +100,7 @@ fn only_the_one_ready_pod_is_the_target() {
     let pods = [parsed(&pod("pg-0", true)), parsed(&pod("pg-1", false))];
     assert_eq!(ready(&pods, "statefulset/pg", "db").unwrap().metadata.name.as_deref(), Some("pg-0"));
     let error = ready(&pods[1..], "statefulset/pg", "db").unwrap_err();
-    assert_eq!(error.to_string(), "statefulset/pg in the namespace db has no pod that is ready (pg-1)");
+    assert_eq!(error.to_string(), "statefulset/pg in the namespace db has no pod that is ready: pg-1");
     let two = [parsed(&pod("pg-0", true)), parsed(&pod("pg-1", true))];
     let error = ready(&two, "statefulset/pg", "db").unwrap_err();
     assert_eq!(error.to_string(), "statefulset/pg in the namespace db has 2 pods that are ready: pg-0, pg-1");

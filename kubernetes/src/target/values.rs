@@ -27,6 +27,8 @@ pub struct TargetValues {
     pub snapshot_class: Option<String>,
     /// How long the storage may take for the cut of a snapshot (`25s`), while the database is held.
     pub snapshot_deadline: Option<String>,
+    /// How long a pod of the run may take to begin (`5m`): a node is found, volumes are made, images are pulled.
+    pub start_deadline: Option<String>,
 }
 
 impl TargetValues {
@@ -38,7 +40,7 @@ impl TargetValues {
         let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, snapshotDeadline.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, snapshotDeadline, startDeadline.")
                 .because(cause)
         })
     }
@@ -76,12 +78,20 @@ impl FromStr for Workload {
     }
 }
 
+impl Workload {
+    /// Its kind and its name.
+    pub(super) fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::StatefulSet(name) => ("statefulset", name),
+            Self::Deployment(name) => ("deployment", name),
+            Self::Pod(name) => ("pod", name),
+        }
+    }
+}
+
 impl fmt::Display for Workload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StatefulSet(name) => write!(formatter, "statefulset/{name}"),
-            Self::Deployment(name) => write!(formatter, "deployment/{name}"),
-            Self::Pod(name) => write!(formatter, "pod/{name}"),
-        }
+        let (kind, name) = self.parts();
+        write!(formatter, "{kind}/{name}")
     }
 }

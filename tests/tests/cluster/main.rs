@@ -8,6 +8,7 @@
 mod support;
 
 mod backup;
+mod bad_input;
 mod blueprints;
 mod cost;
 mod crash;
@@ -18,5 +19,6 @@ mod matrix;
 mod mover;
 mod permissions;
 mod refusals;
+mod room;
 mod snapshots;
 mod sqlite;

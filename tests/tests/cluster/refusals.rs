@@ -19,23 +19,6 @@ fn a_snapshot_class_that_is_not_there_is_refused_before_anything_is_held() {
 }
 
 #[test]
-fn a_quota_that_leaves_no_room_for_a_mover_is_told_in_the_clusters_words() {
-    let Some(space) = Space::new("quota") else { return };
-    space.place.init();
-    let server = Postgres::start(&space);
-    // The database's claim is there; another one, of the snapshot, is one too many.
-    space.kubectl(&["create", "quota", "small", "--hard=persistentvolumeclaims=1"]);
-    let outcome = server.backup(&[]);
-    assert_eq!(outcome.code(), Some(1), "{outcome}");
-    let error = outcome.json()["error"].clone();
-    assert_eq!(error["phase"], "store", "{outcome}");
-    assert!(error["message"].as_str().unwrap().contains("exceeded quota: small"), "{outcome}");
-    assert_eq!(server.held(), Vec::<String>::new());
-    assert_eq!(space.place.points(), Vec::<String>::new());
-    space.assert_clean();
-}
-
-#[test]
 fn a_file_of_somebody_else_is_named_before_anything_is_held() {
     let Some(space) = Space::new("foreign") else { return };
     space.place.init();

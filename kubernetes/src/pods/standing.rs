@@ -1,4 +1,4 @@
-//! How a mover's pod stands: a pure judgement of its status.
+//! How a pod stands: a pure judgement of its status.
 
 use std::time::Duration;
 
@@ -29,14 +29,31 @@ pub(crate) struct End {
     pub(crate) why: String,
 }
 
-/// Reasons that mostly stay: the image's name or what the pod refers to is wrong.
-const STAYS: [&str; 3] = ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"];
+/// Reasons that stay: the name of the image is none, or it may not be pulled and is not there.
+const FOR_GOOD: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
+/// Reasons that mostly stay: what the pod refers to is not there, or a node does not know of it yet.
+const STAYS: [&str; 1] = ["CreateContainerConfigError"];
 /// How long they may stay: a node may know of a new object a little later.
 const SHORT: Duration = Duration::from_secs(15);
-/// Reasons that pass when a registry answers again.
+/// Reasons that pass when a registry answers again, unless it said that it has no such image.
 const PULLS: [&str; 3] = ["ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"];
 /// How long they may stay.
 const LONG: Duration = Duration::from_secs(90);
+/// What registries, and those who ask them, say again whenever they are asked; in lower case.
+const ANSWERS_FOR_GOOD: [&str; 12] = [
+    "not found",
+    "manifest unknown",
+    "name unknown",
+    "no such host",
+    "does not exist",
+    "access denied",
+    "unauthorized",
+    "authentication required",
+    "403 forbidden",
+    "no match for platform",
+    "invalid reference format",
+    "certificate signed by unknown authority",
+];
 
 /// How a pod stands, by the state of one of its containers.
 pub(crate) fn standing(pod: &Pod, container: &str) -> Standing {
@@ -56,20 +73,54 @@ pub(crate) fn standing(pod: &Pod, container: &str) -> Standing {
         && let Some(reason) = waiting.reason
         && !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing")
     {
-        let patience = patience(&reason);
+        let patience = patience(&reason, waiting.message.as_deref().unwrap_or_default());
         return Standing::Waits { words: joined([Some(reason), waiting.message]), patience };
     }
     Standing::Waits { words: unscheduled(&status), patience: None }
 }
 
-fn patience(reason: &str) -> Option<Duration> {
-    if STAYS.contains(&reason) {
+fn patience(reason: &str, message: &str) -> Option<Duration> {
+    if FOR_GOOD.contains(&reason) || (PULLS.contains(&reason) && is_for_good(message)) {
+        Some(Duration::ZERO)
+    } else if STAYS.contains(&reason) {
         Some(SHORT)
     } else if PULLS.contains(&reason) {
         Some(LONG)
     } else {
         None
     }
+}
+
+/// Whether words are about an image that is being pulled, and do not say why that fails.
+pub(super) fn is_unexplained_pull(words: &str) -> bool {
+    PULLS.iter().any(|reason| words.starts_with(reason)) && !words.contains("rpc error")
+}
+
+/// Whether the answer about an image will be the same one again.
+pub(super) fn is_for_good(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ANSWERS_FOR_GOOD.iter().any(|answer| message.contains(answer))
+}
+
+/// Why a pod is not ready, as far as its status says; nothing where it says nothing.
+pub(crate) fn why_not_ready(pod: &Pod) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let waiting = containers.filter_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.clone()?;
+        let reason = waiting.reason.filter(|reason| reason != "PodInitializing")?;
+        Some(joined([Some(format!("container {}", container.name)), Some(reason), waiting.message]))
+    });
+    let waiting: Vec<String> = waiting.collect();
+    if !waiting.is_empty() {
+        return waiting.join("; ");
+    }
+    let refused = |kind: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        let found = conditions.find(|condition| condition.type_ == kind && condition.status == "False")?;
+        Some(joined([found.reason.clone(), found.message.clone()]))
+    };
+    refused("PodScheduled").or_else(|| refused("Ready")).unwrap_or_default()
 }
 
 fn state_of(status: &PodStatus, container: &str) -> Option<ContainerState> {
@@ -130,12 +181,44 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_cannot_be_had_is_not_waited_for_as_long_as_a_node() {
-        let waiting = |reason: &str| {
-            stands(&container(&json!({"waiting": {"reason": reason, "message": "no such image"}})))
+    fn an_image_that_is_not_there_is_given_up_at_once_and_a_registry_that_is_away_is_waited_for() {
+        let waiting = |reason: &str, message: &str| match stands(&container(
+            &json!({"waiting": {"reason": reason, "message": message}}),
+        )) {
+            Standing::Waits { words, patience } => {
+                assert_eq!(words, format!("{reason}: {message}"));
+                patience
+            }
+            other => panic!("{other:?}"),
         };
-        assert_eq!(waiting("ErrImageNeverPull"), waits("ErrImageNeverPull: no such image", Some(SHORT)));
-        assert_eq!(waiting("ImagePullBackOff"), waits("ImagePullBackOff: no such image", Some(LONG)));
+        let at_once = Some(Duration::ZERO);
+        assert_eq!(waiting("ErrImageNeverPull", "it is not there"), at_once);
+        assert_eq!(waiting("InvalidImageName", "no such image"), at_once);
+        let no_tag =
+            "rpc error: code = NotFound desc = failed to pull and unpack image \"r/a:b\": r/a:b: not found";
+        assert_eq!(waiting("ErrImagePull", no_tag), at_once);
+        let denied = "rpc error: code = Unknown desc = pull access denied, repository does not exist";
+        assert_eq!(waiting("ImagePullBackOff", denied), at_once);
+        let away = "rpc error: code = Unknown desc = dial tcp 10.0.0.1:443: connect: connection refused";
+        assert_eq!(waiting("ErrImagePull", away), Some(LONG));
+        assert_eq!(waiting("CreateContainerConfigError", "secret \"a\" not found"), Some(SHORT));
+        assert!(is_unexplained_pull("ImagePullBackOff: Back-off pulling image \"r/a:b\""));
+        assert!(!is_unexplained_pull(&format!("ErrImagePull: {away}")));
+    }
+
+    #[test]
+    fn a_pod_that_is_not_ready_says_what_its_containers_wait_for() {
+        let why = |status: Value| {
+            let pod = json!({"metadata": {}, "status": status});
+            why_not_ready(&serde_json::from_value(pod).unwrap())
+        };
+        let crashing =
+            container(&json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}));
+        assert_eq!(why(crashing), "container mover: CrashLoopBackOff: back-off 10s");
+        let unready = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady",
+            "message": "containers with unready status: [postgres]"}]});
+        assert_eq!(why(unready), "ContainersNotReady: containers with unready status: [postgres]");
+        assert_eq!(why(json!({})), "");
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! Asking beforehand, by dry runs, whether the cluster would accept what a snapshot and its mover are made of: a quota
+//! or an admission rule that refuses them is found out before anything is held.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use standstill_core::{
+    Result,
+    point::RunId,
+    runtime::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Mover, manifests, record, source};
+use crate::{
+    record::{Record, SnapshotRecord},
+    snapshot,
+    target::Owner,
+};
+
+/// A snapshotter whose snapshots are stored by movers.
+pub(crate) struct Rehearsed {
+    pub(crate) inner: Arc<dyn Snapshotter>,
+    pub(crate) mover: Mover,
+}
+
+impl Rehearsed {
+    async fn rehearse(&self, volume: &Volume, record_of_snapshot: &SnapshotRecord) -> Result<()> {
+        let Mover { cluster, settings, .. } = &self.mover;
+        let claims = cluster.objects::<PersistentVolumeClaim>();
+        let claim = self.mover.claim(&record_of_snapshot.claim).await?;
+        let owner = settings.data_owner.unwrap_or(Owner { user: 0, group: None });
+        let mut source = source(claim, None, record_of_snapshot, owner)?;
+        source.mount.clone_from(&volume.path);
+        let record = record(cluster, "rehearsal", &record_of_snapshot.run);
+        let snapshots = cluster.dynamic(&snapshot::api::snapshots(&record_of_snapshot.version));
+        let taken = snapshot::manifest(record_of_snapshot, settings.owner.as_ref());
+        let moved = manifests::claim(&record, settings, &source);
+        let (pods, pod) = (cluster.objects::<Pod>(), manifests::pod(&record, settings, &source));
+        let (taken, claim, pod) =
+            tokio::join!(snapshots.rehearse(&taken), claims.rehearse(&moved), pods.rehearse(&pod));
+        let refused = |what: &str| format!("{what} of the volume {} would be refused", volume.name);
+        taken.map_err(|error| error.during(&refused("the snapshot")))?;
+        claim.map_err(|error| error.during(&refused("the claim for the mover")))?;
+        pod.map_err(|error| error.during(&refused("the mover")))
+    }
+}
+
+#[async_trait]
+impl Snapshotter for Rehearsed {
+    async fn abilities(&self, volume: &Volume) -> Result<Vec<CaptureAbility>> {
+        self.inner.abilities(volume).await
+    }
+
+    async fn intend(&self, volume: &Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotIntent> {
+        let intent = self.inner.intend(volume, mode, run).await?;
+        if let Some(Record::Snapshot(record)) = Record::from_value(&intent.record)? {
+            self.rehearse(volume, &record).await?;
+        }
+        Ok(intent)
+    }
+
+    async fn capture(
+        &self,
+        intent: &SnapshotIntent,
+        tolerate_changes: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Captured> {
+        self.inner.capture(intent, tolerate_changes, cancel).await
+    }
+}
