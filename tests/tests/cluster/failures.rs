@@ -19,8 +19,25 @@ fn error(report: &Value) -> (String, String) {
     (text("phase"), text("message"))
 }
 
+/// A backup whose mover goes away by somebody's doing while it uploads fails, and the next one is whole.
+fn without_its_mover(space: &Space, server: &Postgres, end: impl Fn(&str)) {
+    let mut run = server.start_backup("postgresql", &[]);
+    eventually(Duration::from_mins(2), "a mover runs", || {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        running(space, "mover").first().map(|mover| end(mover)).is_some()
+    });
+    let outcome = run.wait();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let (phase, message) = error(&outcome.json());
+    assert_eq!(phase, "store", "{outcome}");
+    println!("{message}");
+    assert!(message.contains("was deleted before it was done") || message.contains("ended"), "{message}");
+    assert_eq!(server.held(), Vec::<String>::new());
+    space.assert_clean();
+}
+
 #[test]
-fn a_mover_that_is_evicted_while_it_uploads_fails_the_run_and_nothing_is_listed() {
+fn a_mover_that_is_killed_or_evicted_while_it_uploads_fails_the_run_and_nothing_is_listed() {
     let Some(space) = Space::new("evicted") else { return };
     space.place.init();
     let server = Postgres::start(&space);
@@ -29,27 +46,28 @@ fn a_mover_that_is_evicted_while_it_uploads_fails_the_run_and_nothing_is_listed(
         "CREATE TABLE large AS SELECT n, (SELECT string_agg(md5(n::text || '-' || m::text), '') FROM generate_series(1, 32) m)
          FROM generate_series(1, 200000) n",
     );
-    let mut run = server.start_backup("postgresql", &[]);
-    eventually(Duration::from_mins(2), "a mover runs", || {
-        assert!(!run.has_ended(), "{}", run.stderr());
-        match running(&space, "mover").first() {
-            Some(mover) => {
-                space.kubectl(&["delete", "pod", mover, "--grace-period=0", "--force"]);
-                true
-            }
-            None => false,
-        }
+    without_its_mover(&space, &server, |mover| {
+        space.kubectl(&["delete", "pod", mover, "--grace-period=0", "--force"]);
     });
-    let outcome = run.wait();
-    assert_eq!(outcome.code(), Some(1), "{outcome}");
-    let (phase, message) = error(&outcome.json());
-    assert_eq!(phase, "store", "{outcome}");
-    assert!(message.contains("was deleted before it was done") || message.contains("ended"), "{message}");
+    without_its_mover(&space, &server, |mover| evict(&space, mover));
     assert_eq!(space.place.points(), Vec::<String>::new());
-    space.assert_clean();
     let next = server.backup(&[]);
     assert_eq!(next.code(), Some(0), "{next}");
     assert_eq!(space.place.points().len(), 1);
+    space.place.ok(["check", "--read-data"]);
+}
+
+/// As when its node is drained.
+fn evict(space: &Space, pod: &str) {
+    let eviction = space.place.file(
+        "eviction.json",
+        &format!(
+            r#"{{"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {{"name": "{pod}", "namespace": "{}"}}}}"#,
+            space.name
+        ),
+    );
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", space.name);
+    space.kubectl(&["create", "--raw", &path, "--filename", eviction.to_str().unwrap()]);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
 //! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
-//! - [`postgresql`], [`sqlite`]: a database in it, with a [`writer`]
+//! - [`postgresql`], [`mariadb`], [`sqlite`]: a database in it, with a [`writer`]
 
 pub mod audit;
 pub mod image;
+pub mod mariadb;
 pub mod postgresql;
 pub mod runs;
 pub mod space;
