@@ -15,6 +15,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("postgresql", include_str!("../../blueprints/postgresql/blueprint.yaml")),
     ("postgresql-basebackup", include_str!("../../blueprints/postgresql-basebackup/blueprint.yaml")),
     ("postgresql-dump", include_str!("../../blueprints/postgresql-dump/blueprint.yaml")),
+    ("redis", include_str!("../../blueprints/redis/blueprint.yaml")),
+    ("redis-aof", include_str!("../../blueprints/redis-aof/blueprint.yaml")),
+    ("redis-dump", include_str!("../../blueprints/redis-dump/blueprint.yaml")),
     ("sqlite", include_str!("../../blueprints/sqlite/blueprint.yaml")),
     ("sqlite-online", include_str!("../../blueprints/sqlite-online/blueprint.yaml")),
 ];

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
-//!                             └──▶ postgresql, mariadb ──dial──▶ the server
-//!                                    └──▶ server: what hooks of servers share
+//!                             └──▶ postgresql, mariadb, redis ──dial──▶ the server
+//!                                    └──▶ server, helper: what hooks of servers, and helper processes, share
 //! ```
 //!
 //! A hook is data (its description) and code behind one seam, [`standstill_core::hook::Hook`]. It knows no other
 //! hook and no runtime: it starts its helpers through the runtime that the context carries. A database is added by
 //! a module here and one line in [`registry`].
 
+mod helper;
 pub mod mariadb;
 pub mod postgresql;
+pub mod redis;
 pub mod registry;
 mod server;
 pub mod sqlite;

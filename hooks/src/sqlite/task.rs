@@ -3,8 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use standstill_core::{Error, ErrorKind};
 
 /// A database: a file in a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,55 +160,6 @@ pub(super) enum WitnessOrder {
     Yield,
     /// The counts, as far as they could be made: a list of [`Count`]s.
     Count,
-}
-
-/// A line to a helper.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Request<O> {
-    /// So that a late answer is not taken for another one's.
-    pub id: u64,
-    pub order: O,
-}
-
-/// A line from a helper.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Reply {
-    pub id: u64,
-    pub outcome: Outcome,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Outcome {
-    Done(Value),
-    Failed(Fault),
-}
-
-/// An error on its way from a helper to the runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Fault {
-    pub kind: ErrorKind,
-    pub message: String,
-    pub remedy: Option<String>,
-}
-
-impl From<&Error> for Fault {
-    fn from(error: &Error) -> Self {
-        Self { kind: error.kind(), message: error.chain(), remedy: error.remedy_text().map(str::to_owned) }
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        let error = Self::new(fault.kind, fault.message);
-        match fault.remedy {
-            Some(remedy) => error.remedy(remedy),
-            None => error,
-        }
-    }
 }
 
 /// How changes reach a database file.

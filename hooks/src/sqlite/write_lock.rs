@@ -16,13 +16,14 @@ use standstill_core::{
 
 use super::{
     arguments::{self, FactsWanted},
-    client::Link,
+    client::start,
     facts,
     task::{
         Count, Held, HoldOrder, HoldTask, Owner, StillHeld, Task, Watched, WitnessOrder, WitnessTask,
         Witnessed,
     },
 };
+use crate::helper::Link;
 
 /// How long a helper may take to end after it let go: at most this, and less under a short lease.
 const END: Duration = Duration::from_secs(1);
@@ -59,7 +60,7 @@ async fn take(context: &HookContext, arguments: arguments::WriteLock, owner: &Ow
         count_milliseconds: milliseconds(count_within),
     });
     // Both processes are up before writers start to wait.
-    let (holder, witness) = tokio::join!(Link::start(context, &holder), Link::start(context, &witness));
+    let (holder, witness) = tokio::join!(start(context, &holder), start(context, &witness));
     let (mut holder, mut witness) = (holder?, witness?);
 
     let sent = Instant::now();

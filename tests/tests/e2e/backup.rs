@@ -114,14 +114,39 @@ fn an_application_of_ones_own_goes_the_whole_way_by_a_session() {
 }
 
 #[test]
+fn redis_goes_the_whole_way_by_a_save() {
+    goes_the_whole_way(&Kind::Redis);
+    goes_the_whole_way(&Kind::RedisOnBtrfs);
+}
+
+#[test]
+fn redis_goes_the_whole_way_by_its_append_only_file() {
+    goes_the_whole_way(&Kind::RedisAof);
+    goes_the_whole_way(&Kind::RedisAofOnBtrfs);
+}
+
+#[test]
+fn redis_goes_the_whole_way_by_a_dump() {
+    goes_the_whole_way(&Kind::RedisDump);
+}
+
+#[test]
 fn every_blueprint_that_ships_is_free_of_mistakes() {
     let place = crate::support::Place::new();
     let blueprints = place.ok(["blueprints", "--output=json"]).json();
     let names: Vec<&str> =
         blueprints.as_array().unwrap().iter().map(|blueprint| blueprint["name"].as_str().unwrap()).collect();
-    for expected in
-        ["mariadb", "mariadb-dump", "postgresql", "postgresql-basebackup", "postgresql-dump", "sqlite"]
-    {
+    for expected in [
+        "mariadb",
+        "mariadb-dump",
+        "postgresql",
+        "postgresql-basebackup",
+        "postgresql-dump",
+        "redis",
+        "redis-aof",
+        "redis-dump",
+        "sqlite",
+    ] {
         assert!(names.contains(&expected), "{names:?}");
     }
     place.ok(["lint"].iter().chain(&names));

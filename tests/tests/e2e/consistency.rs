@@ -113,6 +113,23 @@ fn every_backup_of_a_group_has_no_index_without_its_order() {
 }
 
 #[test]
+fn every_save_of_redis_is_whole() {
+    stays_consistent(&Kind::Redis);
+    stays_consistent(&Kind::RedisOnBtrfs);
+}
+
+#[test]
+fn every_append_only_file_of_redis_is_whole() {
+    stays_consistent(&Kind::RedisAof);
+    stays_consistent(&Kind::RedisAofOnBtrfs);
+}
+
+#[test]
+fn every_dump_of_redis_is_whole() {
+    stays_consistent(&Kind::RedisDump);
+}
+
+#[test]
 fn every_copy_of_an_application_of_ones_own_is_whole() {
     stays_consistent(&Kind::Pair);
     stays_consistent(&Kind::Session);

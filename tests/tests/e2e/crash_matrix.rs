@@ -334,6 +334,23 @@ fn killed_anywhere_snapshots_of_a_group_let_every_member_go() {
 }
 
 #[test]
+fn killed_anywhere_a_save_of_redis_leaves_nothing() {
+    survives_kills(&Kind::Redis);
+    survives_kills(&Kind::RedisOnBtrfs);
+}
+
+#[test]
+fn killed_anywhere_a_copy_of_redis_append_only_file_lets_rewrites_go_on() {
+    survives_kills(&Kind::RedisAof);
+    survives_kills(&Kind::RedisAofOnBtrfs);
+}
+
+#[test]
+fn killed_anywhere_a_dump_of_redis_leaves_nothing() {
+    survives_kills(&Kind::RedisDump);
+}
+
+#[test]
 fn killed_anywhere_a_pair_of_commands_is_let_go() {
     survives_kills(&Kind::Pair);
 }
@@ -381,6 +398,21 @@ fn stopped_anywhere_a_backup_of_a_group_lets_go_and_claims_nothing() {
     if let Some(version) = Version::first() {
         survives_stops(&Kind::Group(version.clone()));
         survives_stops(&Kind::GroupOnBtrfs(version));
+    }
+}
+
+#[test]
+fn stopped_anywhere_a_copy_of_redis_append_only_file_lets_rewrites_go_on() {
+    survives_stops(&Kind::RedisAof);
+    survives_stops(&Kind::RedisAofOnBtrfs);
+}
+
+#[test]
+fn stopped_anywhere_a_save_of_redis_claims_nothing() {
+    survives_stops(&Kind::RedisOnBtrfs);
+    if full() {
+        survives_stops(&Kind::Redis);
+        survives_stops(&Kind::RedisDump);
     }
 }
 

@@ -107,6 +107,12 @@ fn an_interrupt_during_a_snapshot_of_mariadb_lets_commits_go_at_once() {
 }
 
 #[test]
+fn an_interrupt_during_a_capture_of_redis_ends_the_run() {
+    lets_go_on(Signal::INT, &Kind::Redis);
+    lets_go_on(Signal::TERM, &Kind::RedisAof);
+}
+
+#[test]
 fn at_the_ceiling_of_the_freeze_the_backup_is_given_up_and_writers_go_on() {
     let Some(subject) = Subject::new(&Kind::Sqlite) else { return };
     let writer = subject.database().writer();

@@ -18,6 +18,8 @@ mod interrupt;
 mod keeper;
 mod mariadb;
 mod object_store;
+mod redis;
+mod redis_aof;
 mod restic;
 mod secrets;
 mod transfer;

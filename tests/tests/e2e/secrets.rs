@@ -117,9 +117,13 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     };
     let mut subject =
         subject.with("host=127.0.0.1").with(&format!("user={ROLE}")).with(&format!("password={given}"));
-    if let Application::Mariadb(server) = &subject.application {
-        let port = format!("port={}", server.port);
-        subject = subject.with("socket=").with(&port);
+    let port = match &subject.application {
+        Application::Mariadb(server) => Some(server.port),
+        Application::Redis(server) => Some(server.port),
+        _ => None,
+    };
+    if let Some(port) = port {
+        subject = subject.with("socket=").with(&format!("port={port}"));
     }
     // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
     let watch = Watch::start(
@@ -187,6 +191,13 @@ fn the_passwords_of_a_base_backup_are_nowhere() {
 fn the_passwords_of_backups_of_mariadb_are_nowhere() {
     keeps_secrets(&Kind::Mariadb, true);
     keeps_secrets(&Kind::MariadbDump, false);
+}
+
+#[test]
+fn the_passwords_of_backups_of_redis_are_nowhere() {
+    keeps_secrets(&Kind::Redis, true);
+    keeps_secrets(&Kind::RedisAof, false);
+    keeps_secrets(&Kind::RedisDump, false);
 }
 
 #[test]

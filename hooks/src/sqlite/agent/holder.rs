@@ -13,9 +13,8 @@ use standstill_core::{Error, Result, units::milliseconds};
 use super::{
     super::task::{Held, HoldOrder, HoldTask, JournalMode, StillHeld, microseconds},
     files, open,
-    orders::{Orders, Wake},
-    say, to_value,
 };
+use crate::helper::{Orders, Wake, say, to_value};
 
 /// The pause between two attempts to get the lock. Short, because a busy writer leaves it for moments only.
 const PAUSE: Duration = Duration::from_micros(200);

@@ -7,17 +7,17 @@ mod holder;
 mod inspect;
 mod locks;
 mod open;
-mod orders;
 mod read;
 mod witness;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::Value;
-use standstill_core::{Error, Result};
+use standstill_core::Result;
 
-use super::task::{Outcome, Reply, Task};
+use super::task::Task;
+use crate::helper::{say, to_value};
 
 /// Runs one helper process to its end: the rest of the command line after `agent hold sqlite`.
 ///
@@ -69,25 +69,4 @@ fn perform(task: Task) -> Result<Option<Value>> {
 
 fn value(found: impl Serialize) -> Result<Option<Value>> {
     to_value(found).map(Some)
-}
-
-fn to_value(found: impl Serialize) -> Result<Value> {
-    serde_json::to_value(found)
-        .map_err(|cause| Error::failed("cannot write an answer as JSON").because(cause))
-}
-
-/// Sends one line to the runner.
-///
-/// # Errors
-/// When nobody reads any more.
-fn say(id: u64, outcome: Result<Value, &Error>) -> Result<()> {
-    let outcome = match outcome {
-        Ok(value) => Outcome::Done(value),
-        Err(error) => Outcome::Failed(error.into()),
-    };
-    let line = to_value(Reply { id, outcome })?;
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")
-        .and_then(|()| output.flush())
-        .map_err(|cause| Error::failed("the runner does not listen any more").because(cause))
 }

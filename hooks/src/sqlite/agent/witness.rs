@@ -20,10 +20,9 @@ use super::{
     files,
     locks::WriteLock,
     open,
-    orders::{Orders, Wake},
     read::Counting,
-    say, to_value,
 };
+use crate::helper::{Orders, Wake, say, to_value};
 
 /// Watches as ordered, until the runner is gone or its lease runs out.
 pub(super) fn run(task: &WitnessTask) -> Result<()> {

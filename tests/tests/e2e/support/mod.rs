@@ -1,13 +1,14 @@
 //! What the tests stand on.
 //!
 //! - [`place`]: a directory of a test's own, and the binary run in it
-//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`], [`kv`], [`group`], each with a [`writer`]
+//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`], [`redis`], [`kv`], [`group`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them
 //! - [`filesystem`]: loop-mounted file systems
 //! - [`object_store`]: an S3 server
 //! - [`leftovers`]: what a run may not leave behind
 //! - [`sample`]: what a normal run leaves out of the full one
 
+mod acting;
 pub mod database;
 pub mod filesystem;
 pub mod group;
@@ -18,6 +19,7 @@ pub mod object_store;
 pub mod place;
 pub mod postgresql;
 pub mod process;
+pub mod redis;
 pub mod sample;
 pub mod sqlite;
 pub mod subject;

@@ -13,8 +13,9 @@ use super::{
     group::{self, Group},
     kv::{self, Kv},
     leftovers, mariadb,
-    place::{Outcome, Place},
+    place::Place,
     postgresql::{self, Server, Version},
+    redis,
     sqlite::{self, Sqlite},
 };
 
@@ -50,6 +51,16 @@ pub enum Kind {
     Group(Version),
     /// The same on btrfs: snapshots.
     GroupOnBtrfs(Version),
+    /// `redis`, straight from the live files.
+    Redis,
+    /// `redis` on btrfs: a snapshot.
+    RedisOnBtrfs,
+    /// `redis-aof`, straight from the live files.
+    RedisAof,
+    /// `redis-aof` on btrfs: a snapshot.
+    RedisAofOnBtrfs,
+    /// `redis-dump`.
+    RedisDump,
     /// An application that no hook knows, by `pair`.
     Pair,
     /// The same, by `session`.
@@ -67,6 +78,9 @@ impl Kind {
             Self::Mariadb | Self::MariadbBlocked => "mariadb",
             Self::MariadbDump => "mariadb-dump",
             Self::Group(_) | Self::GroupOnBtrfs(_) => "shop",
+            Self::Redis | Self::RedisOnBtrfs => "redis",
+            Self::RedisAof | Self::RedisAofOnBtrfs => "redis-aof",
+            Self::RedisDump => "redis-dump",
             Self::Pair => "kv-pair",
             Self::Session => "kv-session",
         }
@@ -93,6 +107,8 @@ impl Kind {
                 | Self::GroupOnBtrfs(_)
                 | Self::Mariadb
                 | Self::MariadbBlocked
+                | Self::RedisOnBtrfs
+                | Self::RedisAofOnBtrfs
         )
     }
 
@@ -104,14 +120,36 @@ impl Kind {
         matches!(self, Self::Group(_) | Self::GroupOnBtrfs(_))
     }
 
+    const fn is_redis(&self) -> bool {
+        matches!(
+            self,
+            Self::Redis | Self::RedisOnBtrfs | Self::RedisAof | Self::RedisAofOnBtrfs | Self::RedisDump
+        )
+    }
+
+    const fn redis_settings(&self) -> &[&str] {
+        match self {
+            Self::RedisAof | Self::RedisAofOnBtrfs => &["--appendonly", "yes"],
+            _ => &[],
+        }
+    }
+
     /// Whether something is held that outlives the runner for a lease.
     const fn has_lease(&self) -> bool {
-        !matches!(self, Self::SqliteOnline | Self::Basebackup(_) | Self::MariadbDump)
+        !matches!(
+            self,
+            Self::SqliteOnline
+                | Self::Basebackup(_)
+                | Self::MariadbDump
+                | Self::Redis
+                | Self::RedisOnBtrfs
+                | Self::RedisDump
+        )
     }
 
     /// Whether the live files themselves can be copied, as a control.
     pub const fn is_physical(&self) -> bool {
-        !matches!(self, Self::Dump(_) | Self::MariadbDump)
+        !matches!(self, Self::Dump(_) | Self::MariadbDump | Self::RedisDump)
     }
 }
 
@@ -119,7 +157,11 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.blueprint())?;
         match self {
-            Self::SqliteOnBtrfs | Self::PostgresqlOnBtrfs(_) | Self::GroupOnBtrfs(_) => {
+            Self::SqliteOnBtrfs
+            | Self::PostgresqlOnBtrfs(_)
+            | Self::GroupOnBtrfs(_)
+            | Self::RedisOnBtrfs
+            | Self::RedisAofOnBtrfs => {
                 formatter.write_str(" on btrfs")?;
             }
             Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
@@ -138,6 +180,7 @@ pub enum Application {
     Sqlite(Sqlite),
     Postgresql(Server),
     Mariadb(mariadb::Server),
+    Redis(redis::Server),
     Kv(Kv),
     Group(Group),
 }
@@ -166,7 +209,7 @@ impl Subject {
 
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
     pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
-        if kind.is_mariadb() && !mariadb::is_here() {
+        if (kind.is_mariadb() && !mariadb::is_here()) || (kind.is_redis() && !redis::is_here()) {
             return None;
         }
         let mut place = Place::new();
@@ -207,13 +250,19 @@ impl Subject {
                 server.make_tables();
                 Application::Mariadb(server)
             }
+            None if kind.is_redis() => {
+                let data = directory("data");
+                let server = redis::Server::make(&data, &place.join("re"), kind.redis_settings());
+                server.make_keys();
+                Application::Redis(server)
+            }
             None if matches!(kind, Kind::Pair | Kind::Session) => {
                 Application::Kv(Kv::start(&directory("data")))
             }
             None => Application::Sqlite(Sqlite::make(&directory("data"))),
         };
         let of_ones_own = match kind {
-            Kind::Pair | Kind::Session => Some(kv_blueprint(kind)),
+            Kind::Pair | Kind::Session => Some(kv::blueprint(kind)),
             Kind::Group(_) | Kind::GroupOnBtrfs(_) => Some(group::TEXT.to_owned()),
             Kind::PostgresqlCopied(_) => Some(shipped(kind.blueprint()).replace("mode: auto", "mode: copy")),
             _ => None,
@@ -257,6 +306,7 @@ impl Subject {
             Application::Sqlite(sqlite) => sqlite,
             Application::Postgresql(server) => server,
             Application::Mariadb(server) => server,
+            Application::Redis(server) => server,
             Application::Kv(kv) => kv,
             Application::Group(group) => group,
         }
@@ -278,12 +328,21 @@ impl Subject {
         }
     }
 
+    #[track_caller]
+    pub fn redis(&self) -> &redis::Server {
+        match &self.application {
+            Application::Redis(server) => server,
+            _ => panic!("{} is not Redis", self.kind),
+        }
+    }
+
     /// The directory that is protected.
     pub fn data(&self) -> PathBuf {
         match &self.application {
             Application::Sqlite(sqlite) => sqlite.directory.clone(),
             Application::Postgresql(server) => server.data.clone(),
             Application::Mariadb(server) => server.data.clone(),
+            Application::Redis(server) => server.data.clone(),
             Application::Kv(kv) => kv.directory.clone(),
             // Both are in it.
             Application::Group(group) => group.index.directory.parent().unwrap().to_owned(),
@@ -314,6 +373,10 @@ impl Subject {
                 values.push(format!("orders.binDir={}", group.orders.version.bin.display()));
                 values.push("index.maxFreeze=20s".to_owned());
             }
+            Application::Redis(server) => {
+                values.push(format!("socket={}", server.socket().display()));
+                values.push(format!("user={}", redis::USER));
+            }
             Application::Sqlite(_) | Application::Kv(_) => {}
         }
         values.extend(self.more.clone());
@@ -339,47 +402,10 @@ impl Subject {
             Application::Mariadb(_) if self.kind == Kind::MariadbDump => {
                 vec![format!("scratchOwner={directory}")]
             }
-            Application::Postgresql(_) | Application::Mariadb(_) => vec![format!("dataDir={directory}")],
+            Application::Postgresql(_) | Application::Mariadb(_) | Application::Redis(_) => {
+                vec![format!("dataDir={directory}")]
+            }
         }
-    }
-
-    /// `backup …` of it.
-    pub fn backup_arguments(&self) -> Vec<String> {
-        let mut arguments = vec!["backup".to_owned(), self.blueprint.clone(), "--output=json".to_owned()];
-        arguments.extend(self.values().iter().map(|value| format!("--set={value}")));
-        arguments
-    }
-
-    /// Backs it up.
-    #[track_caller]
-    pub fn backup(&self) -> Outcome {
-        self.place.run(self.backup_arguments())
-    }
-
-    /// Backs it up, which must succeed; the recovery point.
-    #[track_caller]
-    pub fn backup_ok(&self) -> String {
-        let outcome = self.backup();
-        assert_eq!(outcome.code(), Some(0), "{outcome}");
-        let report = outcome.json();
-        assert_eq!(report["consistency"], "application", "{outcome}");
-        report["recoveryPoint"].as_str().unwrap_or_else(|| panic!("no recovery point: {outcome}")).to_owned()
-    }
-
-    /// Verifies a recovery point.
-    #[track_caller]
-    pub fn verify(&self, point: &str) -> Outcome {
-        self.place.run(["verify", point, "--output=json"])
-    }
-
-    /// Verifies a recovery point, which must pass.
-    #[track_caller]
-    pub fn verify_ok(&self, point: &str) {
-        let outcome = self.verify(point);
-        assert_eq!(outcome.code(), Some(0), "{}: {outcome}", self.kind);
-        let report = outcome.json();
-        assert_eq!(report["outcome"], "passed", "{outcome}");
-        assert_ne!(report["checks"].as_array().map(Vec::len), Some(0), "{outcome}");
     }
 
     /// Restores a recovery point into a new place.
@@ -454,63 +480,4 @@ pub struct Restored {
 pub fn shipped(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../blueprints").join(name).join("blueprint.yaml");
     fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()))
-}
-
-/// The blueprint of an application that no hook knows.
-fn kv_blueprint(kind: &Kind) -> String {
-    let hold = match kind {
-        Kind::Pair => {
-            r#"pair:
-            blocksWrites: true
-            acquire: ["{{ params.kv }}", "{{ params.directory }}", PAUSE]
-            confirm: {command: ["{{ params.kv }}", "{{ params.directory }}", STATE], expect: "'paused' in result.stdout"}
-            release: ["{{ params.kv }}", "{{ params.directory }}", RESUME]"#
-        }
-        _ => {
-            r#"session:
-            command: ["{{ params.kv }}", client, "{{ params.directory }}"]
-            send: [PAUSE]
-            until: "^OK"
-            keepAlive: PING
-            confirm: {send: STATE, until: "^paused"}
-            release: [RESUME]
-            survivesClient: true"#
-        }
-    };
-    format!(
-        r#"apiVersion: standstill.dev/v1alpha1
-kind: Blueprint
-metadata:
-  name: {name}
-spec:
-  summary: An application with a pause of its own
-  parameters:
-    directory: {{type: path, summary: its directory}}
-    kv: {{type: path, summary: its program}}
-    lease: {{type: duration, default: 10s, summary: how long its pause may outlive a runner that died}}
-  volumes:
-    data: {{path: "{{{{ params.directory }}}}"}}
-  actions:
-    backup:
-      lease: "{{{{ params.lease }}}}"
-      quiesce:
-        - name: pause
-          {hold}
-      capture:
-        - name: data
-          snapshot: {{volume: data}}
-      store:
-        - volume: {{from: captures.data, artifact: data, exclude: [socket]}}
-    restore:
-      volumes: {{new: {{like: data, path: "{{{{ params.directory }}}}", empty: true}}}}
-      steps:
-        - volume: {{artifact: data, to: new}}
-    verify:
-      volumes: {{scratch: {{like: data, scratch: true}}}}
-      steps:
-        - action: {{run: restore, volumes: {{new: scratch}}}}
-        - exec: {{command: [grep, -qv, "[^0-9;]", "{{{{ volumes.scratch.path }}}}/data"]}}
-"#,
-        name = kind.blueprint()
-    )
 }

@@ -11,14 +11,14 @@ use rustix::{
 use serde::de::DeserializeOwned;
 use standstill_core::{Error, Result};
 
-use super::super::task::Request;
+use super::wire::Request;
 
 /// More than any order is long.
 const LONGEST_LINE: usize = 4096;
 
 /// What ended a wait.
 #[derive(Debug)]
-pub(super) enum Wake<O> {
+pub(crate) enum Wake<O> {
     /// An order came.
     Order(Request<O>),
     /// The runner is gone.
@@ -30,7 +30,7 @@ pub(super) enum Wake<O> {
 }
 
 /// The orders, and the lease that each of them prolongs.
-pub(super) struct Orders<O> {
+pub(crate) struct Orders<O> {
     timer: OwnedFd,
     unread: Vec<u8>,
     closed: bool,
@@ -44,7 +44,7 @@ impl<O: DeserializeOwned> Orders<O> {
     ///
     /// # Errors
     /// When this process would go on sharing a group with others.
-    pub(super) fn in_own_session() -> Result<Self> {
+    pub(crate) fn in_own_session() -> Result<Self> {
         if let Err(cause) = setsid() {
             // A leader cannot start a session; alone in its group it is as far from the runner as is needed.
             if getpgrp() != getpid() {
@@ -58,7 +58,7 @@ impl<O: DeserializeOwned> Orders<O> {
     }
 
     /// Starts the lease anew; `None` switches it off.
-    pub(super) fn prolong(&self, lease: Option<Duration>) -> Result<()> {
+    pub(crate) fn prolong(&self, lease: Option<Duration>) -> Result<()> {
         // A zero would switch it off.
         let lease = lease.map_or(Duration::ZERO, |lease| lease.max(Duration::from_millis(1)));
         let value = timespec(lease);
@@ -69,12 +69,12 @@ impl<O: DeserializeOwned> Orders<O> {
     }
 
     /// The next order.
-    pub(super) fn next(&mut self) -> Result<Wake<O>> {
+    pub(crate) fn next(&mut self) -> Result<Wake<O>> {
         self.wait(None)
     }
 
     /// Waits for `pause` unless the runner goes or the lease ends; orders stay unread.
-    pub(super) fn pause(&mut self, pause: Duration) -> Result<Wake<O>> {
+    pub(crate) fn pause(&mut self, pause: Duration) -> Result<Wake<O>> {
         self.poll(Some(pause))?;
         Ok(if self.lapsed {
             Wake::Lapsed

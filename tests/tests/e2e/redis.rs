@@ -1,0 +1,429 @@
+//! Redis: its traps, and what an operator is told.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Application, Subject, eventually,
+    place::Outcome,
+    postgresql::ROLE_PASSWORD,
+    redis::{KEEPER, PERMISSIONS, Server, USER},
+    subject::{Kind, shipped},
+    writer::assert_whole,
+};
+
+fn redis() -> Option<Subject> {
+    Subject::new(&Kind::Redis)
+}
+
+pub(crate) fn server(subject: &mut Subject) -> &mut Server {
+    let Application::Redis(server) = &mut subject.application else { panic!("not Redis") };
+    server
+}
+
+#[track_caller]
+pub(crate) fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
+    assert_eq!(outcome.code(), Some(status), "{outcome}");
+    let report = outcome.json();
+    assert!(report["recoveryPoint"].is_null(), "{outcome}");
+    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
+    for text in says {
+        assert!(message.contains(text), "`{text}` is not said: {outcome}");
+    }
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+    subject.assert_clean();
+}
+
+/// The arguments of a backup with a blueprint of one's own in the place of the one that ships.
+pub(crate) fn with_blueprint(subject: &Subject, text: &str) -> Vec<String> {
+    let path = subject.place.file("own.yaml", text);
+    let mut arguments = subject.backup_arguments();
+    path.to_str().unwrap().clone_into(&mut arguments[1]);
+    arguments
+}
+
+/// An executable script.
+pub(crate) fn script(subject: &Subject, name: &str, text: &str) -> PathBuf {
+    let path = subject.place.file(name, &format!("#!/bin/sh\n{text}\n"));
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The blueprint that ships, with a step more in `capture` that says that it began and then takes three seconds.
+pub(crate) fn slow_capture(subject: &Subject) -> (String, PathBuf) {
+    let began = subject.place.join("began");
+    let slow = script(subject, "slow", &format!("touch '{}'; exec sleep 3", began.display()));
+    let capture = "      capture:\n";
+    let step =
+        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", slow.display());
+    (shipped(subject.kind.blueprint()).replace(capture, &step), began)
+}
+
+/// A count that was made inside `MULTI`, or before the save, is of another instant than the file.
+#[test]
+fn keys_are_counted_at_the_very_instant_of_the_save() {
+    let Some(subject) = redis() else { return };
+    let _writer = subject.database().writer();
+    for _ in 0..3 {
+        let outcome = subject.backup();
+        assert_eq!(outcome.code(), Some(0), "{outcome}");
+        let report = outcome.json();
+        let facts = report["facts"].as_array().unwrap();
+        let keys = facts.iter().find(|fact| fact["name"] == "keys").unwrap();
+        assert_eq!(keys["bound"], "exact", "{outcome}");
+        assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
+        subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+    }
+}
+
+/// What has expired by the time of the verification is gone from it, and was there when it was counted.
+#[test]
+fn keys_that_expire_before_the_verification_raise_no_alarm() {
+    let Some(subject) = redis() else { return };
+    let mut session = subject.redis().connect();
+    for number in 0..500 {
+        session.ask::<()>(&format!("SET expiring:{number} 1 PX 4000")).unwrap();
+    }
+    let point = subject.backup_ok();
+    eventually(Duration::from_secs(20), "they expire", || {
+        session.ask::<Vec<String>>("KEYS expiring:*").unwrap().is_empty()
+    });
+    subject.verify_ok(&point);
+}
+
+/// Somebody else's save began earlier than ours would: what was acknowledged since is not in it.
+#[test]
+fn a_save_of_somebody_else_is_waited_for_and_not_taken_for_ours() {
+    let Some(subject) = redis() else { return };
+    // A thousandth of a second for each of two thousand keys.
+    subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 1000");
+    subject.redis().ask::<String>("BGSAVE");
+    let writer = subject.database().writer();
+    let before = writer.acknowledged();
+    assert_eq!(subject.redis().info("rdb_bgsave_in_progress"), "1");
+    let point = subject.backup_ok();
+    let after = writer.stop();
+    subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 0");
+    assert_whole(&subject.read(&subject.restore(&point, "restored")), before, after);
+    subject.verify_ok(&point);
+}
+
+/// While the append-only file is rewritten `BGSAVE` is refused, and nothing is being saved: whoever only waits for the
+/// end of a save would be content at once with the file of an earlier one.
+#[test]
+fn a_rewrite_of_the_append_only_file_is_not_taken_for_a_save() {
+    let Some(subject) = redis() else { return };
+    subject.redis().ask::<()>("CONFIG SET appendonly yes");
+    eventually(Duration::from_secs(20), "the append-only file begins", || {
+        subject.redis().info("aof_rewrite_in_progress") == "0"
+    });
+    subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 1000");
+    subject.redis().ask::<String>("BGREWRITEAOF");
+    let writer = subject.database().writer();
+    let before = writer.acknowledged();
+    assert_eq!(subject.redis().info("aof_rewrite_in_progress"), "1");
+    let point = subject.backup_ok();
+    let after = writer.stop();
+    subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 0");
+    assert_whole(&subject.read(&subject.restore(&point, "restored")), before, after);
+}
+
+#[test]
+fn others_that_never_end_are_given_up_on_and_named() {
+    let Some(subject) = redis() else { return };
+    let subject = subject.with("waitFor=1s");
+    subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 20000");
+    subject.redis().ask::<String>("BGSAVE");
+    let outcome = subject.backup();
+    refused(&subject, &outcome, 1, &["a save of somebody else", "did not end within 1.0 s"]);
+}
+
+/// The file of a save that failed is still the one of the save before, and nothing is in progress.
+#[test]
+fn a_save_that_fails_fails_the_backup() {
+    let Some(subject) = redis() else { return };
+    // Nothing can take the name of a directory.
+    fs::create_dir(subject.data().join("dump.rdb")).unwrap();
+    let outcome = subject.backup();
+    refused(&subject, &outcome, 1, &["could not save", "stop-writes-on-bgsave-error"]);
+    fs::remove_dir(subject.data().join("dump.rdb")).unwrap();
+    subject.backup_ok();
+}
+
+/// A save that fails for want of room makes the server refuse writes; so it is not tried.
+#[test]
+fn a_save_for_which_there_is_no_room_is_not_tried() {
+    let Some(subject) = Subject::sized(&Kind::RedisOnBtrfs, 128) else { return };
+    subject.backup_ok();
+    let filler = subject.data().join("filler");
+    let _full = Command::new("dd")
+        .arg("if=/dev/urandom")
+        .arg(format!("of={}", filler.display()))
+        .args(["bs=64k", "count=4000", "conv=fsync"])
+        .output()
+        .unwrap();
+    let saves = subject.redis().info("rdb_saves");
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    let error = outcome.json()["error"].to_string();
+    assert!(error.contains("free, and a save") && error.contains("refuse all writes"), "{outcome}");
+    assert_eq!(subject.redis().info("rdb_saves"), saves);
+    fs::remove_file(filler).unwrap();
+    // Room that is free again is not there at once.
+    Command::new("sync").arg("-f").arg(subject.data()).status().unwrap();
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// Whatever was asked of the server before is not what is on the disk after.
+#[test]
+fn a_server_that_was_restarted_before_the_cut_fails_the_backup() {
+    let Some(mut subject) = redis() else { return };
+    let (text, began) = slow_capture(&subject);
+    let runner = subject.place.start(with_blueprint(&subject, &text));
+    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    server(&mut subject).end(Signal::KILL);
+    server(&mut subject).start();
+    let outcome = runner.wait();
+    refused(&subject, &outcome, 1, &["was restarted, or is another one now"]);
+    subject.backup_ok();
+}
+
+#[test]
+fn each_missing_permission_is_named() {
+    let Some(subject) = redis() else { return };
+    for permission in PERMISSIONS.split(' ') {
+        let name = permission.trim_start_matches('+');
+        subject.redis().ask::<()>(&format!("ACL SETUSER {USER} -{name}"));
+        let outcome = subject.backup();
+        if name == "ping" {
+            // A courtesy; nothing needs it.
+            assert_eq!(outcome.code(), Some(0), "{outcome}");
+        } else {
+            assert_eq!(outcome.code(), Some(2), "{name}: {outcome}");
+            let error = outcome.json()["error"].to_string();
+            assert!(error.contains(&format!("'{name}'")) && error.contains("ACL SETUSER"), "{outcome}");
+        }
+        subject.redis().ask::<()>(&format!("ACL SETUSER {USER} {permission}"));
+        subject.assert_clean();
+    }
+    // Nothing but these.
+    subject.redis().ask::<()>(&format!("ACL SETUSER {USER} reset on nopass {PERMISSIONS}"));
+    subject.backup_ok();
+}
+
+#[test]
+fn a_wrong_password_a_missing_one_and_a_server_that_is_not_there_are_told() {
+    let Some(subject) = redis() else { return };
+    let wrong = subject.place.file("wrong", "not it");
+    let port = subject.redis().port;
+    let with = |more: &[String]| {
+        let mut arguments = subject.backup_arguments();
+        arguments.extend(["--set=socket=".to_owned(), "--set=host=127.0.0.1".to_owned()]);
+        arguments.extend(more.iter().map(|value| format!("--set={value}")));
+        subject.place.run(arguments)
+    };
+    let (user, own) = (format!("user={KEEPER}"), format!("port={port}"));
+    let outcome = with(&[user.clone(), own.clone(), format!("password=@{}", wrong.display())]);
+    refused(&subject, &outcome, 2, &[&format!("user {KEEPER} or the password is wrong at 127.0.0.1:{port}")]);
+    let outcome = with(&[user.clone(), own.clone()]);
+    refused(&subject, &outcome, 2, &["does not let user keeper in without a password"]);
+    let outcome = with(&[user, "port=1".to_owned()]);
+    refused(&subject, &outcome, 2, &["nobody listens at 127.0.0.1:1"]);
+    subject.redis().ask::<()>(&format!("CONFIG SET requirepass {}", ROLE_PASSWORD.as_str()));
+    let outcome = with(&["user=default".to_owned(), own]);
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    assert!(outcome.json()["error"].to_string().contains("without a password"), "{outcome}");
+}
+
+#[test]
+fn a_directory_that_is_not_the_servers_is_refused() {
+    let Some(subject) = redis() else { return };
+    let other = subject.place.join("other");
+    fs::create_dir(&other).unwrap();
+    let mut arguments = subject.backup_arguments();
+    arguments.push(format!("--set=dataDir={}", other.display()));
+    let outcome = subject.place.run(arguments);
+    refused(&subject, &outcome, 2, &["keeps its files in", "Set the volume's path to"]);
+}
+
+/// A directory of another server, at the path that this one names as its own: a container's and its host's.
+#[test]
+fn a_volume_that_another_server_saves_into_is_refused() {
+    let Some(subject) = redis() else { return };
+    let (data, other) = (subject.data(), subject.place.join("other"));
+    subject.redis().ask::<String>("SAVE");
+    let copied = Command::new("cp").arg("-a").arg(&data).arg(&other).status().unwrap();
+    assert!(copied.success());
+    // Older than the save that follows.
+    std::thread::sleep(Duration::from_millis(2500));
+    if !Command::new("mount").arg("--bind").arg(&other).arg(&data).status().unwrap().success() {
+        println!("left out: nothing can be mounted here");
+        return;
+    }
+    let outcome = subject.backup();
+    assert!(Command::new("umount").arg(&data).status().unwrap().success());
+    refused(&subject, &outcome, 2, &["is not what the server", "has just saved"]);
+    subject.backup_ok();
+}
+
+#[test]
+fn a_wrong_role_and_a_replica_that_lost_its_primary_are_refused() {
+    let Some(mut subject) = redis() else { return };
+    let mut primary = Server::make(&subject.place.join("primary"), &subject.place.join("p"), &[]);
+    primary.make_keys();
+    let writer = crate::support::database::Database::writer(&primary);
+    subject.redis().ask::<()>(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
+    eventually(Duration::from_secs(30), "the replica is in step", || {
+        subject.redis().info("master_link_status") == "up"
+    });
+    let point = subject.backup_ok();
+    let outcome = subject.place.run(["show", &point, "--output=json"]);
+    assert!(outcome.stdout.contains("\"replica\""), "{outcome}");
+    writer.stop();
+    subject.verify_ok(&point);
+    primary.end(Signal::KILL);
+    eventually(Duration::from_secs(30), "the replica notices", || {
+        subject.redis().info("master_link_status") == "down"
+    });
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    assert!(outcome.json()["error"].to_string().contains("has lost its primary"), "{outcome}");
+    subject = subject.with("role=primary");
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    assert!(
+        outcome.json()["error"].to_string().contains("is a replica, and a primary was asked for"),
+        "{outcome}"
+    );
+    subject.assert_clean();
+}
+
+/// What `redis-check-rdb` and the server itself take for a good file, and what they do not.
+#[test]
+fn every_change_of_the_file_fails_the_verification() {
+    let Some(subject) = redis() else { return };
+    let changes = [
+        ("flipped", "printf X | dd of=\"$1/dump.rdb\" bs=1 seek=40000 conv=notrunc"),
+        ("cut", "truncate -s -100 \"$1/dump.rdb\""),
+        ("longer", "printf XXXX >> \"$1/dump.rdb\""),
+    ];
+    for (name, change) in changes {
+        let change = script(&subject, name, change);
+        let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
+        let text = shipped("redis").replace(
+            restored,
+            &format!(
+                "{restored}        - exec: {{command: [\"{}\", \"{{{{ volumes.scratch.path }}}}\"]}}\n",
+                change.display()
+            ),
+        );
+        let outcome = subject.place.run(with_blueprint(&subject, &text));
+        assert_eq!(outcome.code(), Some(0), "{outcome}");
+        let outcome = subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap());
+        assert_eq!(outcome.code(), Some(4), "{name}: {outcome}");
+        let checks = outcome.json()["checks"].to_string();
+        assert!(checks.contains("checksum of dump.rdb"), "{name}: {outcome}");
+    }
+    subject.assert_clean();
+}
+
+/// Locks in files of one user's state directory keep nobody else out.
+#[test]
+fn a_run_of_somebody_else_on_the_same_server_is_locked_out() {
+    let Some(subject) = redis() else { return };
+    let mut first = subject.place.command(subject.backup_arguments());
+    first.env("STANDSTILL_FAILPOINT", "6:after:stop");
+    let mut first = subject.place.spawn(first);
+    eventually(Duration::from_secs(30), "the first run stops", || first.is_stopped() || first.has_ended());
+    assert!(first.is_stopped());
+    let mut second = subject.place.command(subject.backup_arguments());
+    second.env("XDG_STATE_HOME", subject.place.join("elsewhere"));
+    let second = subject.place.spawn(second).wait();
+    first.signal(Signal::CONT);
+    let first = first.wait();
+    assert_eq!(second.code(), Some(1), "{second}");
+    assert!(
+        second.json()["error"]["message"].as_str().unwrap().contains("is working on the server"),
+        "{second}"
+    );
+    assert_eq!(first.code(), Some(0), "{first}");
+    subject.assert_clean();
+}
+
+/// A server that hangs answers nobody, and says nothing either.
+#[test]
+fn a_server_that_hangs_is_given_up_on() {
+    let Some(subject) = redis() else { return };
+    let pid: i32 = subject.redis().info("process_id").parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, Signal::STOP).unwrap();
+    let since = Instant::now();
+    let outcome = subject.backup();
+    rustix::process::kill_process(pid, Signal::CONT).unwrap();
+    assert!(since.elapsed() < Duration::from_mins(1), "{outcome}");
+    refused(&subject, &outcome, 2, &["no answer from"]);
+}
+
+/// A certificate for 127.0.0.1, one for a client, and the authority that signed both.
+const CERTIFICATES: &str = r"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+    for name in server client; do
+        openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+        echo subjectAltName=IP:127.0.0.1 > $name.ext
+        openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.pem
+    done
+";
+
+#[test]
+fn certificates_of_both_sides_are_looked_at() {
+    let Some(mut subject) = redis() else { return };
+    let files = subject.place.join("tls");
+    fs::create_dir(&files).unwrap();
+    let made = Command::new("sh").args(["-ec", CERTIFICATES]).current_dir(&files).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let file = |name: &str| files.join(name).display().to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = server(&mut subject);
+    server.stop();
+    server.settings = ["--tls-port", &port.to_string(), "--tls-cert-file", &file("server.pem")]
+        .iter()
+        .chain(&["--tls-key-file", &file("server.key"), "--tls-ca-cert-file", &file("ca.pem")])
+        .map(|&text| text.to_owned())
+        .collect();
+    server.start();
+    let with = |more: &[String]| {
+        let mut arguments = subject.backup_arguments();
+        let usual = [
+            "socket=".to_owned(),
+            "host=127.0.0.1".to_owned(),
+            "tls=true".to_owned(),
+            format!("port={port}"),
+        ];
+        arguments.extend(usual.iter().chain(more).map(|value| format!("--set={value}")));
+        subject.place.run(arguments)
+    };
+    let (authority, own, key) = (
+        format!("tlsCa={}", file("ca.pem")),
+        format!("tlsCert={}", file("client.pem")),
+        format!("tlsKey={}", file("client.key")),
+    );
+    let outcome = with(&[]);
+    refused(&subject, &outcome, 2, &["TLS needs an authority"]);
+    // The server asks for a certificate by itself.
+    let outcome = with(std::slice::from_ref(&authority));
+    refused(&subject, &outcome, 2, &[]);
+    let outcome = with(&[format!("tlsCa={}", file("client.pem")), own.clone(), key.clone()]);
+    refused(&subject, &outcome, 2, &["TLS to 127.0.0.1", "is refused by one side"]);
+    let plain = format!("port={}", subject.redis().port);
+    let outcome = with(&[authority.clone(), own.clone(), key.clone(), plain]);
+    refused(&subject, &outcome, 2, &["no answer from", "`tls-port`"]);
+    let outcome = with(&[authority, own, key]);
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+}
