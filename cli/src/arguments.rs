@@ -53,6 +53,8 @@ pub enum Command {
     Plan(Plan),
     /// Start a blueprint for an application of your own
     New(New),
+    /// Run a blueprint's own tests, and kill and stop its runs
+    Test(Test),
     /// Make a repository in an empty place
     Init {
         #[command(flatten)]
@@ -144,12 +146,16 @@ pub enum SchemaOf {
     Blueprint,
     /// Groups.
     Group,
+    /// Tests of a blueprint.
+    Test,
     /// `backup --output json`.
     Backup,
     /// `verify --output json`.
     Verify,
     /// `plan --output json`.
     Plan,
+    /// `test --output json`.
+    TestReport,
 }
 
 #[derive(Debug, Args)]
@@ -305,6 +311,34 @@ pub enum Pattern {
     Dump,
     /// It is stopped, copied and started again
     Stop,
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The blueprint's folder, or its file; its tests are in `tests/` beside it
+    pub blueprint: String,
+    #[command(flatten)]
+    pub values: Values,
+    /// Only the test of this name
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// At which lines of their journal runs are killed and stopped
+    #[arg(long, value_enum, default_value_t = Crashes::Some)]
+    pub crashes: Crashes,
+    /// Leave the files of the tests where they are, and say where
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// At which lines of their journal runs are killed and stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Crashes {
+    /// At no line
+    None,
+    /// At those around the holds and the commit
+    Some,
+    /// At every line
+    All,
 }
 
 #[derive(Debug, Args)]

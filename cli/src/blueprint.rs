@@ -75,7 +75,14 @@ pub fn load(text: &Text, hooks: &dyn Hooks) -> Result<Blueprint> {
     }
 }
 
-/// Every mistake in a blueprint or a group, with the rendered text of each.
+/// The blueprint that a test is of: the one beside the folder that the test is in.
+fn tested(test: &Text, hooks: &dyn Hooks) -> Result<Blueprint> {
+    let path = std::path::absolute(&test.origin).unwrap_or_else(|_| Path::new(&test.origin).to_owned());
+    let folder = path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    load(&find(&folder.display().to_string())?, hooks)
+}
+
+/// Every mistake in a blueprint, a group or a test, with the rendered text of each.
 pub fn mistakes(text: &Text, hooks: &dyn Hooks) -> Vec<(Diagnostic, String)> {
     let render = |diagnostic: Diagnostic| {
         let rendered = diagnostic.render_in(&text.origin, &text.text);
@@ -86,6 +93,7 @@ pub fn mistakes(text: &Text, hooks: &dyn Hooks) -> Vec<(Diagnostic, String)> {
             let found = find_from(text, name)?;
             Ok((found.origin, found.text))
         }),
+        Ok(source) if language::is_test(&source) => language::lint_test(&source, &tested(text, hooks)),
         Ok(source) => language::lint(&source, hooks),
         Err(diagnostics) => diagnostics,
     };

@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod repository;
 mod signals;
+mod test;
 mod transfer;
 mod values;
 mod wiring;

@@ -26,7 +26,7 @@ pub use restore::{Wanted, run_on_point};
 use crate::{
     agent,
     arguments::{Arguments, Command, Global},
-    demo, output,
+    demo, output, test,
 };
 
 /// Runs a command and says how it ended.
@@ -75,6 +75,7 @@ async fn perform(global: &Global, command: Command) -> Result<u8> {
         Command::Demo(demo) => demo::demo(global, demo).await,
         Command::Plan(plan) => plan::plan(global, &plan),
         Command::Init { repository } => init::init(global, &repository).await,
+        Command::Test(test) => test::test(global, &test).await,
         Command::Backup(backup) => backup::backup(global, &backup).await,
         Command::Restore(restore) => restore::restore(global, &restore).await,
         Command::Verify(verify) => restore::verify(global, &verify).await,

@@ -8,7 +8,7 @@ use standstill_core::{
     runner::{BackupReport, VerifyReport},
 };
 
-use crate::{arguments::SchemaOf, output};
+use crate::{arguments::SchemaOf, output, test::TestsReport};
 
 /// Prints a JSON Schema.
 pub fn print(of: SchemaOf) -> Result<u8> {
@@ -20,9 +20,11 @@ fn schema(of: SchemaOf) -> Value {
     match of {
         SchemaOf::Blueprint => standstill_core::language::schema(),
         SchemaOf::Group => standstill_core::language::group_schema(),
+        SchemaOf::Test => standstill_core::language::test_schema(),
         SchemaOf::Backup => json!(schema_for!(BackupReport)),
         SchemaOf::Verify => json!(schema_for!(VerifyReport)),
         SchemaOf::Plan => json!(schema_for!(ShownPlan)),
+        SchemaOf::TestReport => json!(schema_for!(TestsReport)),
     }
 }
 
@@ -36,6 +38,7 @@ mod tests {
             (SchemaOf::Backup, "backup", include_str!("../../schemas/backup.json")),
             (SchemaOf::Verify, "verify", include_str!("../../schemas/verify.json")),
             (SchemaOf::Plan, "plan", include_str!("../../schemas/plan.json")),
+            (SchemaOf::TestReport, "test-report", include_str!("../../schemas/test-report.json")),
         ];
         for (of, name, text) in checked_in {
             let found: Value = serde_json::from_str(text).unwrap();

@@ -6,6 +6,7 @@
 //! ```
 
 mod diagnostic;
+mod given;
 mod group;
 mod lint;
 mod model;
@@ -17,6 +18,7 @@ mod source;
 mod step;
 mod suggest;
 mod template;
+mod testing;
 
 pub use diagnostic::{Diagnostic, Position, Severity, as_error, as_error_of};
 pub use group::{
@@ -33,4 +35,8 @@ pub use step::*;
 pub use template::{
     evaluate, holds, is_template, references, references_of_expression, render, render_text, render_value,
     sole_path,
+};
+pub use testing::{
+    BlueprintTest, TestGiven, TestKind, TestName, TestService, TestSpec, TestThen, is_test, lint_test,
+    read_test, test_schema,
 };

@@ -34,14 +34,18 @@ pub(super) fn of_blueprint() -> &'static Value {
 mod tests {
     use std::path::Path;
 
-    use crate::language::group_schema;
+    use crate::language::{group_schema, test_schema};
 
     /// Set this variable to write the schemas instead of comparing it.
     const UPDATE: &str = "STANDSTILL_UPDATE_SCHEMA";
 
     #[test]
     fn the_schemas_that_are_checked_in_are_those_of_the_types() {
-        let schemas = [("schema.json", super::schema()), ("group.schema.json", group_schema())];
+        let schemas = [
+            ("schema.json", super::schema()),
+            ("group.schema.json", group_schema()),
+            ("test.schema.json", test_schema()),
+        ];
         for (name, schema) in schemas {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../blueprints").join(name);
             let schema = serde_json::to_string_pretty(&schema).unwrap() + "\n";

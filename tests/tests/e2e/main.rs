@@ -10,6 +10,7 @@ mod support;
 
 mod backup;
 mod bad_input;
+mod blueprint_tests;
 mod consistency;
 mod crash_matrix;
 mod demo;

@@ -8,13 +8,10 @@ use crate::{
     hook::Hooks,
     language::{
         diagnostic::{Diagnostic, Severity},
-        is_name,
+        given, is_name,
         lint::check,
-        model::Blueprint,
         source::{Path, Source},
-        suggest,
     },
-    plan::{Given, check_value},
     units::parse_duration,
 };
 
@@ -121,31 +118,8 @@ impl Linter<'_> {
             let message = format!("the blueprint {origin} has no action `backup`");
             self.error("no-backup", &place, message, "Choose a blueprint that backs something up.");
         }
-        self.parameters(member, &blueprint, &path.key("parameters"));
-    }
-
-    fn parameters(&mut self, member: &GroupMember, blueprint: &Blueprint, path: &Path) {
-        let declared = &blueprint.spec.parameters;
-        for (name, value) in &member.parameters {
-            let path = path.key(name);
-            let Some(parameter) = declared.get(name) else {
-                let message = format!("the blueprint {} has no parameter `{name}`", blueprint.metadata.name);
-                let remedy = suggest::remedy(name, "parameter", declared.keys().map(String::as_str));
-                let position = self.source.key_position(&path);
-                self.faults.push(Diagnostic::error(
-                    "unknown-parameter",
-                    &path,
-                    Some(position),
-                    message,
-                    remedy,
-                ));
-                continue;
-            };
-            if let Err(error) = check_value(name, parameter, &Given::Value(value.clone())) {
-                let remedy = error.remedy_text().unwrap_or_default();
-                self.error("wrong-value", &path, error.to_string(), remedy);
-            }
-        }
+        let path = path.key("parameters");
+        self.faults.extend(given::faults(self.source, &path, &blueprint, &member.parameters));
     }
 }
 

@@ -1,0 +1,98 @@
+//! `standstill test`: what an author is told about a blueprint of their own.
+
+use std::{fs, path::Path};
+
+use crate::support::{Place, kv::PROGRAM, place::Outcome};
+
+/// The folder of the blueprint of `kv`, copied so that it can be changed.
+fn folder(place: &Place) -> String {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("kv");
+    let to = place.join("kv");
+    fs::create_dir_all(to.join("tests")).unwrap();
+    for file in ["blueprint.yaml", "tests/paused.yaml"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    to.display().to_string()
+}
+
+fn change(place: &Place, file: &str, from: &str, to: &str) {
+    let path = place.join("kv").join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} is not in {file}");
+    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+}
+
+fn test(place: &Place, folder: &str, more: &[&str]) -> Outcome {
+    let program = format!("--set=kv={PROGRAM}");
+    let arguments = ["test", folder, &program, "--output=json"];
+    place.run(arguments.iter().chain(more))
+}
+
+#[track_caller]
+fn check(outcome: &Outcome, name: &str) -> (String, String) {
+    let report = outcome.json();
+    let checks = report["tests"][0]["checks"].as_array().unwrap().clone();
+    let found = checks.iter().find(|check| check["name"].as_str().unwrap().starts_with(name));
+    let found = found.unwrap_or_else(|| panic!("no check {name}: {outcome}"));
+    let text = |key: &str| found[key].as_str().unwrap().to_owned();
+    (text("outcome"), text("detail"))
+}
+
+#[test]
+fn a_blueprint_of_ones_own_is_tested_and_its_runs_are_killed_and_stopped() {
+    let place = Place::new();
+    let outcome = test(&place, &folder(&place), &[]);
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["outcome"], "passed", "{outcome}");
+    for name in
+        ["backup", "restore", "verify", "killed after line", "stopped after line", "a backup after all that"]
+    {
+        assert_eq!(check(&outcome, name).0, "passed", "{name}: {outcome}");
+    }
+    assert!(place.run_ids().is_empty(), "the user's own state was used");
+    let left: Vec<_> = fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?} is left");
+}
+
+#[test]
+fn a_blueprint_that_does_not_let_go_is_found_out() {
+    let place = Place::new();
+    let folder = folder(&place);
+    change(
+        &place,
+        "blueprint.yaml",
+        "release: [\"{{ params.kv }}\", \"{{ params.directory }}\", RESUME]",
+        "release: [\"true\"]",
+    );
+    let outcome = test(&place, &folder, &["--crashes=none"]);
+    assert_eq!(outcome.code(), Some(3), "{outcome}");
+    let (found, detail) = check(&outcome, "writes after the backup");
+    assert_eq!(found, "failed");
+    assert!(detail.contains("still held"), "{detail}");
+}
+
+#[test]
+fn a_blueprint_whose_copy_lacks_something_is_found_out() {
+    let place = Place::new();
+    let folder = folder(&place);
+    change(&place, "tests/paused.yaml", "read: [sed, \"s/;$//\"", "read: [sed, -n, \"2,$s/;$//p\"");
+    let outcome = test(&place, &folder, &["--crashes=none"]);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    assert_eq!(check(&outcome, "restore"), ("failed".into(), "2 is in the copy where 1 is expected".into()));
+    assert_eq!(check(&outcome, "verify").0, "passed");
+}
+
+#[test]
+fn mistakes_of_a_test_are_told_before_anything_is_started() {
+    let place = Place::new();
+    let folder = folder(&place);
+    let file = format!("{folder}/tests/paused.yaml");
+    place.ok(["lint", &file]);
+    test(&place, &folder, &["--only=other"]).fails(2, &["has no test `other`", "Its tests are: paused."]);
+    place.run(["test", &folder]).fails(2, &["needs the parameter `kv`"]);
+    change(&place, "tests/paused.yaml", "lease: 3s", "leese: 3s");
+    place.run(["lint", &file]).fails(2, &[]);
+    test(&place, &folder, &[]).fails(2, &["paused.yaml:9:", "no parameter `leese`"]);
+    place.run(["test", "sqlite"]).fails(2, &["has no tests", "give its folder"]);
+}
