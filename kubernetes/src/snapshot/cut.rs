@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::DynamicObject;
+use kube::{ResourceExt, api::DynamicObject};
 use standstill_core::{Error, Result, units::show_duration};
 
 use super::{
@@ -19,18 +19,18 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often it is looked whether a content is bound back.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Waits until a snapshot, which was made in the version `since`, is cut and bound both ways.
+/// Waits until a snapshot, which was just `made` unless it was there, is cut and bound both ways.
 ///
 /// # Errors
 /// When the driver complains and goes on complaining (in its words), or nothing happens before the deadline.
 pub(crate) async fn wait(
     cluster: &Cluster,
     record: &SnapshotRecord,
-    since: Option<String>,
+    made: Option<DynamicObject>,
     within: Duration,
 ) -> Result<()> {
     let mut watch = Watch::new(record, within);
-    let (snapshot, content) = watch.cut(cluster, since).await?;
+    let (snapshot, content) = watch.cut(cluster, made).await?;
     watch.bound_back(cluster, &snapshot, &content).await
 }
 
@@ -57,7 +57,17 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits until the snapshot says that it is cut, and by which content.
-    async fn cut(&mut self, cluster: &Cluster, mut since: Option<String>) -> Result<(DynamicObject, String)> {
+    async fn cut(
+        &mut self,
+        cluster: &Cluster,
+        made: Option<DynamicObject>,
+    ) -> Result<(DynamicObject, String)> {
+        if let Some(made) = &made
+            && let Some(Seen::Cut(snapshot, content)) = self.look(Some(made))?
+        {
+            return Ok((*snapshot, content));
+        }
+        let mut since = made.and_then(|made| made.resource_version());
         let snapshots = cluster.dynamic(&api::snapshots(&self.record.version));
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());

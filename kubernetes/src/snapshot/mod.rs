@@ -257,8 +257,7 @@ impl CsiSnapshotter {
             let found = snapshots.get(&record.name).await?;
             own(&found, &record.run)?;
         }
-        let since = made.and_then(|made| made.resource_version());
-        cut::wait(&self.cluster, record, since, self.settings.deadline).await
+        cut::wait(&self.cluster, record, made, self.settings.deadline).await
     }
 }
 
