@@ -3,9 +3,12 @@
 //! `STANDSTILL_FAILPOINT=N:before|after:kill|stop` sends this process SIGKILL or SIGSTOP before or after its N-th
 //! append (from 0) to the journal of a new run.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -100,10 +103,21 @@ struct FailingJournal {
 #[async_trait]
 impl Journal for FailingJournal {
     async fn append(&self, event: &Event) -> Result<()> {
-        let append = self.appends.fetch_add(1, Ordering::SeqCst);
-        self.failpoint.reach(append, false);
-        let outcome = self.inner.append(event).await;
-        self.failpoint.reach(append, true);
+        self.append_all(std::slice::from_ref(event)).await
+    }
+
+    /// Entries that are appended together are reached together.
+    async fn append_all(&self, events: &[Event]) -> Result<()> {
+        let first = self.appends.fetch_add(events.len(), Ordering::SeqCst);
+        let reach =
+            |after| (first..first + events.len()).for_each(|append| self.failpoint.reach(append, after));
+        reach(false);
+        let outcome = self.inner.append_all(events).await;
+        reach(true);
         outcome
+    }
+
+    fn gathers(&self) -> Duration {
+        self.inner.gathers()
     }
 }
