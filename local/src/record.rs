@@ -64,7 +64,8 @@ impl Record {
     }
 }
 
-/// The name of a run's temporary thing: hidden beside a volume, plain in a directory for temporary files.
+/// The name of a run's temporary thing: hidden beside a volume, unless a server is to run on it, and plain in a
+/// directory for temporary files.
 pub(crate) fn temporary_name(run: &RunId, name: &str, hidden: bool) -> String {
     format!("{}standstill-{run}-{}", if hidden { "." } else { "" }, file_name(name))
 }

@@ -63,9 +63,8 @@ pub(crate) fn volume_intent(name: &str, like: Option<&Path>, run: &RunId) -> Res
             && like.is_some_and(|like| same_device(like, parent))
     });
     let temporary = temporary_directory()?;
-    let mut places =
-        beside.map(|place| (place.to_owned(), true)).into_iter().chain([(temporary.clone(), false)]);
-    let Some((place, hidden)) = places.find(|(place, _)| room(place) >= needed) else {
+    let mut places = beside.map(Path::to_owned).into_iter().chain([temporary.clone()]);
+    let Some(place) = places.find(|place| room(place) >= needed) else {
         return Err(Error::failed(format!(
             "there is no room for the scratch volume {name}: it needs {}, and {} has {}",
             show_bytes(needed),
@@ -74,7 +73,9 @@ pub(crate) fn volume_intent(name: &str, like: Option<&Path>, run: &RunId) -> Res
         ))
         .remedy("Free space, or set TMPDIR to a directory on a file system with room."));
     };
-    let path = place.join(temporary_name(run, name, hidden));
+    // Not hidden: in a directory whose name begins with a dot MySQL does not look for its tablespaces, and so would
+    // neither start on a new one nor recover all of a restored one.
+    let path = place.join(temporary_name(run, name, false));
     let record = Record::Scratch { run: run.clone(), path: path.clone() }.to_value()?;
     Ok(ScratchIntent { path, record })
 }

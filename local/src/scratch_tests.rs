@@ -71,6 +71,8 @@ fn a_scratch_volume_is_beside_its_like_and_belongs_to_the_same_owner() {
     let run = RunId::generate();
     let intent = volume_intent("scratch", Some(&like), &run).unwrap();
     assert_eq!(intent.path.parent(), Some(place.path()));
+    let name = intent.path.file_name().unwrap().to_str().unwrap();
+    assert!(!name.starts_with('.'), "MySQL finds no tablespaces in a hidden directory: {name}");
     assert!(!intent.path.exists());
     make(&intent, Some(&like)).unwrap();
     let (made, wanted) = (fs::metadata(&intent.path).unwrap(), fs::metadata(&like).unwrap());
