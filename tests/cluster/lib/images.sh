@@ -45,12 +45,8 @@ build_tools() {
   pack_image standstill.test/tools:1 "$images/layer.tar" '{"Cmd":["/bin/sh"],"Env":["PATH=/bin"]}' "$1"
 }
 
-# The mirror that this machine's packages come from.
 debian_mirror() {
-  local uri
-  uri=$(apt-cache policy base-files | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 || true)
-  [ -n "$uri" ] || { echo "no mirror of Debian is configured for apt" >&2; return 1; }
-  printf '%s\n' "$uri" | tr -d ' '
+  "$here/../debian-mirror"
 }
 
 build_databases() {
