@@ -12,6 +12,8 @@ use standstill_core::{
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("mariadb", include_str!("../../blueprints/mariadb/blueprint.yaml")),
     ("mariadb-dump", include_str!("../../blueprints/mariadb-dump/blueprint.yaml")),
+    ("mysql", include_str!("../../blueprints/mysql/blueprint.yaml")),
+    ("mysql-dump", include_str!("../../blueprints/mysql-dump/blueprint.yaml")),
     ("postgresql", include_str!("../../blueprints/postgresql/blueprint.yaml")),
     ("postgresql-basebackup", include_str!("../../blueprints/postgresql-basebackup/blueprint.yaml")),
     ("postgresql-dump", include_str!("../../blueprints/postgresql-dump/blueprint.yaml")),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
-//!                             └──▶ postgresql, mariadb, redis ──dial──▶ the server
+//!                             └──▶ postgresql, redis ──dial──▶ the server
+//!                             └──▶ mariadb, mysql ──▶ mysql_protocol: what they have in common ──dial──▶ the server
 //!                                    └──▶ server, helper: what hooks of servers, and helper processes, share
 //! ```
 //!
@@ -12,6 +13,8 @@
 
 mod helper;
 pub mod mariadb;
+pub mod mysql;
+mod mysql_protocol;
 pub mod postgresql;
 pub mod redis;
 pub mod registry;

@@ -14,6 +14,7 @@ impl Registry {
     pub fn new() -> Self {
         Self::of(vec![
             Arc::new(crate::mariadb::Mariadb::new()),
+            Arc::new(crate::mysql::Mysql::new()),
             Arc::new(crate::postgresql::Postgresql::new()),
             Arc::new(crate::redis::Redis::new()),
             Arc::new(crate::sqlite::Sqlite::new()),
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     /// The modules that are no hooks: the crate's map, this list, and what hooks share.
-    const SHARED: &[&str] = &["helper", "lib", "registry", "server"];
+    const SHARED: &[&str] = &["helper", "lib", "mysql_protocol", "registry", "server"];
 
     /// The hooks' modules beside this one, as folders or files.
     fn modules() -> BTreeSet<String> {

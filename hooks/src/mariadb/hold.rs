@@ -1,18 +1,7 @@
 //! The hold of `backup-stage`: renewed, proven, and let go.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{
-    connect::{Failure, Session, column},
-    errors,
-    facts::{self, Counts, Snapshot},
-    lease::Limits,
-    position::Position,
-    server::Server,
-    settings::Target,
-    stage::{Arguments, Stage},
-};
-use crate::server::{errors::lapsed, hold::Live};
 use async_trait::async_trait;
 use standstill_core::{
     Result,
@@ -20,17 +9,22 @@ use standstill_core::{
     point::{Evidence, Outputs},
 };
 
+use super::{position::Position, stage::Stage};
+use crate::{
+    mysql_protocol::{
+        connect::{Failure, Session, column},
+        errors,
+        facts::{self, Snapshot},
+        lease::Limits,
+        observed::{Counting, Observed},
+        server::Server,
+        settings::Target,
+    },
+    server::{errors::lapsed, hold::Live},
+};
+
 /// The server's number for a stage that is the same as the current one or before it.
 const SAME_OR_BEFORE: u16 = 4147;
-
-/// What was seen before or while the hold was acquired.
-#[derive(Default)]
-pub(super) struct Observed {
-    /// Counts, for bounded facts.
-    pub before: Option<Counts>,
-    /// A transaction that sees what had been committed when commits were blocked.
-    pub exact: Option<Snapshot>,
-}
 
 /// A hold that is on, with everything that its release needs.
 pub(super) struct BackupStage {
@@ -44,8 +38,7 @@ pub(super) struct BackupStage {
     pub begin: Position,
     /// The same after the cut; without it the backup has failed, and nothing is gathered for it.
     pub end: Option<Position>,
-    pub arguments: Arguments,
-    pub within: Duration,
+    pub counting: Counting,
     pub observed: Observed,
 }
 
@@ -58,13 +51,7 @@ impl Live for BackupStage {
     }
 
     async fn renew(&self) -> Result<()> {
-        let renewed = self.session.run(self.limits.answer(), "renew the backup stage", "DO 0");
-        let exact = async {
-            if let Some(exact) = &self.observed.exact {
-                exact.renew(self.limits.answer()).await;
-            }
-        };
-        tokio::join!(renewed, exact).0
+        self.observed.renew_with(&self.session, &self.limits, "renew the backup stage").await
     }
 
     /// Proves that this is still the session that the stages were gone up on, and where it stands: the server
@@ -93,74 +80,31 @@ impl Live for BackupStage {
             .and("server", self.server.version.full.as_str())
             .and("binlogFrom", self.begin.shown())
             .and("binlogTo", end.shown());
-        if let Some(position) = self.observed.exact.as_ref().and_then(Snapshot::position) {
+        if let Some(position) = self.observed.snapshot().and_then(Snapshot::position) {
             evidence = evidence.and("binlogOfFacts", position);
         }
         self.end = Some(end);
         Ok(evidence)
     }
 
-    /// Ends the stage, which proves once more that it was on, then gathers the facts.
-    async fn finish(mut self: Box<Self>) -> Result<Receipt> {
-        let ending =
-            self.session.raw(self.limits.answer(), "end the backup stage", "BACKUP STAGE END", Vec::new());
-        match ending.await {
+    /// Ending the stage proves once more that it was on.
+    async fn finish(self: Box<Self>) -> Result<Receipt> {
+        let Self { session, limits, target, stage, begin, end, counting, observed, .. } = *self;
+        let attempt = "end the backup stage";
+        match session.raw(limits.answer(), attempt, "BACKUP STAGE END", Vec::new()).await {
             Ok(_) => {}
             Err(Failure::Ours(error)) => return Err(error),
-            Err(Failure::Theirs(error)) => {
-                return Err(errors::statement(error, "end the backup stage", self.session.place()));
-            }
+            Err(Failure::Theirs(error)) => return Err(errors::statement(error, attempt, &session)),
         }
         let released = Instant::now();
-        let exact = self.observed.exact.take();
-        let before = self.observed.before.take();
-        let found = match &self.end {
-            Some(end) => {
-                let mut found = facts::of_position(&self.begin, end, self.stage);
-                found.extend(self.counted(exact, before, released).await);
-                found
-            }
-            None => Vec::new(),
-        };
-        let place = self.session.place().to_owned();
-        self.session.close().await;
-        tracing::debug!(place, "the backup stage was ended");
+        let still = stage == Stage::BlockCommit;
+        let mut found = Vec::new();
+        if let Some(end) = end {
+            found.extend(facts::of_transactions(&begin.sequences(), &end.sequences(), still));
+            found.extend(observed.facts(&target, counting, released, still).await);
+        }
+        session.close().await;
         let evidence = Evidence::of("ended", "BACKUP STAGE END");
         Ok(Receipt { evidence, outputs: Outputs::new(), facts: found, released, froze: None })
-    }
-}
-
-impl BackupStage {
-    /// Counts. A count that fails is no fault of the backup: it is missing among the facts, and logged.
-    async fn counted(
-        &self,
-        exact: Option<Snapshot>,
-        before: Option<Counts>,
-        released: Instant,
-    ) -> Vec<standstill_core::point::Fact> {
-        // The release of a hold that blocks writes has a deadline of one lease.
-        let within = match self.stage {
-            Stage::BlockDdl => self.within,
-            Stage::BlockCommit => self.within.min(self.target.lease / 2).saturating_sub(released.elapsed()),
-        };
-        let counting = async {
-            match (exact, before) {
-                (Some(exact), _) => exact.facts(within).await,
-                (None, Some(before)) => {
-                    let session = Session::to(&self.target).await?;
-                    let after = Counts::of(&session, self.arguments.tables, within).await?;
-                    session.close().await;
-                    Ok(facts::between(before, after))
-                }
-                (None, None) => Ok(Vec::new()),
-            }
-        };
-        match counting.await {
-            Ok(facts) => facts,
-            Err(error) => {
-                tracing::warn!(error = error.chain(), "rows could not be counted");
-                vec![facts::uncounted(&error)]
-            }
-        }
     }
 }

@@ -1,14 +1,9 @@
 //! MariaDB 10.5 and later.
 //!
 //! ```text
-//!   Mariadb (Hook) ── connect ──▶ one session each, served by a thread of their own
-//!      ├ server, lock               probe, advisory lock
-//!      ├ ready ─▶ grants, engines, busy, layout             preflight
-//!      ├ stage ─▶ hold ─▶ position, facts, variables        the backup stages
-//!      ├ observe                    counts before and after a dump
-//!      ├ copy                       restored files
-//!      ├ query, compare             a restored server
-//!      └ undo                       what a dead run left
+//!   Mariadb (Hook) ──▶ mysql_protocol      everything that it has in common with MySQL
+//!      ├ dialect                           what it says in words of its own
+//!      └ stage ─▶ hold ─▶ position         the backup stages
 //! ```
 //!
 //! # Least grants
@@ -26,31 +21,13 @@
 //! ```
 //!
 //! # What a lease is made of
-//! See [`lease`]: the server ends a hold's session when its client falls silent, and the stage with it.
+//! See `mysql_protocol::lease`: the server ends a hold's session when its client falls silent, and the stage with it.
 
-mod busy;
-mod compare;
-mod connect;
-mod copy;
 mod description;
-mod engines;
-mod errors;
-mod facts;
-mod grants;
+pub(crate) mod dialect;
 mod hold;
-mod layout;
-mod lease;
-mod lock;
-mod names;
-mod observe;
 mod position;
-mod query;
-mod ready;
-mod server;
-mod settings;
 mod stage;
-mod undo;
-mod variables;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -60,7 +37,11 @@ use standstill_core::{
     lock::LockGuard,
 };
 
-use crate::server::arguments::{NoArguments, on_files, read, unknown};
+use self::dialect::MARIADB;
+use crate::{
+    mysql_protocol::{lock, observe, server, undo, verbs},
+    server::arguments::{read, unknown},
+};
 
 /// The hook's name.
 const NAME: &str = "mariadb";
@@ -91,34 +72,22 @@ impl Hook for Mariadb {
 
     fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {
         match verb {
-            stage::VERB => Some(description::traits(arguments["stage"] != "block-ddl")),
-            observe::VERB => Some(description::OBSERVE),
+            stage::VERB => Some(verbs::traits(arguments["stage"] != "block-ddl")),
+            observe::VERB => Some(verbs::OBSERVE),
             _ => None,
         }
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {
-        server::probe(context).await
+        server::probe(&MARIADB, context).await
     }
 
     async fn server_lock(&self, context: &HookContext) -> Result<Option<Box<dyn LockGuard>>> {
-        lock::take(context).await.map(Some)
+        lock::take(&MARIADB, context).await.map(Some)
     }
 
     async fn call(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Called> {
-        match verb {
-            "ready" => ready::ready(context, read(NAME, verb, arguments)?).await,
-            "accepting" => {
-                let NoArguments {} = read(NAME, verb, arguments)?;
-                query::accepting(context).await
-            }
-            "query" => query::query(context, &read(NAME, verb, arguments)?).await,
-            "check-tables" => query::check_tables(context, &read(NAME, verb, arguments)?).await,
-            "compare-facts" => compare::compare(context, &read(NAME, verb, arguments)?).await,
-            "place" => on_files(context, read(NAME, verb, arguments)?, copy::place).await,
-            "scratch-config" => on_files(context, read(NAME, verb, arguments)?, copy::configure).await,
-            _ => Err(unknown(NAME, verb)),
-        }
+        verbs::call(&MARIADB, verb, context, arguments).await
     }
 
     fn undo_record(&self, verb: &str, context: &HookContext, _arguments: &Value) -> Result<Value> {
@@ -128,12 +97,12 @@ impl Hook for Mariadb {
     async fn acquire(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Acquired> {
         match verb {
             stage::VERB => stage::acquire(context, read(NAME, verb, arguments)?).await,
-            observe::VERB => observe::acquire(context, read(NAME, verb, arguments)?).await,
+            observe::VERB => observe::acquire(&MARIADB, context, read(NAME, verb, arguments)?).await,
             _ => Err(unknown(NAME, verb)),
         }
     }
 
     async fn undo(&self, record: &Value, context: &HookContext) -> Result<Undone> {
-        undo::undo(record, context).await
+        undo::undo(&MARIADB, record, context).await
     }
 }

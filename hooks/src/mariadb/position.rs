@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 use standstill_core::Result;
 
-use super::connect::{Session, column};
+use crate::mysql_protocol::connect::{Session, column};
 
 /// The position of the binary log, and of its global transaction ids. All empty where there is no binary log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

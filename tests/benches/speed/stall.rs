@@ -26,7 +26,12 @@ pub struct Stalls {
 }
 
 pub fn measure() {
-    let kinds = [("MariaDB, all InnoDB", Kind::Mariadb), ("MariaDB, commits held too", Kind::MariadbBlocked)];
+    let kinds = [
+        ("MariaDB, all InnoDB", Kind::Mariadb),
+        ("MariaDB, commits held too", Kind::MariadbBlocked),
+        ("MySQL, all InnoDB", Kind::Mysql),
+        ("MySQL, writes held too", Kind::MysqlBlocked),
+    ];
     let all: Vec<Stalls> = kinds.into_iter().filter_map(|(name, kind)| measure_one(name, &kind)).collect();
     if let Some(path) = std::env::var_os("STANDSTILL_BENCH_PICTURE") {
         std::fs::write(path, picture::draw(&all)).unwrap();

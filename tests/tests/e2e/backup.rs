@@ -104,6 +104,21 @@ fn mariadb_goes_the_whole_way_by_mariadb_dump() {
 }
 
 #[test]
+fn mysql_goes_the_whole_way_from_a_snapshot() {
+    goes_the_whole_way(&Kind::Mysql);
+}
+
+#[test]
+fn mysql_goes_the_whole_way_from_a_snapshot_with_writes_blocked() {
+    goes_the_whole_way(&Kind::MysqlBlocked);
+}
+
+#[test]
+fn mysql_goes_the_whole_way_by_mysqldump() {
+    goes_the_whole_way(&Kind::MysqlDump);
+}
+
+#[test]
 fn an_application_of_ones_own_goes_the_whole_way_by_a_pair_of_commands() {
     goes_the_whole_way(&Kind::Pair);
 }
@@ -139,6 +154,8 @@ fn every_blueprint_that_ships_is_free_of_mistakes() {
     for expected in [
         "mariadb",
         "mariadb-dump",
+        "mysql",
+        "mysql-dump",
         "postgresql",
         "postgresql-basebackup",
         "postgresql-dump",

@@ -130,6 +130,17 @@ fn every_dump_of_redis_is_whole() {
 }
 
 #[test]
+fn every_snapshot_of_mysql_is_whole() {
+    stays_consistent(&Kind::Mysql);
+    stays_consistent(&Kind::MysqlBlocked);
+}
+
+#[test]
+fn every_dump_of_mysql_is_whole() {
+    stays_consistent(&Kind::MysqlDump);
+}
+
+#[test]
 fn every_copy_of_an_application_of_ones_own_is_whole() {
     stays_consistent(&Kind::Pair);
     stays_consistent(&Kind::Session);

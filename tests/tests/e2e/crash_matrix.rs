@@ -351,6 +351,21 @@ fn killed_anywhere_a_dump_of_redis_leaves_nothing() {
 }
 
 #[test]
+fn killed_anywhere_a_snapshot_of_mysql_leaves_no_lock() {
+    survives_kills(&Kind::Mysql);
+}
+
+#[test]
+fn killed_anywhere_a_snapshot_of_mysql_lets_writes_go_on() {
+    survives_kills(&Kind::MysqlBlocked);
+}
+
+#[test]
+fn killed_anywhere_a_dump_of_mysql_leaves_nothing() {
+    survives_kills(&Kind::MysqlDump);
+}
+
+#[test]
 fn killed_anywhere_a_pair_of_commands_is_let_go() {
     survives_kills(&Kind::Pair);
 }
@@ -413,6 +428,15 @@ fn stopped_anywhere_a_save_of_redis_claims_nothing() {
     if full() {
         survives_stops(&Kind::Redis);
         survives_stops(&Kind::RedisDump);
+    }
+}
+
+#[test]
+fn stopped_anywhere_a_backup_of_mysql_lets_go_and_claims_nothing() {
+    survives_stops(&Kind::Mysql);
+    survives_stops(&Kind::MysqlBlocked);
+    if full() {
+        survives_stops(&Kind::MysqlDump);
     }
 }
 

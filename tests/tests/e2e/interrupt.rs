@@ -71,7 +71,7 @@ fn lets_go_on(signal: Signal, kind: &Kind) {
 /// Values with which writes may wait for longer than the test takes.
 const fn long_freeze(kind: &Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Sqlite | Kind::SqliteOnBtrfs | Kind::MariadbBlocked => &["maxFreeze=50s"],
+        Kind::Sqlite | Kind::SqliteOnBtrfs | Kind::MariadbBlocked | Kind::MysqlBlocked => &["maxFreeze=50s"],
         _ => &[],
     }
 }
@@ -110,6 +110,12 @@ fn an_interrupt_during_a_snapshot_of_mariadb_lets_commits_go_at_once() {
 fn an_interrupt_during_a_capture_of_redis_ends_the_run() {
     lets_go_on(Signal::INT, &Kind::Redis);
     lets_go_on(Signal::TERM, &Kind::RedisAof);
+}
+
+#[test]
+fn an_interrupt_during_a_snapshot_of_mysql_lets_writes_go_at_once() {
+    lets_go_on(Signal::INT, &Kind::MysqlBlocked);
+    lets_go_on(Signal::TERM, &Kind::Mysql);
 }
 
 #[test]

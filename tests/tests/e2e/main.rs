@@ -18,6 +18,7 @@ mod group;
 mod interrupt;
 mod keeper;
 mod mariadb;
+mod mysql;
 mod object_store;
 mod redis;
 mod redis_aof;

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     Application, Subject, eventually,
-    mariadb::{GRANTS, KEEPER, KEEPER_PASSWORD, Server, USER},
+    mariadb::{KEEPER, KEEPER_PASSWORD, MARIADB, Server, USER},
     place::Outcome,
     subject::Kind,
     writer::assert_whole,
@@ -22,15 +22,16 @@ fn mariadb() -> Option<Subject> {
 }
 
 /// Stops the server, changes its settings, and starts it again.
-fn reconfigure(subject: &mut Subject, settings: &str) {
+pub fn reconfigure(subject: &mut Subject, settings: &str) {
     let Application::Mariadb(server) = &mut subject.application else { panic!("not MariaDB") };
     server.stop();
     server.settings.push_str(settings);
     server.start();
 }
 
+/// Asserts that a backup was refused with that status and these words, and that nothing is left of it.
 #[track_caller]
-fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
+pub fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
     assert_eq!(outcome.code(), Some(status), "{outcome}");
     let report = outcome.json();
     assert!(report["recoveryPoint"].is_null(), "{outcome}");
@@ -104,7 +105,7 @@ fn a_volume_that_another_server_runs_on_is_refused() {
     // A checkpoint that no new server has.
     reconfigure(&mut subject, "");
     let (data, away) = (subject.data(), subject.place.join("disk/away"));
-    let mut other = Server::make(&subject.place.join("other"), &subject.place.join("other.s"), "");
+    let mut other = Server::make(&MARIADB, &subject.place.join("other"), &subject.place.join("other.s"), "");
     other.stop();
     fs::rename(&data, &away).unwrap();
     let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&data).output().unwrap();
@@ -175,7 +176,7 @@ fn a_statement_older_than_allowed_refuses_the_backup_before_anything_is_held() {
 #[test]
 fn each_missing_grant_is_named_with_the_statement_that_gives_it() {
     let Some(subject) = mariadb() else { return };
-    for (grant, needed) in GRANTS.split(", ").map(|grant| (grant, grant != "SLAVE MONITOR")) {
+    for (grant, needed) in MARIADB.grants.split(", ").map(|grant| (grant, grant != "SLAVE MONITOR")) {
         subject.mariadb().sql(&format!("REVOKE {grant} ON *.* FROM {USER}@localhost"));
         let outcome = subject.backup();
         if needed {

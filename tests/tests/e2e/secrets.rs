@@ -129,9 +129,9 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     let watch = Watch::start(
         &*SECRETS,
         if by_environment {
-            &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump"]
+            &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mysqldump"]
         } else {
-            &["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump"]
+            &["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mysqldump"]
         },
     );
     let mut said = String::new();
@@ -198,6 +198,12 @@ fn the_passwords_of_backups_of_redis_are_nowhere() {
     keeps_secrets(&Kind::Redis, true);
     keeps_secrets(&Kind::RedisAof, false);
     keeps_secrets(&Kind::RedisDump, false);
+}
+
+#[test]
+fn the_passwords_of_backups_of_mysql_are_nowhere() {
+    keeps_secrets(&Kind::Mysql, true);
+    keeps_secrets(&Kind::MysqlDump, false);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! MariaDB servers, each a test's own.
+//! Servers of MariaDB, and of what speaks its protocol, each a test's own.
 
 use std::{
     fs,
@@ -24,29 +24,94 @@ pub const USER: &str = "backup";
 pub const KEEPER: &str = super::postgresql::ROLE;
 /// Its password.
 pub use super::postgresql::ROLE_PASSWORD as KEEPER_PASSWORD;
-/// The grants of the blueprint's README.
-pub const GRANTS: &str = "RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT";
-/// Those for dumps, more than these.
-const GRANTS_FOR_DUMPS: &str = "SHOW VIEW, TRIGGER, EVENT, LOCK TABLES";
 
-/// Whether there is a server on this machine; says so if not.
-pub fn is_here() -> bool {
-    let here = program("mariadbd").is_some() && program("mariadb-install-db").is_some();
-    if !here {
-        println!("left out: there is no MariaDB on this machine");
-    }
-    here
+/// What the servers of one database are, as data.
+#[derive(Debug)]
+pub struct Flavour {
+    /// For people.
+    pub name: &'static str,
+    /// The server's program.
+    pub server: &'static str,
+    /// Makes a data directory: the program and its arguments, to which the directory is added.
+    pub make: (&'static str, &'static [&'static str]),
+    /// The directories that its programs may be in.
+    pub programs: fn() -> Vec<PathBuf>,
+    /// The section of its configuration.
+    pub section: &'static str,
+    /// Settings of every server: small, and as durable as the tests need (a snapshot sees the page cache).
+    pub settings: &'static str,
+    /// The grants of the physical blueprint's README.
+    pub grants: &'static str,
+    /// Those for dumps, more than these.
+    pub grants_for_dumps: &'static str,
+    /// What a new server needs before its users are made.
+    pub prepare: &'static str,
+    /// A table's worth of numbers from 1 to 5000, named `seq`.
+    pub numbers: &'static str,
+    /// What somebody holds, one sentence for each row.
+    pub held: &'static str,
+    /// Fails while somebody holds the server for a backup; does nothing else.
+    pub try_to_hold: &'static str,
 }
 
-fn program(name: &str) -> Option<PathBuf> {
-    ["/usr/sbin", "/usr/bin"]
-        .iter()
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.exists())
+/// MariaDB.
+pub static MARIADB: Flavour = Flavour {
+    name: "MariaDB",
+    server: "mariadbd",
+    make: ("mariadb-install-db", &["--skip-test-db", "--auth-root-authentication-method=normal"]),
+    programs: || vec!["/usr/sbin".into(), "/usr/bin".into()],
+    section: "[mariadbd]",
+    settings: "innodb-flush-log-at-trx-commit = 2\ninnodb-buffer-pool-size = 32M\n\
+        innodb-log-file-size = 32M\ninnodb-use-native-aio = OFF\nperformance-schema = OFF\nskip-name-resolve\n",
+    grants: "RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT",
+    grants_for_dumps: "SHOW VIEW, TRIGGER, EVENT, LOCK TABLES",
+    prepare: "DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST <> 'localhost'; FLUSH PRIVILEGES",
+    numbers: "SELECT seq FROM seq_1_to_5000",
+    held: "SELECT '' FROM DUAL WHERE FALSE",
+    // One backup at a time: where a stage cannot be begun, somebody is in one.
+    try_to_hold: "SET SESSION lock_wait_timeout = 0; BACKUP STAGE START; BACKUP STAGE END",
+};
+
+impl Flavour {
+    /// Whether there is a server on this machine; says so if not.
+    pub fn is_here(&self) -> bool {
+        let here = self.program(self.server).is_some() && self.program(self.make.0).is_some();
+        if !here {
+            println!("left out: there is no {} on this machine", self.name);
+        }
+        here
+    }
+
+    /// The value that says where the programs are, where that is no usual place.
+    pub fn value(&self) -> Option<String> {
+        let directories = (self.programs)();
+        let usual = directories.iter().any(|directory| directory.starts_with("/usr"));
+        (!usual).then(|| format!("binDir={}", directories[0].display()))
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        (self.programs)().iter().map(|directory| directory.join(name)).find(|path| path.exists())
+    }
+
+    /// A command that runs a program as the servers' user. It ends with this test.
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some((user, group)) = server_user() {
+            command.args([
+                format!("--reuid={user}"),
+                format!("--regid={group}"),
+                "--clear-groups".to_owned(),
+            ]);
+        }
+        let program = self.program(name).expect("the server's programs");
+        command.arg("--").arg(program).env("LC_ALL", "C").current_dir("/tmp");
+        command
+    }
 }
 
 /// The user of servers: `mysql` for root, whom they refuse, else our own.
-fn server_user() -> Option<(u32, u32)> {
+pub fn server_user() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }
@@ -63,26 +128,12 @@ fn give(path: &Path) {
     }
 }
 
-/// A command that runs a program as the servers' user. It ends with this test.
-fn command(name: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]);
-    if let Some((user, group)) = server_user() {
-        command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
-    }
-    command.arg("--").arg(program(name).expect("MariaDB's programs")).env("LC_ALL", "C").current_dir("/tmp");
-    command
-}
-
-/// Settings of every server: small, and as durable as the tests need (a snapshot sees the page cache).
-const SETTINGS: &str = "innodb-flush-log-at-trx-commit = 2\ninnodb-buffer-pool-size = 32M\n\
-    innodb-log-file-size = 32M\ninnodb-use-native-aio = OFF\nperformance-schema = OFF\nskip-name-resolve\n";
-
 /// A server.
 pub struct Server {
     pub data: PathBuf,
     pub sockets: PathBuf,
     pub port: u16,
+    pub flavour: &'static Flavour,
     /// Settings more than the usual ones, a line each.
     pub settings: String,
     child: Option<Child>,
@@ -90,25 +141,30 @@ pub struct Server {
 
 impl Server {
     /// Makes a database in `data`, whose parent must exist, and starts it with some more settings.
-    pub fn make(data: &Path, sockets: &Path, settings: &str) -> Self {
+    pub fn make(flavour: &'static Flavour, data: &Path, sockets: &Path, settings: &str) -> Self {
         if !data.exists() {
             fs::create_dir(data).unwrap();
         }
         give(data);
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).unwrap();
-        let made = command("mariadb-install-db")
-            .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
+        let (program, arguments) = flavour.make;
+        let made = flavour
+            .command(program)
+            .arg("--no-defaults")
+            .args(arguments)
             .arg(format!("--datadir={}", data.display()))
             // A server that starts removes what it takes for its own leftovers there.
             .arg(format!("--tmpdir={}", data.display()))
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self::at(data, sockets, &format!("log-bin = binlog\nserver-id = 7\n{settings}"));
+        let settings = format!("log-bin = binlog\nserver-id = 7\n{settings}");
+        let mut server = Self::at(flavour, data, sockets, &settings);
         server.start();
+        let Flavour { prepare, grants, grants_for_dumps, .. } = flavour;
         server.sql(&format!(
-            "DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST <> 'localhost'; FLUSH PRIVILEGES;
-             CREATE USER {USER}@localhost; GRANT {GRANTS}, {GRANTS_FOR_DUMPS} ON *.* TO {USER}@localhost;
+            "{prepare};
+             CREATE USER {USER}@localhost; GRANT {grants}, {grants_for_dumps} ON *.* TO {USER}@localhost;
              CREATE USER {KEEPER}@'127.0.0.1' IDENTIFIED BY '{}';
              GRANT ALL ON *.* TO {KEEPER}@'127.0.0.1';",
             *KEEPER_PASSWORD
@@ -117,7 +173,7 @@ impl Server {
     }
 
     /// A database that is there, not started.
-    pub fn at(data: &Path, sockets: &Path, settings: &str) -> Self {
+    pub fn at(flavour: &'static Flavour, data: &Path, sockets: &Path, settings: &str) -> Self {
         if !sockets.exists() {
             fs::create_dir(sockets).unwrap();
             fs::set_permissions(sockets, fs::Permissions::from_mode(0o755)).unwrap();
@@ -128,6 +184,7 @@ impl Server {
             data: data.to_owned(),
             sockets: sockets.to_owned(),
             port,
+            flavour,
             settings: settings.to_owned(),
             child: None,
         }
@@ -147,11 +204,13 @@ impl Server {
     /// Starts it; `Err` with its log if it ends at once.
     pub fn try_start(&mut self) -> Result<(), String> {
         let configuration = self.sockets.join("my.cnf");
-        let text = format!("[mariadbd]\n{SETTINGS}{}\n", self.settings);
+        let text = format!("{}\n{}{}\n", self.flavour.section, self.flavour.settings, self.settings);
         fs::write(&configuration, text).unwrap();
         let log = self.sockets.join("log");
         let output = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut child = command("mariadbd")
+        let mut child = self
+            .flavour
+            .command(self.flavour.server)
             .arg(format!("--defaults-file={}", configuration.display()))
             .arg(format!("--datadir={}", self.data.display()))
             .arg(format!("--tmpdir={}", self.sockets.display()))
@@ -164,7 +223,7 @@ impl Server {
             .spawn()
             .unwrap();
         let mut ended = false;
-        eventually(Duration::from_mins(1), "MariaDB takes connections", || {
+        eventually(Duration::from_mins(1), "the server takes connections", || {
             ended = child.try_wait().unwrap().is_some();
             ended || Session::try_open(&self.socket()).is_ok()
         });
@@ -201,12 +260,13 @@ impl Server {
 
     /// Makes the tables of the tests.
     pub fn make_tables(&self) {
-        self.sql(
+        self.sql(&format!(
             "CREATE DATABASE app; USE app;
              CREATE TABLE app.ballast (id INT PRIMARY KEY, text VARCHAR(200)) AS
-                 SELECT seq AS id, REPEAT(MD5(seq), 6) AS text FROM seq_1_to_5000;
+                 SELECT seq AS id, REPEAT(SHA2(seq, 224), 3) AS text FROM ({}) AS numbers;
              CREATE TABLE app.orders (id BIGINT PRIMARY KEY, text VARCHAR(100) NOT NULL, KEY by_text (text));",
-        );
+            self.flavour.numbers
+        ));
     }
 
     /// Every number in `orders`, after the engine's own check of its tables.
@@ -258,9 +318,11 @@ impl Database for Server {
         if let Some(id) = lock[0].get::<Option<u64>, _>(0).unwrap() {
             held.push(format!("advisory lock of connection {id}"));
         }
-        // One backup at a time: where a stage cannot be begun, somebody is in one.
-        if session.run("SET SESSION lock_wait_timeout = 0; BACKUP STAGE START; BACKUP STAGE END").is_err() {
-            held.push("backup stage".to_owned());
+        held.extend(
+            session.rows(self.flavour.held).unwrap().iter().map(|row| row.get::<String, _>(0).unwrap()),
+        );
+        if session.run(self.flavour.try_to_hold).is_err() {
+            held.push("the server, for a backup".to_owned());
         }
         held
     }
@@ -278,7 +340,7 @@ impl Database for Server {
 
     fn read_careless_copy(&self, copy: &Path) -> Result<Vec<i64>, String> {
         let sockets = self.sockets.join(format!("copy-{}", self.port));
-        let mut server = Self::at(copy, &sockets, &self.settings);
+        let mut server = Self::at(self.flavour, copy, &sockets, &self.settings);
         server.try_start().map_err(|_log| "the server does not start".to_owned())?;
         let numbers = server.numbers();
         drop(server);

@@ -1,7 +1,8 @@
 //! What the tests stand on.
 //!
 //! - [`place`]: a directory of a test's own, and the binary run in it
-//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`], [`redis`], [`kv`], [`group`], each with a [`writer`]
+//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`] (and [`mysql`]), [`redis`], [`kv`],
+//!   [`group`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them
 //! - [`filesystem`]: loop-mounted file systems
 //! - [`object_store`]: an S3 server
@@ -15,6 +16,7 @@ pub mod group;
 pub mod kv;
 pub mod leftovers;
 pub mod mariadb;
+pub mod mysql;
 pub mod object_store;
 pub mod place;
 pub mod postgresql;

@@ -12,7 +12,9 @@ use super::{
     filesystem::{self, Mounted},
     group::{self, Group},
     kv::{self, Kv},
-    leftovers, mariadb,
+    leftovers,
+    mariadb::{self, Flavour, MARIADB},
+    mysql::MYSQL,
     place::Place,
     postgresql::{self, Server, Version},
     redis,
@@ -61,6 +63,12 @@ pub enum Kind {
     RedisAofOnBtrfs,
     /// `redis-dump`.
     RedisDump,
+    /// `mysql` on btrfs: a snapshot under the lock for backups, while writes go on.
+    Mysql,
+    /// The same, with the global read lock and exact facts.
+    MysqlBlocked,
+    /// `mysql-dump`.
+    MysqlDump,
     /// An application that no hook knows, by `pair`.
     Pair,
     /// The same, by `session`.
@@ -81,6 +89,8 @@ impl Kind {
             Self::Redis | Self::RedisOnBtrfs => "redis",
             Self::RedisAof | Self::RedisAofOnBtrfs => "redis-aof",
             Self::RedisDump => "redis-dump",
+            Self::Mysql | Self::MysqlBlocked => "mysql",
+            Self::MysqlDump => "mysql-dump",
             Self::Pair => "kv-pair",
             Self::Session => "kv-session",
         }
@@ -109,11 +119,18 @@ impl Kind {
                 | Self::MariadbBlocked
                 | Self::RedisOnBtrfs
                 | Self::RedisAofOnBtrfs
+                | Self::Mysql
+                | Self::MysqlBlocked
         )
     }
 
-    const fn is_mariadb(&self) -> bool {
-        matches!(self, Self::Mariadb | Self::MariadbBlocked | Self::MariadbDump)
+    /// Whether it is MariaDB, or MySQL, which is much the same.
+    const fn flavour(&self) -> Option<&'static Flavour> {
+        match self {
+            Self::Mariadb | Self::MariadbBlocked | Self::MariadbDump => Some(&MARIADB),
+            Self::Mysql | Self::MysqlBlocked | Self::MysqlDump => Some(&MYSQL),
+            _ => None,
+        }
     }
 
     const fn is_group(&self) -> bool {
@@ -141,6 +158,7 @@ impl Kind {
             Self::SqliteOnline
                 | Self::Basebackup(_)
                 | Self::MariadbDump
+                | Self::MysqlDump
                 | Self::Redis
                 | Self::RedisOnBtrfs
                 | Self::RedisDump
@@ -149,7 +167,7 @@ impl Kind {
 
     /// Whether the live files themselves can be copied, as a control.
     pub const fn is_physical(&self) -> bool {
-        !matches!(self, Self::Dump(_) | Self::MariadbDump | Self::RedisDump)
+        !matches!(self, Self::Dump(_) | Self::MariadbDump | Self::MysqlDump | Self::RedisDump)
     }
 }
 
@@ -165,7 +183,7 @@ impl std::fmt::Display for Kind {
                 formatter.write_str(" on btrfs")?;
             }
             Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
-            Self::MariadbBlocked => formatter.write_str(" with commits blocked")?,
+            Self::MariadbBlocked | Self::MysqlBlocked => formatter.write_str(" with commits blocked")?,
             _ => {}
         }
         match self.version() {
@@ -204,12 +222,13 @@ impl Subject {
     /// Makes the database and the repository; `None` where this machine cannot.
     pub fn new(kind: &Kind) -> Option<Self> {
         // A server whose binary log nobody removes grows all the time.
-        Self::sized(kind, if kind.is_mariadb() { 4096 } else { 1024 })
+        Self::sized(kind, if kind.flavour().is_some() { 4096 } else { 1024 })
     }
 
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
     pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
-        if (kind.is_mariadb() && !mariadb::is_here()) || (kind.is_redis() && !redis::is_here()) {
+        let lacks = kind.flavour().is_some_and(|flavour| !flavour.is_here());
+        if lacks || (kind.is_redis() && !redis::is_here()) {
             return None;
         }
         let mut place = Place::new();
@@ -245,21 +264,23 @@ impl Subject {
                 server.make_tables("app");
                 Application::Postgresql(server)
             }
-            None if kind.is_mariadb() => {
-                let server = mariadb::Server::make(&directory("data"), &place.join("my"), "");
-                server.make_tables();
-                Application::Mariadb(server)
-            }
             None if kind.is_redis() => {
                 let data = directory("data");
                 let server = redis::Server::make(&data, &place.join("re"), kind.redis_settings());
                 server.make_keys();
                 Application::Redis(server)
             }
-            None if matches!(kind, Kind::Pair | Kind::Session) => {
-                Application::Kv(Kv::start(&directory("data")))
-            }
-            None => Application::Sqlite(Sqlite::make(&directory("data"))),
+            None => match kind.flavour() {
+                Some(flavour) => {
+                    let server = mariadb::Server::make(flavour, &directory("data"), &place.join("my"), "");
+                    server.make_tables();
+                    Application::Mariadb(server)
+                }
+                None if matches!(kind, Kind::Pair | Kind::Session) => {
+                    Application::Kv(Kv::start(&directory("data")))
+                }
+                None => Application::Sqlite(Sqlite::make(&directory("data"))),
+            },
         };
         let of_ones_own = match kind {
             Kind::Pair | Kind::Session => Some(kv::blueprint(kind)),
@@ -363,9 +384,16 @@ impl Subject {
             Application::Mariadb(server) => {
                 values.push(format!("socket={}", server.socket().display()));
                 values.push(format!("user={}", mariadb::USER));
-                if self.kind == Kind::MariadbBlocked {
-                    values.extend(["stage=block-commit".to_owned(), "facts=exact".to_owned()]);
+                match self.kind {
+                    Kind::MariadbBlocked => {
+                        values.extend(["stage=block-commit".to_owned(), "facts=exact".to_owned()]);
+                    }
+                    Kind::MysqlBlocked => {
+                        values.extend(["lock=global".to_owned(), "facts=exact".to_owned()]);
+                    }
+                    _ => {}
                 }
+                values.extend(server.flavour.value());
             }
             Application::Group(group) => {
                 values.push(format!("orders.host={}", group.orders.sockets.display()));
@@ -399,7 +427,7 @@ impl Subject {
             Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
                 vec![format!("scratchOwner={directory}")]
             }
-            Application::Mariadb(_) if self.kind == Kind::MariadbDump => {
+            Application::Mariadb(_) if matches!(self.kind, Kind::MariadbDump | Kind::MysqlDump) => {
                 vec![format!("scratchOwner={directory}")]
             }
             Application::Postgresql(_) | Application::Mariadb(_) | Application::Redis(_) => {
@@ -422,8 +450,9 @@ impl Subject {
                 arguments.push(format!("--set=port={}", other.port));
                 second = Some(Application::Postgresql(other));
             }
-            Application::Mariadb(_) if self.kind == Kind::MariadbDump => {
-                let other = mariadb::Server::make(&copy, &self.place.join(&format!("{name}.s")), "");
+            Application::Mariadb(server) if matches!(self.kind, Kind::MariadbDump | Kind::MysqlDump) => {
+                let sockets = self.place.join(&format!("{name}.s"));
+                let other = mariadb::Server::make(server.flavour, &copy, &sockets, "");
                 arguments.push(format!("--set=socket={}", other.socket().display()));
                 arguments.push("--set=user=root".to_owned());
                 second = Some(Application::Mariadb(other));

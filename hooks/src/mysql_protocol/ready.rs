@@ -13,6 +13,7 @@ use standstill_core::{
 use super::{
     busy,
     connect::Session,
+    dialect::Dialect,
     engines::Others,
     grants,
     layout::Layout,
@@ -36,7 +37,7 @@ enum Role {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum For {
-    /// Files, under a backup stage.
+    /// Files, while the server is held.
     #[default]
     Files,
     /// A dump.
@@ -46,7 +47,7 @@ enum For {
 /// What `ready` is told.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// Which kind of server is asked for: any, primary or replica.
     #[serde(default)]
     role: Role,
@@ -62,15 +63,19 @@ pub(super) struct Arguments {
 }
 
 /// Does the verb.
-pub(super) async fn ready(context: &HookContext, arguments: Arguments) -> Result<Called> {
-    let session = Session::open(context).await?;
+pub(crate) async fn ready(
+    dialect: &'static Dialect,
+    context: &HookContext,
+    arguments: Arguments,
+) -> Result<Called> {
+    let session = Session::open(dialect, context).await?;
     let server = Server::of(&session).await?;
     no_galera(&session, &server)?;
     let replica = server::is_replica(&session).await?;
     role_fits(&session, replica, arguments.role)?;
     let needs = match arguments.purpose {
-        For::Files => grants::BACKUP,
-        For::Dump => grants::DUMP,
+        For::Files => dialect.backup_grants,
+        For::Dump => dialect.dump_grants,
     };
     grants::check(&session, needs).await?;
     if let Some(limit) = arguments.max_statement_age.filter(|limit| !limit.is_empty()) {
@@ -95,13 +100,13 @@ pub(super) async fn ready(context: &HookContext, arguments: Arguments) -> Result
 }
 
 /// A node that is held makes the whole cluster wait, by flow control.
-pub(super) fn no_galera(session: &Session, server: &Server) -> Result<()> {
+pub(crate) fn no_galera(session: &Session, server: &Server) -> Result<()> {
     if !server.galera {
         return Ok(());
     }
-    Err(Error::input(format!("MariaDB at {} is a node of a Galera cluster", session.place())).remedy(
-        "Back up an asynchronous replica of the cluster, or use the blueprint mariadb-dump against a node that takes no traffic.",
-    ))
+    Err(Error::input(format!("{} at {} is a node of a Galera cluster", session.dialect().product, session.place())).remedy(format!(
+        "Back up an asynchronous replica of the cluster, or use the blueprint {}-dump against a node that takes no traffic.", session.dialect().hook
+    )))
 }
 
 fn role_fits(session: &Session, replica: bool, role: Role) -> Result<()> {
@@ -110,13 +115,17 @@ fn role_fits(session: &Session, replica: bool, role: Role) -> Result<()> {
         (Role::Primary, true) => ("replica", "primary"),
         (Role::Replica, false) => ("primary", "replica"),
     };
-    Err(Error::input(format!("MariaDB at {} is a {found}, and a {wanted} was asked for", session.place()))
-        .remedy(format!("Connect to the {wanted}, or ask for role `any`.")))
+    Err(Error::input(format!(
+        "{} at {} is a {found}, and a {wanted} was asked for",
+        session.dialect().product,
+        session.place()
+    ))
+    .remedy(format!("Connect to the {wanted}, or ask for role `any`.")))
 }
 
 async fn no_old_statement(session: &Session, limit: &str) -> Result<()> {
     let age = parse_duration(limit)?;
-    let Some(oldest) = busy::oldest(session, age).await? else { return Ok(()) };
+    let Some(oldest) = busy::oldest(session, age, false).await? else { return Ok(()) };
     let place = session.place();
     Err(Error::temporary(format!("{oldest} at {place}, longer than {limit}"))
         .remedy(format!("Let it end, or end it: KILL QUERY {};", oldest.id)))

@@ -14,18 +14,20 @@ use standstill_core::{
     hook::{Called, HookContext},
 };
 
+use super::dialect::Dialect;
+
 /// The configuration's name in a scratch copy.
-pub(super) const CONFIGURATION: &str = "standstill-scratch.cnf";
+pub(crate) const CONFIGURATION: &str = "standstill-scratch.cnf";
 
 /// What `place` is told.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct PlaceArguments {}
+pub(crate) struct PlaceArguments {}
 
 /// What `scratch-config` is told.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ScratchArguments {
+pub(crate) struct ScratchArguments {
     /// The variables of the server that was backed up, as the backup recorded them.
     #[serde(default)]
     settings: Map<String, Value>,
@@ -34,72 +36,58 @@ pub(super) struct ScratchArguments {
     fresh: bool,
 }
 
-/// What a scratch server has whatever the original had: nothing of it acts on the world, and nothing it does lasts.
-/// Without grant tables it also runs no events and loads no plugins that the data name.
-const FIXED: &str = "\
-skip-networking
-skip-grant-tables
-skip-slave-start
-skip-name-resolve
-event-scheduler = OFF
-local-infile = OFF
-general-log = OFF
-slow-query-log = OFF
-performance-schema = OFF
-wsrep-on = OFF
-innodb-data-home-dir =
-innodb-log-group-home-dir = ./
-innodb-undo-directory = ./
-innodb-buffer-pool-size = 128M
-innodb-buffer-pool-load-at-startup = OFF
-innodb-buffer-pool-dump-at-shutdown = OFF
-innodb-flush-log-at-trx-commit = 0
-innodb-use-native-aio = OFF
-sync-binlog = 0
-max-connections = 20
-";
-
-/// Variables that are given to the scratch server as they were.
-const ALWAYS_GIVEN: &[&str] = &["lower_case_table_names", "character_set_server", "collation_server"];
-
-/// Those that belong to the files.
-const GIVEN: &[&str] = &[
-    "server_id",
-    "innodb_page_size",
-    "innodb_data_file_path",
-    "innodb_undo_tablespaces",
-    "innodb_log_file_size",
-];
+/// The configuration of a scratch server: nothing of it acts on the world, and nothing it does lasts.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// The section of the file.
+    pub section: &'static str,
+    /// The options that name a directory, all of them the copy's. One of them is that for temporary files: a server
+    /// that starts removes leftovers there, the original's too if it were the usual one.
+    pub directories: &'static [&'static str],
+    /// What it has whatever the original had.
+    pub fixed: &'static str,
+    /// Variables that are given to it as they were.
+    pub given: &'static [&'static str],
+    /// Those that belong to the files, and are not given to a directory that was made anew.
+    pub of_files: &'static [&'static str],
+}
 
 /// Makes a restored directory one that leads nowhere else: the lists of binary and relay logs name files beside them,
 /// and nothing is linked to a place outside. It may be called again.
-pub(super) fn place(context: &HookContext, _arguments: &PlaceArguments) -> Result<Called> {
-    Copy::of(context)?.turn_inward()?;
+pub(crate) fn place(dialect: &Dialect, context: &HookContext) -> Result<Called> {
+    Copy::of(dialect, context)?.turn_inward()?;
     Ok(Called::default())
 }
 
 /// Does what [`place`] does, and writes the configuration.
-pub(super) fn configure(context: &HookContext, arguments: &ScratchArguments) -> Result<Called> {
-    let copy = Copy::of(context)?;
+pub(crate) fn configure(
+    dialect: &Dialect,
+    context: &HookContext,
+    arguments: &ScratchArguments,
+) -> Result<Called> {
+    let copy = Copy::of(dialect, context)?;
     copy.turn_inward()?;
-    copy.write(CONFIGURATION, &configuration(&copy.path, &arguments.settings, arguments.fresh))?;
+    copy.write(
+        CONFIGURATION,
+        &configuration(&dialect.scratch, &copy.path, &arguments.settings, arguments.fresh),
+    )?;
     Ok(Called::default())
 }
 
-fn configuration(path: &Path, settings: &Map<String, Value>, fresh: bool) -> String {
-    let text = |name: &str| settings.get(name).and_then(Value::as_str).filter(|value| !value.is_empty());
-    let place = path.display();
+fn configuration(scratch: &Scratch, path: &Path, settings: &Map<String, Value>, fresh: bool) -> String {
+    // A recorded value is a server's word, and one line of a file.
+    let text = |name: &str| {
+        let value = settings.get(name).and_then(Value::as_str)?;
+        (!value.is_empty() && !value.contains(char::is_control)).then_some(value)
+    };
     let mut lines = vec![
         "# A scratch copy: made by Standstill to be looked at and removed.".to_owned(),
-        "[mariadbd]".into(),
-        format!("datadir = {place}"),
-        // Not the usual one: a server that starts removes temporary tables there, the original's too.
-        format!("tmpdir = {place}"),
-        format!("aria-log-dir-path = {place}"),
-        FIXED.trim_end().to_owned(),
+        scratch.section.to_owned(),
     ];
-    let files: &[&str] = if fresh { &[] } else { GIVEN };
-    for name in files.iter().chain(ALWAYS_GIVEN) {
+    lines.extend(scratch.directories.iter().map(|option| format!("{option} = {}", path.display())));
+    lines.push(scratch.fixed.trim_end().to_owned());
+    let files: &[&str] = if fresh { &[] } else { scratch.of_files };
+    for name in files.iter().chain(scratch.given) {
         if let Some(value) = text(name) {
             lines.push(format!("{name} = {value}"));
         }
@@ -127,10 +115,10 @@ struct Copy {
 }
 
 impl Copy {
-    fn of(context: &HookContext) -> Result<Self> {
+    fn of(dialect: &Dialect, context: &HookContext) -> Result<Self> {
         let volume = context.volume()?;
         let none = || {
-            Error::input(format!("{} is no data directory of MariaDB", volume.display()))
+            Error::input(format!("{} is no data directory of {}", volume.display(), dialect.product))
                 .remedy("Restore the volume first.")
         };
         let path = volume.canonicalize().map_err(|cause| none().because(cause))?;
@@ -227,6 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::mariadb::dialect::MARIADB;
 
     fn copy() -> (tempfile::TempDir, Copy) {
         let directory = tempfile::tempdir().unwrap();
@@ -266,7 +255,8 @@ mod tests {
             "log_bin": "ON", "log_bin_basename": "/var/lib/mysql/mysql-bin", "innodb_page_size": "8192",
             "log_bin_index": "/var/lib/mysql/mysql-bin.index", "sql_mode": "ANSI",
         });
-        let text = configuration(Path::new("/scratch"), settings.as_object().unwrap(), false);
+        let text =
+            configuration(&MARIADB.scratch, Path::new("/scratch"), settings.as_object().unwrap(), false);
         for line in [
             "log-bin = mysql-bin\n",
             "innodb_page_size = 8192\n",
@@ -276,6 +266,9 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("/var/lib/mysql"), "{text}");
-        assert!(configuration(Path::new("/scratch"), &Map::new(), false).contains("skip-log-bin\n"));
+        assert!(
+            configuration(&MARIADB.scratch, Path::new("/scratch"), &Map::new(), false)
+                .contains("skip-log-bin\n")
+        );
     }
 }

@@ -15,6 +15,7 @@ use standstill_core::{
 
 use super::{
     connect::{LOOKUP, Session, column},
+    dialect::Dialect,
     engines::SYSTEM,
     facts::{self, Counts},
     server::Server,
@@ -24,7 +25,7 @@ use super::{
 use crate::server::facts::{usual_tables, usual_time};
 
 /// The verb's name.
-pub(super) const VERB: &str = "observe";
+pub(crate) const VERB: &str = "observe";
 
 /// How rows are counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -40,7 +41,7 @@ enum Mode {
 /// What `observe` is told.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// How rows are counted: not at all, or before and after.
     #[serde(default)]
     facts: Mode,
@@ -53,8 +54,12 @@ pub(super) struct Arguments {
 }
 
 /// Counts for the first time.
-pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Result<Acquired> {
-    let target = Target::of(context).await?;
+pub(crate) async fn acquire(
+    dialect: &'static Dialect,
+    context: &HookContext,
+    arguments: Arguments,
+) -> Result<Acquired> {
+    let target = Target::of(dialect, context).await?;
     let within = parse_duration(&arguments.facts_timeout)?;
     let session = Session::to(&target).await?;
     let server = Server::of(&session).await?;

@@ -1,4 +1,4 @@
-//! Statements that could be in a backup stage's way.
+//! Statements that could be in a hold's way.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::connect::{LOOKUP, Session, column};
 
 /// A statement that runs, for a message.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Statement {
+pub(crate) struct Statement {
     /// The number of its connection.
     pub id: u64,
     user: String,
@@ -25,18 +25,12 @@ impl std::fmt::Display for Statement {
     }
 }
 
-/// The oldest statement of others that changes something, if it is older than this.
-///
-/// Reading is in nobody's way. Without the privilege PROCESS only the user's own statements are seen.
-pub(super) async fn oldest(session: &Session, age: Duration) -> Result<Option<Statement>> {
-    let sql = "SELECT ID, CONCAT(USER, '@', HOST), TIME_MS / 1000, \
-            UPPER(REGEXP_SUBSTR(COALESCE(INFO, COMMAND), '[A-Za-z_]+')) \
-        FROM information_schema.PROCESSLIST \
-        WHERE COMMAND IN ('Query', 'Execute') AND ID <> CONNECTION_ID() AND TIME_MS > ? \
-          AND INFO NOT REGEXP '^[[:space:](]*(SELECT|SHOW|DO|SET|WITH|EXPLAIN|DESC|DESCRIBE|ANALYZE FORMAT|BACKUP)[[:space:](]' \
-        ORDER BY TIME_MS DESC LIMIT 1";
-    let limit = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    let rows = session.rows(LOOKUP, "look for long statements", sql, vec![limit.into()]).await?;
+/// The oldest statement of others that is older than this: one that changes something, or any where `readers` are in
+/// the way too. Without the privilege PROCESS only the user's own statements are seen.
+pub(crate) async fn oldest(session: &Session, age: Duration, readers: bool) -> Result<Option<Statement>> {
+    let sql = (session.dialect().busy)(readers);
+    let limit = vec![age.as_secs_f64().into()];
+    let rows = session.rows(LOOKUP, "look for long statements", &sql, limit).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some(Statement {
         id: column(row, 0)?,

@@ -8,9 +8,9 @@ use standstill_core::{
 
 use super::{
     connect::{LOOKUP, Session, column},
+    dialect::Dialect,
     facts::TRANSACTION,
     names::Name,
-    position::sequences,
 };
 use crate::server::{
     compare::{Arguments, LONG, check},
@@ -18,9 +18,13 @@ use crate::server::{
 };
 
 /// Compares each fact that can be compared; the others are skipped with the reason.
-pub(super) async fn compare(context: &HookContext, arguments: &Arguments) -> Result<Called> {
-    let session = Session::open(context).await?;
-    session.run(LOOKUP, "lift the time limits", super::query::PATIENT).await?;
+pub(crate) async fn compare(
+    dialect: &'static Dialect,
+    context: &HookContext,
+    arguments: &Arguments,
+) -> Result<Called> {
+    let session = Session::open(dialect, context).await?;
+    session.run(LOOKUP, "lift the time limits", dialect.patient).await?;
     let mut checks = Vec::new();
     for fact in &arguments.facts {
         if context.cancel.is_cancelled() {
@@ -34,9 +38,10 @@ pub(super) async fn compare(context: &HookContext, arguments: &Arguments) -> Res
 
 /// What the restored server says of a fact; `None` for a fact of a kind that is not known here.
 async fn ask(session: &Session, fact: &str) -> Result<Option<Value>> {
+    let dialect = session.dialect();
     if let Some(domain) = fact.strip_prefix(TRANSACTION) {
-        let row = session.one(LOOKUP, "read the last transactions", "SELECT @@gtid_binlog_state").await?;
-        let last = sequences(&column::<String>(&row, 0)?);
+        let row = session.one(LOOKUP, "read the last transactions", dialect.transactions).await?;
+        let last = (dialect.sequences)(&column::<String>(&row, 0)?);
         return Ok(Some(json!(last.get(domain).copied().unwrap_or_default())));
     }
     let Some(name) = fact.strip_prefix(ROWS).and_then(Name::read) else { return Ok(None) };

@@ -11,10 +11,8 @@ use standstill_core::{
     secret::Secret,
 };
 
+use super::dialect::Dialect;
 use crate::server::ssl::{SslMode, with_password};
-
-/// The name of the socket of a server that a run started, in its private directory.
-pub(super) const SOCKET: &str = "mariadb.sock";
 
 fn local() -> String {
     "localhost".into()
@@ -31,7 +29,7 @@ fn root() -> String {
 /// The settings that are not secret. The password is beside them: it never enters this type.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// Host name or address.
     #[serde(default = "local")]
     pub host: String,
@@ -61,7 +59,9 @@ impl Settings {
 
 /// Where to connect, as whom, and how.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
+    /// Which of the two it is.
+    pub dialect: &'static Dialect,
     /// The settings; for a service its address has taken the place of the blueprint's.
     pub settings: Settings,
     /// The user's password.
@@ -77,25 +77,25 @@ impl Target {
     ///
     /// # Errors
     /// [`standstill_core::ErrorKind::Input`] when the settings do not fit their schema.
-    pub async fn of(context: &HookContext) -> Result<Self> {
-        let Some(endpoint) = &context.service else { return Self::of_connection(context).await };
-        let mut settings = read(&Connection::default())?;
+    pub async fn of(dialect: &'static Dialect, context: &HookContext) -> Result<Self> {
+        let Some(endpoint) = &context.service else { return Self::of_connection(dialect, context).await };
+        let mut settings = read(dialect.hook, &Connection::default())?;
         settings.host.clone_from(&endpoint.host);
         settings.port = endpoint.port;
-        settings.socket = endpoint.socket_dir.as_ref().map(|directory| directory.join(SOCKET));
+        settings.socket = endpoint.socket_dir.as_ref().map(|directory| directory.join(dialect.socket));
         settings.sslmode = SslMode::Disable;
-        Ok(Self { settings, password: None, dialled: None, lease: context.lease })
+        Ok(Self { dialect, settings, password: None, dialled: None, lease: context.lease })
     }
 
-    async fn of_connection(context: &HookContext) -> Result<Self> {
+    async fn of_connection(dialect: &'static Dialect, context: &HookContext) -> Result<Self> {
         let connection = context.connection()?;
-        let settings = read(connection)?;
+        let settings = read(dialect.hook, connection)?;
         let dialled = match settings.socket {
             Some(_) => None,
             None => Some(context.runtime.dial(&settings.host, settings.port).await?),
         };
         let password = connection.secrets.get("password").cloned();
-        Ok(Self { settings, password, dialled, lease: context.lease })
+        Ok(Self { dialect, settings, password, dialled, lease: context.lease })
     }
 
     /// The server for messages: `localhost:3306`, or the socket's path.
@@ -107,11 +107,11 @@ impl Target {
     }
 }
 
-fn read(connection: &Connection) -> Result<Settings> {
+fn read(hook: &str, connection: &Connection) -> Result<Settings> {
     let mut settings: Settings =
         serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
             Error::input(format!("the settings of connection `{}` do not fit", connection.name))
-                .remedy("Compare them with the settings of the mariadb hook: host, port, socket, user, sslmode, sslRootCert, password.")
+                .remedy(format!("Compare them with the settings of the {hook} hook: host, port, socket, user, sslmode, sslRootCert, password."))
                 .because(cause)
         })?;
     // An optional parameter that was left out.
@@ -138,7 +138,7 @@ mod tests {
 
     fn settings(value: &Value) -> Result<Settings> {
         let settings = value.as_object().cloned().unwrap_or_default();
-        read(&Connection { name: "db".into(), settings, ..Connection::default() })
+        read("mariadb", &Connection { name: "db".into(), settings, ..Connection::default() })
     }
 
     #[test]

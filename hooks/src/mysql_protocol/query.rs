@@ -14,20 +14,21 @@ use standstill_core::{
 
 use super::{
     connect::{LOOKUP, Session, column, named},
+    dialect::Dialect,
     names::Name,
 };
 use crate::server::arguments::{QueryArguments, not_too_many};
 
 /// How long one statement may take; a step's own timeout is usually shorter.
 const LONG: Duration = Duration::from_hours(24);
-/// Lifts the limits of a session for a statement that may take long.
-pub(super) const PATIENT: &str =
-    "SET SESSION max_statement_time = 0, wait_timeout = 28800, net_write_timeout = 60";
-
 /// Runs one statement and returns its rows.
-pub(super) async fn query(context: &HookContext, arguments: &QueryArguments) -> Result<Called> {
-    let session = Session::open(context).await?;
-    for sql in [PATIENT, "START TRANSACTION READ ONLY"] {
+pub(crate) async fn query(
+    dialect: &'static Dialect,
+    context: &HookContext,
+    arguments: &QueryArguments,
+) -> Result<Called> {
+    let session = Session::open(dialect, context).await?;
+    for sql in [dialect.patient, "START TRANSACTION READ ONLY"] {
         session.run(LOOKUP, "begin", sql).await?;
     }
     let rows = session.rows(LONG, "run the query", arguments.sql.trim(), Vec::new());
@@ -70,9 +71,9 @@ fn shown(value: &Sent) -> Value {
 ///
 /// # Errors
 /// [`ErrorKind::Temporary`] until it does.
-pub(super) async fn accepting(context: &HookContext) -> Result<Called> {
+pub(crate) async fn accepting(dialect: &'static Dialect, context: &HookContext) -> Result<Called> {
     let waiting = |error: Error| error.of_kind(ErrorKind::Temporary);
-    let session = Session::open(context).await.map_err(waiting)?;
+    let session = Session::open(dialect, context).await.map_err(waiting)?;
     session.close().await;
     Ok(Called::default())
 }
@@ -80,7 +81,7 @@ pub(super) async fn accepting(context: &HookContext) -> Result<Called> {
 /// What `check-tables` is told.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct CheckArguments {
+pub(crate) struct CheckArguments {
     /// Also look whether each row can be seen by a transaction; slower.
     #[serde(default)]
     extended: bool,
@@ -88,10 +89,14 @@ pub(super) struct CheckArguments {
 
 /// Has the engines check every table, the server's own too.
 ///
-/// `mariadb-check` does the same, but ends with status 0 on a corrupt table; here each answer is read.
-pub(super) async fn check_tables(context: &HookContext, arguments: &CheckArguments) -> Result<Called> {
-    let session = Session::open(context).await?;
-    session.run(LOOKUP, "lift the time limits", PATIENT).await?;
+/// `mariadb-check` and `mysqlcheck` do the same, but end with status 0 on a corrupt table; here each answer is read.
+pub(crate) async fn check_tables(
+    dialect: &'static Dialect,
+    context: &HookContext,
+    arguments: &CheckArguments,
+) -> Result<Called> {
+    let session = Session::open(dialect, context).await?;
+    session.run(LOOKUP, "lift the time limits", dialect.patient).await?;
     let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES \
         WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE') \
           AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema') ORDER BY 1, 2";

@@ -4,7 +4,7 @@ use crate::server::names::{parts, quoted};
 
 /// A table's schema and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
+pub(crate) struct Name {
     /// The schema (database).
     pub schema: String,
     /// The table.

@@ -13,22 +13,16 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{errors, lease::Limits, settings::Target};
+use super::{dialect::Dialect, errors, lease::Limits, settings::Target};
 use crate::server::{
     driver::{AbortOnDrop, spawn},
     ssl::SslMode,
 };
 
 /// How long opening a session may take.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// How long a statement that only looks something up may take.
-pub(super) const LOOKUP: Duration = Duration::from_secs(10);
-
-/// What a session starts with: it outranks what the server, the user or `init_connect` may have set. Messages in
-/// English, because some are read; short waits for locks, because the default is a day.
-const SETTINGS: &str = "SET SESSION sql_mode = '', lc_messages = 'en_US', autocommit = 1, sql_select_limit = DEFAULT, \
-    lock_wait_timeout = 3, innodb_lock_wait_timeout = 3, idle_transaction_timeout = 0, \
-    idle_readonly_transaction_timeout = 0, time_zone = '+00:00'";
+pub(crate) const LOOKUP: Duration = Duration::from_secs(10);
 
 /// One statement for the connection's own task: there it runs to its end even if nobody waits for it any more, so
 /// a wait that is given up never leaves half an answer for the next statement.
@@ -39,11 +33,12 @@ struct Order {
 }
 
 /// One server thread that works for us alone. Dropping it closes the connection.
-pub(super) struct Session {
+pub(crate) struct Session {
     orders: Option<mpsc::UnboundedSender<Order>>,
     task: JoinHandle<()>,
     id: u64,
     place: String,
+    dialect: &'static Dialect,
 }
 
 impl Drop for Session {
@@ -54,11 +49,11 @@ impl Drop for Session {
 
 impl Session {
     /// Opens a session with the server that the context names.
-    pub async fn open(context: &HookContext) -> Result<Self> {
-        Self::to(&Target::of(context).await?).await
+    pub async fn open(dialect: &'static Dialect, context: &HookContext) -> Result<Self> {
+        Self::to(&Target::of(dialect, context).await?).await
     }
 
-    /// Opens a session, and makes sure that it is one of MariaDB.
+    /// Opens a session, and makes sure that it is one of the database that is meant.
     ///
     /// From its first statement on the server ends it when its client falls silent.
     ///
@@ -80,12 +75,12 @@ impl Session {
         })?;
         let version: String =
             column(&session.one(LOOKUP, "ask for the version", "SELECT VERSION()").await?, 0)?;
-        if !version.contains("MariaDB") {
-            return Err(errors::flavour(&session.place, &version));
+        let dialect = target.dialect;
+        if !(dialect.is_ours)(&version) {
+            return Err(errors::flavour(&session.place, &version, dialect));
         }
-        session.run(LOOKUP, "prepare the session", SETTINGS).await?;
-        let limits = Limits::of(target.lease);
-        session.run(LOOKUP, "limit the session", &limits.arm(Duration::from_mins(1))).await?;
+        session.run(LOOKUP, "prepare the session", dialect.session).await?;
+        session.arm(LOOKUP, &Limits::of(target.lease), Duration::from_mins(1)).await?;
         Ok(session)
     }
 
@@ -103,12 +98,26 @@ impl Session {
         let id = u64::from(connection.id());
         let (orders, received) = mpsc::unbounded_channel();
         let task = spawn(serve(connection, received))?;
-        Ok(Self { orders: Some(orders), task, id, place })
+        Ok(Self { orders: Some(orders), task, id, place, dialect: target.dialect })
     }
 
     /// The server, for messages.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Which of the two databases it is.
+    pub fn dialect(&self) -> &'static Dialect {
+        self.dialect
+    }
+
+    /// Has the server end this session by itself when its client falls silent, and statements that run for longer
+    /// than this.
+    ///
+    /// # Errors
+    /// When the server does not take a limit; then nothing must be acquired on this session.
+    pub async fn arm(&self, within: Duration, limits: &Limits, statement: Duration) -> Result<()> {
+        self.run(within, "limit the session", &(self.dialect.arm)(limits, statement)).await
     }
 
     /// The connection's number, as the server's process list has it.
@@ -139,7 +148,7 @@ impl Session {
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(answer)) => answer.map_err(Failure::Theirs),
             Ok(Err(_gone)) => Err(lost()),
-            Err(_elapsed) => Err(Failure::Ours(errors::silent(attempt, &self.place, within))),
+            Err(_elapsed) => Err(Failure::Ours(errors::silent(attempt, self, within))),
         }
     }
 
@@ -153,7 +162,7 @@ impl Session {
     ) -> Result<Vec<Row>> {
         self.raw(within, attempt, sql, parameters).await.map_err(|failure| match failure {
             Failure::Ours(error) => error,
-            Failure::Theirs(error) => errors::statement(error, attempt, &self.place),
+            Failure::Theirs(error) => errors::statement(error, attempt, self),
         })
     }
 
@@ -204,7 +213,7 @@ impl Session {
     /// Has the server end this session by another one; best effort. A user may always end sessions of its own.
     async fn kill(&self, context: &HookContext) {
         let killing = async {
-            let other = Self::open(context).await?;
+            let other = Self::open(self.dialect, context).await?;
             other.run(LOOKUP, "end a session", &format!("KILL CONNECTION {}", self.id)).await
         };
         let ended = tokio::time::timeout(Duration::from_secs(2), killing).await;
@@ -242,7 +251,7 @@ async fn serve(mut connection: Conn, mut orders: mpsc::UnboundedReceiver<Order>)
 ///
 /// # Errors
 /// When the server's answer is not what was asked for.
-pub(super) fn column<T: FromValue>(row: &Row, index: usize) -> Result<T> {
+pub(crate) fn column<T: FromValue>(row: &Row, index: usize) -> Result<T> {
     let value = row
         .as_ref(index)
         .ok_or_else(|| Error::failed("the server's answer has fewer columns than were asked for"))?;
@@ -251,13 +260,13 @@ pub(super) fn column<T: FromValue>(row: &Row, index: usize) -> Result<T> {
 }
 
 /// The column of that name, if the row has it, as text.
-pub(super) fn named(row: &Row, name: &str) -> Option<String> {
+pub(crate) fn named(row: &Row, name: &str) -> Option<String> {
     let index = row.columns_ref().iter().position(|column| column.name_str().eq_ignore_ascii_case(name))?;
     column::<Option<String>>(row, index).ok().flatten()
 }
 
 /// Whose error it is.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The session is gone, or gave no answer.
     Ours(Error),
     /// The library's, or the server's.

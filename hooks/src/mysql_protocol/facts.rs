@@ -16,19 +16,18 @@ use super::{
     engines::SYSTEM,
     lease::Limits,
     names::Name,
-    position::Position,
-    stage::Stage,
 };
 use crate::server::facts::{ROWS, left_out};
 
-/// What a fact about a domain's last transaction begins with; domain and server follow.
-pub(super) const TRANSACTION: &str = "last transaction ";
+/// What a fact about the last transaction of a series begins with: of MariaDB domain and server follow, of MySQL the server's
+/// identity.
+pub(crate) const TRANSACTION: &str = "last transaction ";
 /// The name of the fact about everything that was not counted.
 const LEFT_OUT: &str = "not counted";
 
 /// A table, and why it is not counted, if it is not.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(crate) struct Table {
     name: Name,
     transactional: bool,
     unsuited: Option<&'static str>,
@@ -45,7 +44,7 @@ struct Activity {
 
 /// What was counted at one time.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     rows: BTreeMap<Name, u64>,
     left_out: BTreeMap<Name, String>,
     began: Activity,
@@ -89,7 +88,7 @@ impl Counts {
 }
 
 /// The tables of the users, the largest first.
-pub(super) async fn list(session: &Session, tables: u32) -> Result<Vec<Table>> {
+pub(crate) async fn list(session: &Session, tables: u32) -> Result<Vec<Table>> {
     // One more than is counted, so that it can be said where the counting ends.
     let sql = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(ENGINE, '') FROM information_schema.TABLES \
@@ -115,19 +114,12 @@ pub(super) async fn list(session: &Session, tables: u32) -> Result<Vec<Table>> {
 }
 
 async fn count(session: &Session, name: &Name, left: Duration) -> Result<u64> {
-    let limit = left.as_secs_f64().max(0.001);
-    let sql =
-        format!("SET STATEMENT max_statement_time = {limit:.3} FOR SELECT COUNT(*) FROM {}", name.sql());
+    let sql = (session.dialect().count)(name, left.max(Duration::from_millis(1)));
     column(&session.one(left + LOOKUP, &format!("count {name}"), &sql).await?, 0)
 }
 
 async fn activity(session: &Session) -> Result<Activity> {
-    let sql = "SELECT SUM(IF(VARIABLE_NAME = 'HANDLER_WRITE', VARIABLE_VALUE, 0)), \
-            SUM(IF(VARIABLE_NAME = 'HANDLER_DELETE', VARIABLE_VALUE, 0)), \
-            SUM(IF(VARIABLE_NAME LIKE 'COM\\_%', VARIABLE_VALUE, 0)) \
-        FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ('HANDLER_WRITE', 'HANDLER_DELETE', \
-            'COM_TRUNCATE', 'COM_DROP_TABLE', 'COM_CREATE_TABLE', 'COM_ALTER_TABLE', 'COM_RENAME_TABLE')";
-    let row = session.one(LOOKUP, "read the server's counters", sql).await?;
+    let row = session.one(LOOKUP, "read the server's counters", session.dialect().activity).await?;
     // Sums of texts come as floating-point numbers, which hold integers of this size exactly.
     let number = |index| column::<f64>(&row, index).map(whole);
     Ok(Activity { written: number(0)?, deleted: number(1)?, definitions: number(2)? })
@@ -144,7 +136,7 @@ fn whole(number: f64) -> u64 {
 
 /// A transaction that sees what had been committed when commits were blocked, and counts of tables that have no
 /// transactions, made while nothing could write to them.
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     session: Session,
     list: Vec<Table>,
     counted: Counts,
@@ -203,7 +195,7 @@ impl Snapshot {
 }
 
 /// Facts between a count before the cut and one after it.
-pub(super) fn between(before: Counts, after: Counts) -> Vec<Fact> {
+pub(crate) fn between(before: Counts, after: Counts) -> Vec<Fact> {
     let mut facts = Vec::new();
     for (name, one) in &before.rows {
         // A table that is new or gone was not there for the whole time: nothing is known of it at the cut.
@@ -233,23 +225,23 @@ fn bounds(counts: (u64, u64), began: Activity, ended: Activity) -> (u64, Option<
     if came > 0 && went > 0 { (0, Some(high.max(counts.0 + came))) } else { (low, Some(high)) }
 }
 
-/// Facts about the last transactions, from the binary log's position when the stage was reached and after the cut.
-pub(super) fn of_position(begin: &Position, end: &Position, stage: Stage) -> Vec<Fact> {
-    let (begin, end) = (begin.sequences(), end.sequences());
-    let both = begin.iter().filter_map(|(domain, one)| Some((domain, *one, *end.get(domain)?)));
-    both.map(|(domain, one, other)| {
-        let bound = if stage == Stage::BlockCommit && one == other {
-            Bound::Exact
-        } else {
-            Bound::Bounded(json!(other))
-        };
-        Fact { name: format!("{TRANSACTION}{domain}"), value: json!(one), bound }
+/// Facts about the last transactions of each series, from those when the hold was reached and after the cut.
+/// `still`: nothing could be committed in between.
+pub(crate) fn of_transactions(
+    begin: &BTreeMap<String, u64>,
+    end: &BTreeMap<String, u64>,
+    still: bool,
+) -> Vec<Fact> {
+    let both = begin.iter().filter_map(|(series, one)| Some((series, *one, *end.get(series)?)));
+    both.map(|(series, one, other)| {
+        let bound = if still && one == other { Bound::Exact } else { Bound::Bounded(json!(other)) };
+        Fact { name: format!("{TRANSACTION}{series}"), value: json!(one), bound }
     })
     .collect()
 }
 
 /// Nothing was counted, and why.
-pub(super) fn uncounted(error: &Error) -> Fact {
+pub(crate) fn uncounted(error: &Error) -> Fact {
     Fact { name: LEFT_OUT.into(), value: json!(error.chain()), bound: Bound::None }
 }
 
@@ -287,10 +279,11 @@ mod tests {
 
     #[test]
     fn a_transaction_id_is_exact_only_where_nothing_was_committed_meanwhile() {
-        let at = |gtid: &str| Position { file: None, gtid: gtid.into() };
-        let exact = of_position(&at("0-7-5"), &at("0-7-5"), Stage::BlockCommit);
+        let at = |number| BTreeMap::from([("0-7".to_owned(), number)]);
+        let exact = of_transactions(&at(5), &at(5), true);
         assert_eq!(exact[0].bound, Bound::Exact);
-        let bounded = of_position(&at("0-7-5"), &at("0-7-9"), Stage::BlockDdl);
+        assert_eq!(exact[0].name, "last transaction 0-7");
+        let bounded = of_transactions(&at(5), &at(9), false);
         assert_eq!(bounded[0].agrees(&json!(7)), Some(true));
         assert_eq!(bounded[0].agrees(&json!(10)), Some(false));
     }

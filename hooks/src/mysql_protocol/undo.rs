@@ -13,13 +13,16 @@ use standstill_core::{
     point::RunId,
 };
 
-use super::connect::{LOOKUP, Session, column};
+use super::{
+    connect::{LOOKUP, Session, column},
+    dialect::Dialect,
+};
 use crate::server::undo::reach;
 
 /// What the journal keeps.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// The run.
     run: String,
     /// The advisory lock that the hold's session has: no other run's and no other hold's does.
@@ -28,30 +31,30 @@ pub(super) struct Record {
 
 /// The name of the advisory lock by which a hold's session is known: at most 64 characters, which is all that the
 /// server takes. A connection's number alone would not do: numbers begin anew with each start of the server.
-pub(super) fn mark(verb: &str, connection: &str, run: &RunId) -> String {
+pub(crate) fn mark(verb: &str, connection: &str, run: &RunId) -> String {
     let mut hasher = DefaultHasher::new();
     (verb, connection).hash(&mut hasher);
     format!("standstill {run} {:08x}", hasher.finish() >> 32)
 }
 
 /// The record of what a verb is about to acquire.
-pub(super) fn record(verb: &str, context: &HookContext) -> Result<Value> {
+pub(crate) fn record(verb: &str, context: &HookContext) -> Result<Value> {
     let mark = mark(verb, &context.connection()?.name, &context.run);
     let record = Record { run: context.run.as_str().into(), mark };
     serde_json::to_value(record).map_err(|cause| Error::failed("the undo cannot be recorded").because(cause))
 }
 
-/// Ends the session of the record, and waits until it is gone; its backup stage goes with it.
+/// Ends the session of the record, and waits until it is gone; what it holds goes with it.
 ///
 /// # Errors
 /// When the server cannot be asked, or the session does not go.
-pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone> {
+pub(crate) async fn undo(dialect: &'static Dialect, record: &Value, context: &HookContext) -> Result<Undone> {
     let record: Record = serde_json::from_value(record.clone())
         .map_err(|cause| Error::input("the journal's undo record is not understood").because(cause))?;
     if !record.mark.contains(&record.run) || record.run.is_empty() {
         return Err(Error::input("the journal's undo record names no run"));
     }
-    let reached = reach(context.lease, || Session::open(context)).await?;
+    let reached = reach(context.lease, || Session::open(dialect, context)).await?;
     let Some(session) = reached else { return Ok(Undone::AlreadyGone) };
     let deadline = Instant::now() + context.lease + LOOKUP;
     let mut ended = false;

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// `net_write_timeout` is no share of it: what a hold's statements return fits into the socket's buffer, so the
 /// server never waits for it to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// How long the session may be idle, in whole seconds: more than the third of a lease between two renewals.
     pub idle: u64,
     /// How long a statement of a renewal or a proof may run.
@@ -26,13 +26,11 @@ impl Limits {
         self.statement + self.statement / 2
     }
 
-    /// The statement that has the server end a session by itself when its client falls silent.
-    pub fn arm(&self, statement: Duration) -> String {
+    /// The limits that both databases have under the same names.
+    pub fn common(&self) -> String {
         format!(
-            "SET SESSION wait_timeout = {idle}, interactive_timeout = {idle}, net_write_timeout = 1, \
-             net_read_timeout = {idle}, max_statement_time = {limit:.3}",
+            "wait_timeout = {idle}, interactive_timeout = {idle}, net_write_timeout = 1, net_read_timeout = {idle}",
             idle = self.idle,
-            limit = statement.as_secs_f64(),
         )
     }
 }
@@ -49,15 +47,6 @@ mod tests {
             assert!(idle + limits.statement <= lease, "{lease:?}");
             assert!(idle > lease / 3, "a renewal comes every third of the lease: {lease:?}");
             assert!(limits.answer() <= lease / 3, "{lease:?}");
-        }
-    }
-
-    #[test]
-    fn a_session_is_armed_with_every_limit() {
-        let limits = Limits::of(Duration::from_secs(10));
-        let armed = limits.arm(limits.statement);
-        for part in ["wait_timeout = 6", "max_statement_time = 2.000", "net_write_timeout = 1"] {
-            assert!(armed.contains(part), "{armed}");
         }
     }
 }

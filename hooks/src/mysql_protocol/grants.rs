@@ -6,29 +6,11 @@ use standstill_core::{Error, Result};
 
 use super::connect::{LOOKUP, Session, column};
 
-/// What a physical backup uses, with the reason for each.
-pub(super) const BACKUP: &[(&str, &str)] = &[
-    ("RELOAD", "the backup stages"),
-    ("PROCESS", "long statements, and where tables lie"),
-    ("BINLOG MONITOR", "the binary log's position"),
-    ("SELECT", "the tables' engines, and counts"),
-];
-
-/// What a dump uses.
-pub(super) const DUMP: &[(&str, &str)] = &[
-    ("SELECT", "the rows"),
-    ("LOCK TABLES", "the start of the dump"),
-    ("SHOW VIEW", "views"),
-    ("TRIGGER", "triggers"),
-    ("EVENT", "events"),
-    ("PROCESS", "tablespaces"),
-];
-
 /// Refuses a user that lacks a privilege, naming each that is missing and the statement that gives it.
 ///
 /// # Errors
 /// [`standstill_core::ErrorKind::Input`].
-pub(super) async fn check(session: &Session, needs: &[(&str, &str)]) -> Result<()> {
+pub(crate) async fn check(session: &Session, needs: &[(&str, &str)]) -> Result<()> {
     let rows = session.rows(LOOKUP, "look at the user's grants", "SHOW GRANTS", Vec::new()).await?;
     let grants: Vec<String> = rows.iter().map(|row| column(row, 0)).collect::<Result<_>>()?;
     let has = everywhere(&grants);
@@ -51,7 +33,7 @@ pub(super) async fn check(session: &Session, needs: &[(&str, &str)]) -> Result<(
 /// The privileges on everything, out of the lines of `SHOW GRANTS`: the user's own and those of its active roles.
 fn everywhere(grants: &[String]) -> BTreeSet<String> {
     let lists = grants.iter().filter_map(|line| line.strip_prefix("GRANT ")?.split_once(" ON *.* TO "));
-    lists.flat_map(|(list, _)| list.split(", ")).map(|privilege| privilege.trim().to_uppercase()).collect()
+    lists.flat_map(|(list, _)| list.split(',')).map(|privilege| privilege.trim().to_uppercase()).collect()
 }
 
 #[cfg(test)]
@@ -64,12 +46,14 @@ mod tests {
             "GRANT `keeper` TO `backup`@`%`".to_owned(),
             "GRANT SELECT, BINLOG MONITOR ON *.* TO `backup`@`%` IDENTIFIED BY PASSWORD '*AA'".to_owned(),
             "GRANT RELOAD ON *.* TO `keeper`".to_owned(),
+            // MySQL puts no space between those that are no keywords.
+            "GRANT BACKUP_ADMIN,CLONE_ADMIN ON *.* TO `backup`@`%`".to_owned(),
             "GRANT PROCESS ON `app`.* TO `backup`@`%`".to_owned(),
         ];
         let has = everywhere(&grants);
         assert_eq!(
             has.iter().map(String::as_str).collect::<Vec<_>>(),
-            ["BINLOG MONITOR", "RELOAD", "SELECT"]
+            ["BACKUP_ADMIN", "BINLOG MONITOR", "CLONE_ADMIN", "RELOAD", "SELECT"]
         );
     }
 }

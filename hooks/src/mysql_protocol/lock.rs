@@ -5,7 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use standstill_core::{Error, ErrorKind, Result, hook::HookContext, lock::LockGuard};
 
-use super::connect::{LOOKUP, Session, column};
+use super::{
+    connect::{LOOKUP, Session, column},
+    dialect::Dialect,
+};
 use crate::server::lock::{Watched, guard, idle};
 
 /// The lock's name: the same in every version, for ever.
@@ -26,8 +29,8 @@ impl Watched for Session {
 ///
 /// # Errors
 /// [`standstill_core::ErrorKind::Locked`] when another run has it.
-pub(super) async fn take(context: &HookContext) -> Result<Box<dyn LockGuard>> {
-    let session = Session::open(context).await?;
+pub(crate) async fn take(dialect: &'static Dialect, context: &HookContext) -> Result<Box<dyn LockGuard>> {
+    let session = Session::open(dialect, context).await?;
     let idle = idle(context.lease);
     let sql = format!("SET SESSION wait_timeout = {0}, interactive_timeout = {0}", idle.as_secs());
     session.run(LOOKUP, "prepare the lock's session", &sql).await?;
@@ -50,6 +53,7 @@ async fn taken_by_another(session: &Session) -> Error {
         Some(format!(" (connection {id} of {user})"))
     });
     let holder = holder.unwrap_or_default();
-    Error::new(ErrorKind::Locked, format!("another run{holder} is working on MariaDB at {}", session.place()))
+    let (product, place) = (session.dialect().product, session.place());
+    Error::new(ErrorKind::Locked, format!("another run{holder} is working on {product} at {place}"))
         .remedy("Wait until it is done, or end it; its lock ends with it.")
 }

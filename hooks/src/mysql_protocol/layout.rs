@@ -9,18 +9,21 @@ use std::{
 
 use standstill_core::{Error, Result, hook::HookContext};
 
-use super::connect::{LOOKUP, Session, column};
+use super::{
+    connect::{LOOKUP, Session, column},
+    dialect::Binding,
+};
 use crate::server::volumes::Volumes;
 
 /// How long a server may take from writing a checkpoint to having it.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 
 /// The places, as the server sees them.
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// The data directory.
     pub data: PathBuf,
     /// Logs, system tablespace, undo tablespaces: what each is, and where.
-    parts: Vec<(String, PathBuf)>,
+    parts: Vec<(&'static str, PathBuf)>,
     /// Tables that were made with a directory of their own.
     far: Vec<(String, PathBuf)>,
 }
@@ -28,25 +31,17 @@ pub(super) struct Layout {
 impl Layout {
     /// Asks the server.
     pub async fn of(session: &Session) -> Result<Self> {
-        let sql = "SELECT @@datadir, COALESCE(@@innodb_data_home_dir, ''), @@innodb_log_group_home_dir, \
-            COALESCE(@@innodb_undo_directory, ''), @@aria_log_dir_path, COALESCE(@@log_bin_basename, '')";
-        let row = session.one(LOOKUP, "find the data directory", sql).await?;
+        let dialect = session.dialect();
+        let expressions: Vec<_> = dialect.places.iter().map(|(_, expression)| *expression).collect();
+        let sql = format!("SELECT @@datadir, {}", expressions.join(", "));
+        let row = session.one(LOOKUP, "find the data directory", &sql).await?;
         let data = PathBuf::from(column::<String>(&row, 0)?);
         let mut parts = Vec::new();
-        let names = ["system tablespace", "redo log", "undo tablespaces", "Aria log", "binary log"];
-        for (index, name) in names.iter().enumerate() {
-            let place: String = column(&row, index + 1)?;
-            // A server without a binary log has no place for it; the others are in the data directory then.
-            if *name == "binary log" && place.is_empty() {
-                continue;
-            }
-            let place = data.join(place);
-            let directory = if *name == "binary log" { place.parent() } else { Some(place.as_path()) };
-            parts.push(((*name).to_owned(), directory.unwrap_or(&data).to_owned()));
+        for (index, (name, _)) in dialect.places.iter().enumerate() {
+            // What is not there has no place, which is the data directory then.
+            parts.push((*name, data.join(column::<String>(&row, index + 1)?)));
         }
-        let sql = "SELECT NAME, FILENAME FROM information_schema.INNODB_SYS_TABLESPACES \
-            WHERE FILENAME LIKE '/%' OR FILENAME LIKE '../%' ORDER BY NAME";
-        let rows = session.rows(LOOKUP, "find the tablespaces", sql, Vec::new()).await?;
+        let rows = session.rows(LOOKUP, "find the tablespaces", dialect.tablespaces, Vec::new()).await?;
         let mut far = Vec::new();
         for row in &rows {
             let (name, file): (String, String) = (column(row, 0)?, column(row, 1)?);
@@ -63,9 +58,9 @@ impl Layout {
     pub async fn covered(&self, context: &HookContext, session: &Session, covers: &[String]) -> Result<()> {
         let volumes = Volumes::of(context, covers)?;
         if !volumes.hold(&self.data) {
-            let (place, data) = (session.place(), self.data.display());
+            let (product, place, data) = (session.dialect().product, session.place(), self.data.display());
             return Err(Error::input(format!(
-                "the data directory of MariaDB at {place} is {data}, which is not in {volumes}"
+                "the data directory of {product} at {place} is {data}, which is not in {volumes}"
             ))
             .remedy("Correct the path of the volume, or the address of the server."));
         }
@@ -79,12 +74,12 @@ impl Layout {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Error::input(format!("the captured volume {volumes} misses {}", missing.join(" and ")))
-            .remedy("Move it into the data directory, or use the blueprint mariadb-dump."))
+        Err(Error::input(format!("the captured volume {volumes} misses {}", missing.join(" and "))).remedy(
+            format!("Move it into the data directory, or use the blueprint {}-dump.", session.dialect().hook),
+        ))
     }
 
-    /// Binds the files to the session: the redo log's checkpoint, read from the file, must be one that the server
-    /// has just had. No two servers agree on it, except copies of one another that never wrote since.
+    /// Binds the files to the session.
     async fn is_this_servers(&self, session: &Session) -> Result<()> {
         if !self.data.exists() {
             // The files are on another machine: the runtime that reads them there is bound by its address.
@@ -92,8 +87,9 @@ impl Layout {
         }
         let not = |why: &str| {
             Error::input(format!(
-                "{} is not the data directory of MariaDB at {}: {why}",
+                "{} is not the data directory of {} at {}: {why}",
                 self.data.display(),
+                session.dialect().product,
                 session.place()
             ))
             .remedy("Give the volume and the address of one and the same server.")
@@ -101,17 +97,39 @@ impl Layout {
         if !self.data.join("ibdata1").exists() && !self.data.join("mysql").exists() {
             return Err(not("it holds no database"));
         }
+        let is_its = match session.dialect().binding {
+            Binding::Checkpoint => {
+                self.has_checkpoint(session, |cause| not("its redo log cannot be read").because(cause))
+                    .await?
+            }
+            Binding::Identity => {
+                self.has_identity(session, |cause| not("its auto.cnf cannot be read").because(cause)).await?
+            }
+        };
+        if is_its { Ok(()) } else { Err(not("another server runs on it")) }
+    }
+
+    async fn has_checkpoint(
+        &self,
+        session: &Session,
+        unreadable: impl Fn(std::io::Error) -> Error,
+    ) -> Result<bool> {
         let redo =
-            self.parts.iter().find(|(name, _)| name == "redo log").map_or(&self.data, |(_, path)| path);
+            self.parts.iter().find(|(name, _)| *name == "redo log").map_or(&self.data, |(_, path)| path);
         let before = checkpoint(session).await?;
-        let file = checkpoint_of(&redo.join("ib_logfile0"))
-            .map_err(|cause| not("its redo log cannot be read").because(cause))?;
-        let (Some(before), Some(file)) = (before, file) else { return Ok(()) };
-        if before <= file && reaches(session, file).await? {
-            Ok(())
-        } else {
-            Err(not("another server runs on it"))
-        }
+        let file = checkpoint_of(&redo.join("ib_logfile0")).map_err(unreadable)?;
+        let (Some(before), Some(file)) = (before, file) else { return Ok(true) };
+        Ok(before <= file && reaches(session, file).await?)
+    }
+
+    async fn has_identity(
+        &self,
+        session: &Session,
+        unreadable: impl Fn(std::io::Error) -> Error,
+    ) -> Result<bool> {
+        let file = std::fs::read_to_string(self.data.join("auto.cnf")).map_err(unreadable)?;
+        let row = session.one(LOOKUP, "ask for the server's identity", "SELECT @@server_uuid").await?;
+        Ok(identity(&file) == Some(column::<String>(&row, 0)?.as_str()))
     }
 
     /// Links in the data directory that lead out of the volumes (`DATA DIRECTORY` of other engines than InnoDB).
@@ -163,6 +181,13 @@ async fn reaches(session: &Session, file: u64) -> Result<bool> {
     }
 }
 
+/// The server's identity out of `auto.cnf`: `server-uuid=…`, with either mark between its words.
+fn identity(file: &str) -> Option<&str> {
+    let values = file.lines().filter_map(|line| line.split_once('='));
+    let mut found = values.filter(|(name, _)| matches!(name.trim(), "server-uuid" | "server_uuid"));
+    found.next().map(|(_, value)| value.trim())
+}
+
 /// The last checkpoint of the redo log, as the server has it.
 async fn checkpoint(session: &Session) -> Result<Option<u64>> {
     let sql = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS \
@@ -187,4 +212,15 @@ fn checkpoint_of(file: &Path) -> std::io::Result<Option<u64>> {
         return Ok(None);
     }
     Ok(Some(number(4096)?.max(number(8192)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_identity_is_found_in_its_file() {
+        assert_eq!(identity("[auto]\nserver-uuid=77c8b0e7-e6a0\n"), Some("77c8b0e7-e6a0"));
+        assert_eq!(identity("[auto]\n"), None);
+    }
 }

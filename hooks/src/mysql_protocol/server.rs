@@ -6,15 +6,15 @@ use standstill_core::{
     point::Version,
 };
 
-use super::connect::{LOOKUP, Session, column};
+use super::{
+    connect::{LOOKUP, Session, column},
+    dialect::Dialect,
+};
 use crate::server::errors::another_server;
-
-/// The oldest version: 10.5 split the privileges that a backup needs, so that they can be granted one by one.
-const OLDEST: (u32, u32) = (10, 5);
 
 /// The server, as it was when it was asked. Everything here may be read by any user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// The version.
     pub version: Version,
     /// The data directory, as the server sees it.
@@ -22,6 +22,7 @@ pub(super) struct Server {
     /// The name of its host, its port and its socket: with the data directory, the same for every address that
     /// reaches this server.
     own: (String, u16, String),
+    hook: &'static str,
     /// Whether it takes writes from users without special privileges.
     pub read_only: bool,
     /// Whether it is a node of a Galera cluster.
@@ -32,23 +33,28 @@ impl Server {
     /// Asks the server.
     ///
     /// # Errors
-    /// [`standstill_core::ErrorKind::Input`] when it is older than 10.5.
+    /// [`standstill_core::ErrorKind::Input`] when it is too old.
     pub async fn of(session: &Session) -> Result<Self> {
-        let sql = "SELECT VERSION(), @@datadir, @@hostname, @@port, @@socket, @@read_only, \
-            (SELECT COUNT(*) FROM information_schema.GLOBAL_VARIABLES \
-             WHERE VARIABLE_NAME = 'WSREP_ON' AND VARIABLE_VALUE = 'ON')";
-        let row = session.one(LOOKUP, "ask the server who it is", sql).await?;
+        let dialect = session.dialect();
+        let sql = format!(
+            "SELECT VERSION(), @@datadir, @@hostname, @@port, @@socket, @@read_only, \
+                (SELECT COUNT(*) FROM {} WHERE UPPER(VARIABLE_NAME) = 'WSREP_ON' AND VARIABLE_VALUE = 'ON')",
+            dialect.variables
+        );
+        let row = session.one(LOOKUP, "ask the server who it is", &sql).await?;
         let full: String = column(&row, 0)?;
         let version = numbers(&full);
-        if version < OLDEST {
-            return Err(Error::input(format!("MariaDB {full} at {} is too old", session.place()))
-                .remedy("Upgrade to MariaDB 10.5 or later."));
+        if version < dialect.oldest {
+            let ((major, minor), product) = (dialect.oldest, dialect.product);
+            return Err(Error::input(format!("{product} {full} at {} is too old", session.place()))
+                .remedy(format!("Upgrade to {product} {major}.{minor} or later.")));
         }
         Ok(Self {
             version: Version { major: version.0, full },
             data: column(&row, 1)?,
             own: (column(&row, 2)?, column(&row, 3)?, column(&row, 4)?),
             read_only: column::<u8>(&row, 5)? != 0,
+            hook: dialect.hook,
             galera: column::<u8>(&row, 6)? != 0,
         })
     }
@@ -56,7 +62,7 @@ impl Server {
     /// The same for every address and user that reach this server, another for every other server.
     pub fn identity(&self) -> String {
         let (host, port, socket) = &self.own;
-        format!("mariadb:{host}:{port}:{socket}:{}", self.data)
+        format!("{}:{host}:{port}:{socket}:{}", self.hook, self.data)
     }
 
     /// Refuses another server than this one: a service address may lead to another replica each time.
@@ -77,21 +83,20 @@ fn numbers(full: &str) -> (u32, u32) {
 
 /// Whether the server follows another one, running or stopped.
 ///
-/// `SHOW ALL SLAVES STATUS` needs a privilege of its own (`SLAVE MONITOR`); without it only running replication
-/// threads are seen.
-pub(super) async fn is_replica(session: &Session) -> Result<bool> {
-    let asked = session.rows(LOOKUP, "look at the replication", "SHOW ALL SLAVES STATUS", Vec::new()).await;
+/// Showing the replication's status needs a privilege of its own; without it only running replication is seen.
+pub(crate) async fn is_replica(session: &Session) -> Result<bool> {
+    let dialect = session.dialect();
+    let asked = session.rows(LOOKUP, "look at the replication", dialect.replication, Vec::new()).await;
     if let Ok(rows) = asked {
         return Ok(!rows.is_empty());
     }
-    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Slave\\_%'";
-    let row = session.one(LOOKUP, "look for replication threads", sql).await?;
+    let row = session.one(LOOKUP, "look for running replication", dialect.replicating).await?;
     Ok(column::<u64>(&row, 0)? > 0)
 }
 
 /// The `probe` of the hook.
-pub(super) async fn probe(context: &HookContext) -> Result<Probe> {
-    let session = Session::open(context).await?;
+pub(crate) async fn probe(dialect: &'static Dialect, context: &HookContext) -> Result<Probe> {
+    let session = Session::open(dialect, context).await?;
     let server = Server::of(&session).await?;
     let replica = is_replica(&session).await?;
     session.close().await;
@@ -108,8 +113,9 @@ mod tests {
     fn a_version_is_compared_by_number_not_by_letter() {
         assert_eq!(numbers("10.11.19-MariaDB-0+deb12u1-log"), (10, 11));
         assert_eq!(numbers("11.4.2-MariaDB"), (11, 4));
-        assert!(numbers("10.4.34-MariaDB") < OLDEST);
-        assert!(numbers("10.11.1-MariaDB") > OLDEST);
+        assert_eq!(numbers("9.7.4-2"), (9, 7));
+        assert!(numbers("10.4.34-MariaDB") < (10, 5));
+        assert!(numbers("10.11.1-MariaDB") > (10, 5));
         assert_eq!(numbers("strange"), (0, 0));
     }
 }

@@ -7,11 +7,11 @@ use standstill_core::Result;
 use super::connect::{LOOKUP, Session, column};
 
 /// Tables that are the server's own, or no tables at all.
-pub(super) const SYSTEM: &str = "('mysql', 'sys', 'performance_schema', 'information_schema')";
+pub(crate) const SYSTEM: &str = "('mysql', 'sys', 'performance_schema', 'information_schema')";
 
 /// The tables that are not InnoDB's, by engine: how many, and the first by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Others(BTreeMap<String, (u64, String)>);
+pub(crate) struct Others(BTreeMap<String, (u64, String)>);
 
 impl Others {
     /// Looks at every table of the users.

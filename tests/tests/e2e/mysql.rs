@@ -1,0 +1,410 @@
+//! MySQL: its traps, and what an operator is told.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::Path,
+    process::Command,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    mariadb::{reconfigure, refused},
+    support::{
+        Application, Subject, eventually,
+        mariadb::{MARIADB, Server, Session, USER},
+        mysql::MYSQL,
+        subject::{Kind, shipped},
+    },
+};
+
+fn mysql() -> Option<Subject> {
+    Subject::new(&Kind::Mysql)
+}
+
+/// A statement that runs until it is ended; it was seen to run.
+struct Long {
+    id: u32,
+    thread: Option<JoinHandle<Result<(), String>>>,
+    other: Session,
+}
+
+impl Long {
+    fn start(server: &Server, sql: &'static str) -> Self {
+        let (session, other) = (server.connect(), server.connect());
+        let id = session.id();
+        let thread = Some(std::thread::spawn(move || session.run(sql)));
+        let long = Self { id, thread, other };
+        eventually(Duration::from_secs(10), "the statement runs for a while", || long.age() > 1);
+        long
+    }
+
+    fn age(&self) -> i64 {
+        let sql = format!(
+            "SELECT TIME FROM performance_schema.processlist WHERE ID = {} AND COMMAND = 'Query'",
+            self.id
+        );
+        self.other.rows(&sql).unwrap().first().map_or(0, |row| row.get(0).unwrap())
+    }
+}
+
+impl Drop for Long {
+    fn drop(&mut self) {
+        let _ended = self.other.run(&format!("KILL QUERY {}", self.id));
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Without the binary log recovery guesses which transactions were committed.
+#[test]
+fn a_binary_log_outside_the_volume_of_mysql_is_refused() {
+    let Some(mut subject) = mysql() else { return };
+    let elsewhere = subject.mariadb().sockets.join("far");
+    reconfigure(&mut subject, &format!("log-bin = {}\n", elsewhere.display()));
+    refused(&subject, &subject.backup(), 2, &["misses the binary log in", "data directory"]);
+}
+
+#[test]
+fn a_server_of_mysql_without_a_binary_log_is_backed_up_and_verified() {
+    let Some(mut subject) = mysql() else { return };
+    reconfigure(&mut subject, "skip-log-bin\n");
+    let point = subject.backup_ok();
+    subject.verify_ok(&point);
+    subject.assert_clean();
+}
+
+/// The data dictionary names its file by an absolute path: a scratch server would open the original's.
+#[test]
+fn a_table_of_mysql_in_a_directory_of_its_own_is_refused() {
+    let Some(mut subject) = mysql() else { return };
+    let far = subject.mariadb().sockets.display().to_string();
+    reconfigure(&mut subject, &format!("innodb-directories = {far}\n"));
+    subject.mariadb().sql(&format!("CREATE TABLE app.far (id INT) DATA DIRECTORY = '{far}'"));
+    refused(&subject, &subject.backup(), 2, &["misses table app/far in", "mysql-dump"]);
+}
+
+/// A directory of another server, at the path that this one names as its own: a container's and its host's.
+#[test]
+fn a_volume_that_another_server_of_mysql_runs_on_is_refused() {
+    let Some(subject) = mysql() else { return };
+    let (data, away) = (subject.data(), subject.place.join("disk/away"));
+    let mut other = Server::make(&MYSQL, &subject.place.join("other"), &subject.place.join("other.s"), "");
+    other.stop();
+    fs::rename(&data, &away).unwrap();
+    let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&data).output().unwrap();
+    assert!(made.status.success());
+    let copied = Command::new("cp").arg("-a").arg(other.data.join(".")).arg(&data).status().unwrap();
+    assert!(copied.success());
+    let outcome = subject.backup();
+    Command::new("btrfs").args(["subvolume", "delete"]).arg(&data).output().unwrap();
+    fs::rename(&away, &data).unwrap();
+    refused(&subject, &outcome, 2, &["is not the data directory of MySQL", "another server runs on it"]);
+    subject.backup_ok();
+}
+
+/// A global read lock that waited for a reader would make other readers of the table wait for it too, even after it was
+/// given up.
+#[test]
+fn a_long_reader_keeps_the_global_read_lock_from_being_tried() {
+    let Some(subject) = mysql() else { return };
+    let server = subject.mariadb();
+    server.sql("CREATE TABLE app.log (id INT) ENGINE = MyISAM; INSERT INTO app.log VALUES (1)");
+    let long = Long::start(server, "SELECT SLEEP(120) FROM app.ballast LIMIT 1");
+    let (writer, reader) = (subject.database().writer(), server.connect());
+    let mut runner = subject.place.start(subject.backup_arguments());
+    let (since, mut longest) = (Instant::now(), Duration::ZERO);
+    while !runner.has_ended() && since.elapsed() < Duration::from_mins(1) {
+        let asked = Instant::now();
+        reader.rows("SELECT COUNT(*) FROM app.ballast").unwrap();
+        longest = longest.max(asked.elapsed());
+    }
+    let stalled = writer.longest_stall(since);
+    let (outcome, id) = (runner.wait(), long.id);
+    drop(long);
+    println!("the longest stall of a reader was {longest:?}, of a writer {stalled:?}");
+    assert!(longest.max(stalled) < Duration::from_secs(3), "readers waited {longest:?}, writers {stalled:?}");
+    refused(
+        &subject,
+        &outcome,
+        1,
+        &[
+            "FLUSH TABLES WITH READ LOCK",
+            "was not tried, for others would wait behind it: a SELECT of connection",
+            &format!("KILL QUERY {id};"),
+            "root@localhost",
+        ],
+    );
+    subject.backup_ok();
+}
+
+/// To the lock for backups a long statement is in nobody's way; in that of the global one it is named.
+#[test]
+fn a_long_update_before_the_quiesce_becomes_no_outage() {
+    let Some(subject) = mysql() else { return };
+    let server = subject.mariadb();
+    let long = Long::start(server, "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
+    let since = Instant::now();
+    let copy = server.connect();
+    let mut number = 0;
+    let mut runner = subject.place.start(subject.backup_arguments());
+    let mut longest = Duration::ZERO;
+    while !runner.has_ended() && since.elapsed() < Duration::from_mins(2) {
+        number += 1;
+        let asked = Instant::now();
+        copy.run(&format!("INSERT INTO app.orders VALUES ({number}, 'order')")).unwrap();
+        longest = longest.max(asked.elapsed());
+    }
+    let outcome = runner.wait();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let blocked = subject.with("lock=global");
+    let given_up = blocked.backup();
+    let id = long.id;
+    drop(long);
+    println!("the longest stall of a writer was {longest:?}");
+    assert!(longest < Duration::from_secs(3), "writers waited {longest:?}");
+    assert_eq!(given_up.code(), Some(1), "{given_up}");
+    let said = given_up.json()["error"].to_string();
+    assert!(
+        said.contains("an UPDATE of connection") && said.contains(&format!("KILL QUERY {id};")),
+        "{said}"
+    );
+    blocked.assert_clean();
+}
+
+/// Definitions that are being made hold the lock for backups off.
+#[test]
+fn a_long_definition_in_the_way_of_the_lock_for_backups_is_named() {
+    let Some(subject) = mysql() else { return };
+    let subject = subject.with("lockWait=1s");
+    let long = Long::start(subject.mariadb(), "CREATE TABLE app.slow AS SELECT SLEEP(120) AS waited");
+    let outcome = subject.backup();
+    let id = long.id;
+    drop(long);
+    refused(
+        &subject,
+        &outcome,
+        1,
+        &["did not get its lock within 1.0 s: a CREATE of connection", &format!("KILL QUERY {id};")],
+    );
+}
+
+#[test]
+fn a_statement_of_mysql_older_than_allowed_refuses_the_backup_before_anything_is_held() {
+    let Some(subject) = mysql() else { return };
+    let subject = subject.with("maxStatementAge=1s");
+    let long = Long::start(subject.mariadb(), "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
+    let outcome = subject.backup();
+    drop(long);
+    refused(&subject, &outcome, 1, &["an UPDATE of connection", "has been running for", "longer than 1s"]);
+    subject.backup_ok();
+}
+
+#[test]
+fn each_missing_grant_of_mysql_is_named_with_the_statement_that_gives_it() {
+    let Some(subject) = mysql() else { return };
+    for grant in MYSQL.grants.split(", ") {
+        subject.mariadb().sql(&format!("REVOKE {grant} ON *.* FROM {USER}@localhost"));
+        let mut arguments = subject.backup_arguments();
+        if grant == "RELOAD" {
+            let outcome = subject.place.run(&arguments);
+            assert_eq!(outcome.code(), Some(0), "it is for the global read lock only: {outcome}");
+            arguments.push("--set=lock=global".to_owned());
+        }
+        let outcome = subject.place.run(&arguments);
+        if grant == "REPLICATION CLIENT" {
+            assert_eq!(outcome.code(), Some(0), "{outcome}");
+        } else {
+            let says = [format!("user {USER}@localhost lacks {grant} ("), format!("GRANT {grant} ON *.* TO")];
+            assert_eq!(outcome.code(), Some(2), "{outcome}");
+            let error = outcome.json()["error"].to_string();
+            assert!(says.iter().all(|text| error.contains(text)), "{outcome}");
+        }
+        subject.mariadb().sql(&format!("GRANT {grant} ON *.* TO {USER}@localhost"));
+        subject.assert_clean();
+    }
+}
+
+/// Both speak the same protocol, and answer most of what they are asked.
+#[test]
+fn a_blueprint_that_meets_the_other_flavour_says_so() {
+    let Some(subject) = mysql() else { return };
+    let meets = |blueprint: &str, socket: &Path| {
+        let mut arguments = subject.backup_arguments();
+        blueprint.clone_into(&mut arguments[1]);
+        arguments.push(format!("--set=socket={}", socket.display()));
+        subject.place.run(arguments)
+    };
+    for blueprint in ["mariadb", "mariadb-dump"] {
+        let mut arguments = vec!["backup".to_owned(), blueprint.to_owned(), "--output=json".to_owned()];
+        arguments.push(format!("--set=socket={}", subject.mariadb().socket().display()));
+        arguments.push(format!("--set=user={USER}"));
+        let place = if blueprint == "mariadb" { "dataDir" } else { "scratchOwner" };
+        arguments.push(format!("--set={place}={}", subject.data().display()));
+        let outcome = subject.place.run(arguments);
+        refused(&subject, &outcome, 2, &["is MySQL 9", "not MariaDB", "Use a blueprint for MySQL"]);
+    }
+    if MARIADB.is_here() {
+        let other = Server::make(&MARIADB, &subject.place.join("other"), &subject.place.join("other.s"), "");
+        let outcome = meets("mysql", &other.socket());
+        drop(other);
+        refused(&subject, &outcome, 2, &["is MariaDB 1", "not MySQL", "Use a blueprint for MariaDB"]);
+    }
+}
+
+#[test]
+fn a_wrong_role_of_mysql_is_refused() {
+    let Some(subject) = mysql() else { return };
+    let subject = subject.with("role=replica");
+    refused(&subject, &subject.backup(), 2, &["is a primary, and a replica was asked for"]);
+    // Stopped, and a replica all the same.
+    subject.mariadb().sql("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = 1");
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// It is what shows that the locks were held: `UNLOCK INSTANCE` succeeds without one.
+#[test]
+fn a_server_that_cannot_show_its_locks_is_refused() {
+    let Some(mut subject) = mysql() else { return };
+    reconfigure(&mut subject, "performance-schema = OFF\n");
+    refused(&subject, &subject.backup(), 2, &["the performance schema of MySQL", "performance_schema = ON"]);
+}
+
+/// They lie in the data directory, outrank every other, and may name the original's places.
+#[test]
+fn a_scratch_server_does_not_load_settings_that_were_made_to_persist() {
+    let Some(subject) = mysql() else { return };
+    let log = subject.mariadb().sockets.join("persisted.log");
+    subject.mariadb().sql(&format!(
+        "SET PERSIST_ONLY general_log = ON; SET PERSIST_ONLY general_log_file = '{}'",
+        log.display()
+    ));
+    let point = subject.backup_ok();
+    subject.verify_ok(&point);
+    assert!(!log.exists(), "a scratch server wrote to {}", log.display());
+    subject.assert_clean();
+}
+
+/// `mysqlcheck` would end with status 0, and a server starts on such files without a word.
+#[test]
+fn a_flipped_byte_in_a_table_of_mysql_fails_the_verification() {
+    let Some(mut subject) = mysql() else { return };
+    // A page that is still in the redo log would be made anew from there.
+    reconfigure(&mut subject, "");
+    let server = subject.mariadb();
+    server.sql("SELECT SUM(LENGTH(text)) FROM app.ballast");
+    let file = server.data.join("app/ballast.ibd");
+    let table = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    // In the middle of a leaf page: the server itself has it in memory and does not notice.
+    let at = 10 * 16384 + 5000;
+    let mut byte = [0];
+    table.read_exact_at(&mut byte, at).unwrap();
+    table.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+    let point = subject.place.run({
+        let mut arguments = subject.backup_arguments();
+        arguments.push("--set=facts=none".to_owned());
+        arguments
+    });
+    let point = point.json()["recoveryPoint"].as_str().unwrap().to_owned();
+    let outcome = subject.verify(&point);
+    assert_eq!(outcome.code(), Some(4), "{outcome}");
+    subject.assert_clean();
+}
+
+/// The hold dies with the server: nothing that was captured may be called consistent.
+#[test]
+fn a_server_of_mysql_that_is_restarted_between_quiesce_and_cut_fails_the_backup() {
+    let Some(mut subject) = mysql() else { return };
+    let began = subject.place.join("began");
+    let script =
+        subject.place.file("slow", &format!("#!/bin/sh\ntouch '{}'\nexec sleep 3\n", began.display()));
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let capture = "      capture:\n";
+    let slow =
+        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", script.display());
+    let blueprint = subject.place.file("slow.yaml", &shipped("mysql").replace(capture, &slow));
+    let mut arguments = subject.backup_arguments();
+    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
+    let runner = subject.place.start(arguments);
+    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    {
+        let Application::Mariadb(server) = &mut subject.application else { panic!("not MySQL") };
+        server.end(Signal::KILL);
+        server.start();
+    }
+    let outcome = runner.wait();
+    refused(&subject, &outcome, 1, &["lapsed"]);
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// Another engine has no recovery, so its writers and all others wait while it is cut; nothing else changes.
+#[test]
+fn tables_of_other_engines_make_writes_of_mysql_wait_and_come_back_whole() {
+    let Some(subject) = mysql() else { return };
+    subject.mariadb().sql(
+        "CREATE TABLE app.log (id INT PRIMARY KEY) ENGINE = MyISAM; INSERT INTO app.log SELECT id FROM app.ballast",
+    );
+    let writer = subject.database().writer();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["holds"][0]["blocksWrites"], true, "{outcome}");
+    assert_eq!(report["holds"][0]["evidence"]["lock"], "global", "{outcome}");
+    let freeze = report["freeze"]["milliseconds"].as_u64().unwrap();
+    println!("writes waited {freeze} ms");
+    assert!((1..3000).contains(&freeze), "{outcome}");
+    drop(writer);
+    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+}
+
+#[test]
+fn where_all_tables_are_innodb_writes_of_mysql_go_on() {
+    let Some(subject) = mysql() else { return };
+    let writer = subject.database().writer();
+    let since = Instant::now();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
+    let evidence = &report["holds"][0]["evidence"];
+    assert_eq!(evidence["lock"], "instance", "{outcome}");
+    assert_eq!(evidence["metadataLocks"], serde_json::json!(["BACKUP LOCK"]), "{outcome}");
+    assert!(evidence["logsFrom"]["lsn"].as_u64() < evidence["logsTo"]["lsn"].as_u64(), "{outcome}");
+    println!("the longest stall of a writer was {:?}", writer.longest_stall(since));
+}
+
+/// With the executed transactions in it, `mysqldump` begins under the global read lock.
+#[test]
+fn a_dump_of_mysql_waits_for_no_long_statement_and_takes_every_database_by_its_name() {
+    let Some(subject) = Subject::new(&Kind::MysqlDump) else { return };
+    let server = subject.mariadb();
+    server.sql(
+        "CREATE DATABASE `my db *$HOME`; CREATE TABLE `my db *$HOME`.`t 1` (id INT);
+         INSERT INTO `my db *$HOME`.`t 1` VALUES (1), (2); CREATE DATABASE `--help`; CREATE TABLE `--help`.t (id INT)",
+    );
+    let long = Long::start(server, "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
+    let writer = server.connect();
+    let mut runner = subject.place.start(subject.backup_arguments());
+    let (since, mut longest, mut number) = (Instant::now(), Duration::ZERO, 0);
+    while !runner.has_ended() && since.elapsed() < Duration::from_mins(2) {
+        number += 1;
+        let asked = Instant::now();
+        writer.run(&format!("INSERT INTO app.orders VALUES ({number}, 'order')")).unwrap();
+        longest = longest.max(asked.elapsed());
+    }
+    let outcome = runner.wait();
+    drop(long);
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    assert!(longest < Duration::from_secs(3), "writers waited {longest:?}");
+    let report = outcome.json();
+    let facts = report["facts"].to_string();
+    assert!(facts.contains("`my db *$HOME`.`t 1`"), "{facts}");
+    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+    subject.assert_clean();
+}
