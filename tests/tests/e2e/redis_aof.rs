@@ -65,6 +65,31 @@ fn a_rewrite_that_somebody_orders_meanwhile_fails_the_backup() {
     subject.backup_ok();
 }
 
+/// The processes that hold rewrites off.
+#[track_caller]
+fn holders(subject: &Subject) -> Vec<Pid> {
+    let all = leftovers::processes(&subject.place, &[]).into_iter();
+    let holders = all.filter(|process| process.line().contains("hold redis"));
+    let holders: Vec<Pid> =
+        holders.map(|holder| Pid::from_raw(i32::try_from(holder.pid).unwrap()).unwrap()).collect();
+    assert!(!holders.is_empty());
+    holders
+}
+
+#[test]
+fn a_run_whose_holder_is_killed_claims_nothing_and_puts_the_setting_back() {
+    let Some(subject) = aof() else { return };
+    let (blueprint, began) = slow_capture(&subject);
+    let runner = subject.place.start(with_blueprint(&subject, &blueprint));
+    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    for pid in holders(&subject) {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    let outcome = runner.wait();
+    refused(&subject, &outcome, 1, &["lapsed"]);
+    subject.backup_ok();
+}
+
 /// The runner and the holder are both killed: only the setting itself knows what it was before.
 #[test]
 fn what_a_killed_holder_left_is_put_back_by_recovery() {
@@ -72,17 +97,11 @@ fn what_a_killed_holder_left_is_put_back_by_recovery() {
     let (blueprint, began) = slow_capture(&subject);
     let runner = subject.place.start(with_blueprint(&subject, &blueprint));
     eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
-    let holders = leftovers::processes(&subject.place, &[])
-        .into_iter()
-        .filter(|process| process.line().contains("hold redis"));
     // The holder first, or it would let go when the runner is gone.
-    let killed = holders.map(|holder| {
-        let pid = Pid::from_raw(i32::try_from(holder.pid).unwrap()).unwrap();
-        kill_process(pid, Signal::STOP).unwrap();
-        pid
-    });
-    let killed: Vec<_> = killed.collect();
-    assert!(!killed.is_empty());
+    let killed = holders(&subject);
+    for pid in &killed {
+        kill_process(*pid, Signal::STOP).unwrap();
+    }
     runner.signal(Signal::KILL);
     drop(runner.wait());
     for pid in killed {
