@@ -145,7 +145,8 @@ impl Server {
             .spawn()
             .unwrap();
         let mut ended = false;
-        eventually(Duration::from_mins(1), "Redis takes commands", || {
+        // In the long tests it has a large file to load.
+        eventually(Duration::from_mins(3), "Redis takes commands", || {
             ended = child.try_wait().unwrap().is_some();
             ended || self.try_connect().is_ok_and(|mut session| session.ask::<String>("PING").is_ok())
         });
