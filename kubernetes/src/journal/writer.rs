@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
 /// How long entries that nothing waits for are gathered: a run has dozens of them, and the API server is everybody's.
-const GATHERS: Duration = Duration::from_millis(500);
+const GATHERS: Duration = Duration::from_secs(2);
 
 /// A journal that this process writes, for as long as the value lives.
 pub(super) struct Writer {

@@ -11,9 +11,12 @@ use crate::support::{
 /// binding (made, listed and removed).
 const OF_NO_NAMESPACE: usize = 4;
 
-/// Requests that are made again and again for as long as a run lasts.
+/// Requests that are made again and again for as long as a run lasts, and those that are about the bindings of others:
+/// whether their accounts are still there.
 fn goes_on(request: &Request) -> bool {
-    request.verb == "watch" || (request.resource == "leases" && request.verb == "update")
+    request.verb == "watch"
+        || (request.resource == "leases" && request.verb == "update")
+        || (request.resource == "serviceaccounts" && request.verb == "get")
 }
 
 #[test]

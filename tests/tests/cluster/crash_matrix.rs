@@ -4,7 +4,7 @@ use std::{ffi::OsString, time::Duration};
 
 use crate::support::{
     Postgres, Space, eventually,
-    place::Started,
+    place::{Outcome, Started},
     runs::{journal, states},
     sample::{Random, full},
     writer::{Writer, assert_whole},
@@ -52,6 +52,19 @@ impl<'a> Matrix<'a> {
         self.server.start_backup_with(&[("STANDSTILL_FAILPOINT", point.failpoint(how))])
     }
 
+    /// A backup, once the lock of a dead run is over: also one that noted its end is kept out for as long as that.
+    fn back_up(&self) -> Outcome {
+        let mut next = self.server.backup(&[]);
+        eventually(BELIEVED, "the lock of a dead run ends", || {
+            let locked = next.stdout.contains(" is working on ");
+            if locked {
+                next = self.server.backup(&[]);
+            }
+            !locked
+        });
+        next
+    }
+
     /// After a death: the writer goes on, nothing half-done is listed, and the next run cleans up.
     fn recovers(&self, point: Point, writer: &Writer) {
         eventually(PROMISED, &format!("the hold ends by itself, {point:?}"), || {
@@ -61,7 +74,7 @@ impl<'a> Matrix<'a> {
         eventually(BELIEVED, &format!("the run is known to be dead, {point:?}"), || {
             states(self.space).iter().all(|(_, state)| state != "running")
         });
-        let next = self.server.backup(&[]);
+        let next = self.back_up();
         assert_eq!(next.code(), Some(0), "{point:?}: {next}");
         let points = self.space.place.points();
         for (run, state) in states(self.space) {
