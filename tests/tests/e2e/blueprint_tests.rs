@@ -96,3 +96,21 @@ fn mistakes_of_a_test_are_told_before_anything_is_started() {
     test(&place, &folder, &[]).fails(2, &["paused.yaml:9:", "no parameter `leese`"]);
     place.run(["test", "sqlite"]).fails(2, &["has no tests", "give its folder"]);
 }
+
+/// Clients that are kept open by a `session`: each with the programs that it needs.
+const SESSIONS: [(&str, &[&str]); 3] =
+    [("sqlite3", &["sqlite3"]), ("redis-cli", &["redis-server", "redis-cli"]), ("shell", &["flock"])];
+
+#[test]
+fn what_a_client_holds_that_is_kept_open_is_let_go_whatever_happens() {
+    for (name, programs) in SESSIONS {
+        let is_here = |program: &&&str| Path::new("/usr/bin").join(program).exists();
+        if let Some(missing) = programs.iter().find(|program| !is_here(program)) {
+            println!("left out: {name}, for there is no {missing} on this machine");
+            continue;
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sessions").join(name);
+        let outcome = Place::new().run(["test", folder.to_str().unwrap(), "--output=json"]);
+        assert_eq!(outcome.code(), Some(0), "{name}: {outcome}");
+    }
+}
