@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     lock::LockGuard,
     point::{Check, Evidence, Fact, Outputs, RecoveryPoint, RunId, Version},
-    runtime::Runtime,
+    runtime::{Producer, Runtime},
     secret::Secret,
 };
 
@@ -71,6 +71,8 @@ pub enum VerbKind {
     Act,
     /// It acquires a hold: only in `quiesce`.
     Hold(HoldTraits),
+    /// It gives a stream of bytes, which is complete only if its end says so: only in a `stream` step of `backup`.
+    Stream,
 }
 
 /// The type of an output, for lint.
@@ -325,7 +327,7 @@ pub trait Hook: Send + Sync {
     fn hold_traits(&self, verb: &str, _arguments: &Value) -> Option<HoldTraits> {
         match self.describe().verb(verb)?.kind {
             VerbKind::Hold(traits) => Some(traits),
-            VerbKind::Read | VerbKind::Act => None,
+            VerbKind::Read | VerbKind::Act | VerbKind::Stream => None,
         }
     }
 
@@ -353,6 +355,23 @@ pub trait Hook: Send + Sync {
 
     /// Does a verb that acquires no hold.
     async fn call(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Called>;
+
+    /// Begins a verb that gives a stream. Nothing is left to undo when it is dropped.
+    ///
+    /// # Guarantees an implementation gives
+    /// - [`Producer::finish`] is `Ok` only if every byte of a whole stream was handed over.
+    /// - Reading never waits for ever: a server that falls silent, and the context's cancellation, end it with an error.
+    ///
+    /// # Errors
+    /// When the server refuses, or the hook has no such verb.
+    async fn stream(
+        &self,
+        verb: &str,
+        _context: &HookContext,
+        _arguments: &Value,
+    ) -> Result<Box<dyn Producer>> {
+        Err(Error::input(format!("the hook {} gives no stream `{verb}`", self.describe().name)))
+    }
 
     /// Says, before anything is touched, what `undo` will need to let go of what `acquire` is about to acquire.
     /// It goes into the journal, so it holds no secret.

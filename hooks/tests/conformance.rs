@@ -100,6 +100,7 @@ async fn perform(hook: &dyn Hook, kind: VerbKind, verb: &str, arguments: &Value)
     match kind {
         VerbKind::Hold(_) => hook.acquire(verb, &nowhere(), arguments).await.map(drop),
         VerbKind::Read | VerbKind::Act => hook.call(verb, &nowhere(), arguments).await.map(drop),
+        VerbKind::Stream => hook.stream(verb, &nowhere(), arguments).await.map(drop),
     }
 }
 

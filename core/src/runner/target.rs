@@ -259,8 +259,10 @@ fn used_secrets(world: &World) -> Result<BTreeMap<String, Secret>> {
     for step in &plan.steps {
         let written = serde_json::to_value(&step.step).unwrap_or_default();
         parameters(&written, &mut used);
+        let streamed = step.step.stream.as_ref().and_then(|stream| stream.hook.as_ref());
         let connection = [
             step.step.hook.as_ref().and_then(|hook| hook.connection.as_ref()),
+            streamed.and_then(|hook| hook.connection.as_ref()),
             step.step.query.as_ref().and_then(|query| query.connection.as_ref()),
         ];
         for name in connection.into_iter().flatten() {

@@ -58,7 +58,7 @@ impl Hook for Sqlite {
                 Some(description::write_lock(arguments.get("sync") == Some(&Value::Bool(true))))
             }
             (_, VerbKind::Hold(traits)) => Some(traits),
-            (_, VerbKind::Read | VerbKind::Act) => None,
+            (_, VerbKind::Read | VerbKind::Act | VerbKind::Stream) => None,
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Step {
     /// Stores files that a hook gathered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesStep>,
-    /// A command's standard output into an artifact, or an artifact into its standard input.
+    /// The output of a command or a hook into an artifact, or an artifact into a command's standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamStep>,
     /// A question to the database.

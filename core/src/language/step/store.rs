@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{As, Environment};
+use super::{As, Environment, HookStep};
 use crate::{language::model::Template, runtime::CaptureMode};
 
 /// Captures a volume.
@@ -53,7 +53,8 @@ pub struct FilesStep {
     pub artifact: String,
 }
 
-/// A command's standard output into an artifact (in `backup`), or an artifact into its standard input (elsewhere).
+/// The output of a command or of a hook's verb into an artifact (in `backup`), or an artifact into a command's standard
+/// input (elsewhere).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StreamStep {
@@ -63,8 +64,12 @@ pub struct StreamStep {
     pub for_each: Option<Template>,
     /// The artifact; with `forEach` its name must hold `{{ item… }}`.
     pub artifact: Template,
-    /// The command.
+    /// The command; `command` or `hook` is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<Template>,
+    /// A verb that gives a stream. Only in `backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookStep>,
     /// Where: `target` (the default) or `services.NAME`.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,

@@ -13,6 +13,7 @@ use crate::{
         target::render_arguments,
         world::{StepContext, locked},
     },
+    runtime::Producer,
 };
 
 /// A hook step, ready to be done.
@@ -36,6 +37,12 @@ fn ready(context: &StepContext, step: &HookStep) -> Result<Ready> {
     )?;
     let arguments = render_arguments(&step.with, &context.world.plan.blueprint, &context.scope)?;
     Ok(Ready { hook: context.world.hook(name)?, verb: verb.to_owned(), context: hook_context, arguments })
+}
+
+/// A verb that gives a stream.
+pub(super) async fn produce(context: &StepContext, step: &HookStep) -> Result<Box<dyn Producer>> {
+    let Ready { hook, verb, context: hook_context, arguments } = ready(context, step)?;
+    hook.stream(&verb, &hook_context, &arguments).await
 }
 
 /// A verb that holds nothing.

@@ -1,4 +1,4 @@
-//! `stream`: a command's standard output into an artifact, or an artifact into a command's standard input.
+//! `stream`: the output of a command or a hook into an artifact, or an artifact into a command's standard input.
 
 use std::{
     io::{Read, Write},
@@ -26,13 +26,24 @@ pub(super) async fn stream(context: &StepContext, step: &StreamStep) -> Result<P
     let mut performed = Performed::default();
     let mut bytes = 0;
     for (name, scope) in items(context, step)? {
+        if let Some(hook) = &step.hook {
+            let inner = StepContext { scope: Arc::new(scope), ..context.clone() };
+            let producer = super::hook::produce(&inner, hook).await?;
+            let name = context.world.plan.qualified(&name);
+            let stored = store(context, name, producer, hook.verb.clone(), None).await?;
+            bytes += stored.bytes;
+            performed.artifacts.push(stored);
+            continue;
+        }
         let mut command = command(context, &scope, &step.command, &step.env, step.place.as_deref())?;
         if step.place.is_none() {
             command.run_as = run_as(context, step.run_as, step.volume.as_deref())?;
         }
         if context.world.plan.commits() {
             let name = context.world.plan.qualified(&name);
-            let stored = store(context, name, &command, step.last_line.clone()).await?;
+            let producer = context.world.host.runtime.producer(&command, &context.cancel).await?;
+            let program = command.program().to_owned();
+            let stored = store(context, name, producer, program, step.last_line.clone()).await?;
             bytes += stored.bytes;
             performed.artifacts.push(stored);
         } else {
@@ -76,17 +87,16 @@ fn items(context: &StepContext, step: &StreamStep) -> Result<Vec<(String, Scope)
 async fn store(
     context: &StepContext,
     name: String,
-    command: &Command,
+    producer: Box<dyn Producer>,
+    program: String,
     last_line: Option<String>,
 ) -> Result<StoredArtifact> {
-    let producer = context.world.host.runtime.producer(command, &context.cancel).await?;
     let progress = context.world.host.observer.transfer(&name);
     let request = PutStream {
         run: context.world.run.clone(),
         application: context.world.plan.request.application.clone(),
         artifact: name,
     };
-    let program = command.program().to_owned();
     let source = Box::new(Produced { producer, program, bytes: 0, last_line, end: Vec::new() });
     context.world.repository()?.put_stream(request, source, progress, context.cancel.clone()).await
 }

@@ -21,11 +21,26 @@ use crate::{
     },
 };
 
+/// What a verb is used as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A step of its own.
+    Step,
+    /// What a `stream` stores.
+    Stream,
+}
+
 impl<'a> Linter<'a> {
     pub(super) fn hook(&mut self, step: &HookStep, path: &Path, view: &View<'_>) {
+        self.hook_that(Use::Step, step, path, view);
+    }
+
+    /// Checks a verb with its place and its arguments.
+    pub(super) fn hook_that(&mut self, purpose: Use, step: &HookStep, path: &Path, view: &View<'_>) {
         let named = path.key("use");
         let found = self.verb(&step.verb, &named);
         if let Some((hook, verb)) = found {
+            self.verb_as(purpose, verb, &step.verb, &named);
             self.verb_in_phase(verb, &step.verb, &named, view);
             let places = [
                 (Place::Network, "connection", step.connection.as_deref()),
@@ -68,6 +83,20 @@ impl<'a> Linter<'a> {
         Some((hook, found?))
     }
 
+    fn verb_as(&mut self, purpose: Use, verb: &Verb, name: &str, path: &Path) {
+        let (message, remedy) = match (purpose, verb.kind == VerbKind::Stream) {
+            (Use::Step, false) | (Use::Stream, true) => return,
+            (Use::Step, true) => (
+                format!("`{name}` gives a stream, which nothing stores here"),
+                "Write it as `stream: {artifact: NAME, hook: {use: …}}`.",
+            ),
+            (Use::Stream, false) => {
+                (format!("`{name}` gives no stream"), "Name a verb that gives one, or a `command`.")
+            }
+        };
+        self.error("wrong-verb", path, message, remedy);
+    }
+
     fn verb_in_phase(&mut self, verb: &Verb, name: &str, path: &Path, view: &View<'_>) {
         let Some(phase) = view.phase() else { return };
         match verb.kind {
@@ -87,7 +116,7 @@ impl<'a> Linter<'a> {
                 };
                 self.error("not-read-only", path, message, remedy);
             }
-            VerbKind::Hold(_) | VerbKind::Act | VerbKind::Read => {}
+            VerbKind::Hold(_) | VerbKind::Act | VerbKind::Read | VerbKind::Stream => {}
         }
     }
 

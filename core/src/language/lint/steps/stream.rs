@@ -1,10 +1,13 @@
-//! `stream`: a command's output into an artifact, or an artifact into a command.
+//! `stream`: the output of a command or a hook into an artifact, or an artifact into a command.
 
-use super::super::{Linter, artifacts::Form, known::Kind, references::Need, view::View};
+use super::{
+    super::{Linter, artifacts::Form, known::Kind, references::Need, view::View},
+    hook::Use,
+};
 use crate::language::{
     model::Template,
     source::Path,
-    step::StreamStep,
+    step::{HookStep, StreamStep},
     template::{analyse_template, is_template, references},
 };
 
@@ -25,13 +28,45 @@ impl Linter<'_> {
         };
         let inner = item.map_or(*view, |item| view.with_item(item));
         self.artifact_of_stream(step, artifact, backup, path, &inner);
-        self.command(&step.command, &path.key("command"), &inner);
+        match &step.hook {
+            Some(hook) => self.stream_of_hook(step, hook, backup, path, &inner),
+            None => self.command(&step.command, &path.key("command"), &inner),
+        }
         self.place_of_command(step.place.as_deref(), path, &inner);
         self.environment(&step.env, &path.key("env"), &inner);
         self.runs_as(step.run_as, step.volume.is_some(), "volume", path);
         if let Some(volume) = &step.volume {
             self.volume_named(volume, &path.key("volume"), view);
         }
+    }
+
+    /// A hook's verb in the place of a command.
+    fn stream_of_hook(
+        &mut self,
+        step: &StreamStep,
+        hook: &HookStep,
+        backup: bool,
+        path: &Path,
+        view: &View<'_>,
+    ) {
+        let of_commands = [
+            ("command", !step.command.is_empty()),
+            ("in", step.place.is_some()),
+            ("env", !step.env.is_empty()),
+            ("as", !step.run_as.is_runner()),
+            ("volume", step.volume.is_some()),
+            ("lastLine", step.last_line.is_some()),
+        ];
+        for (key, _) in of_commands.iter().filter(|(_, given)| *given) {
+            let message = format!("`{key}` is for a stream of a command, and this one is of a hook");
+            self.error_at_key("wrong-place", &path.key(*key), message, format!("Remove `{key}` or `hook`."));
+        }
+        if !backup {
+            let message = "a hook gives streams, and only `backup` stores them";
+            let remedy = "Restore by a `command` that reads the artifact from its standard input.";
+            self.error_at_key("only-in-backup", &path.key("hook"), message, remedy);
+        }
+        self.hook_that(Use::Stream, hook, &path.key("hook"), view);
     }
 
     fn artifact_of_stream(

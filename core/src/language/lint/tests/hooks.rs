@@ -124,6 +124,7 @@ fn postgresql() -> HookDescription {
             exported,
             verb("place-label", &[Place::Volume], VerbKind::Act, object(&label, &["label"])),
             verb("scratch-config", &[Place::Volume], VerbKind::Act, none()),
+            verb("wal", &[Place::Network], VerbKind::Stream, none()),
             verb("accepting", &[Place::Service], VerbKind::Read, none()),
             verb("compare-facts", &[Place::Service], VerbKind::Read, facts),
             verb("query", places, VerbKind::Read, query),

@@ -25,6 +25,31 @@ fn hooks_and_verbs_are_known() {
 }
 
 #[test]
+fn a_stream_is_of_a_command_or_of_a_verb_that_gives_one() {
+    let instead = |stream: &str| {
+        let files = "files: {from: steps.backupMode.wal, artifact: wal}";
+        changed(files, &format!("stream: {{artifact: wal, {stream}}}"))
+    };
+    insta::assert_snapshot!(instead("command: [cat]"), @"wrong-artifact: the artifact `wal` is a stream [wal] Restore it by a `stream` step.");
+    insta::assert_snapshot!(instead("hook: {use: postgresql/wal, connection: db}"), @"wrong-artifact: the artifact `wal` is a stream [wal] Restore it by a `stream` step.");
+    insta::assert_snapshot!(instead("lastLine: x"), @r"
+    empty-command: the command names no program [stream] Write the program and its arguments.
+    wrong-artifact: the artifact `wal` is a stream [wal] Restore it by a `stream` step.
+    ");
+    insta::assert_snapshot!(instead("hook: {use: postgresql/query, connection: db, with: {sql: x}}"), @r"
+    wrong-verb: `postgresql/query` gives no stream [postgresql/query] Name a verb that gives one, or a `command`.
+    wrong-artifact: the artifact `wal` is a stream [wal] Restore it by a `stream` step.
+    ");
+    insta::assert_snapshot!(instead("hook: {use: postgresql/wal}, command: [cat], env: {A: b}"), @r"
+    missing-place: it is not said where `postgresql/wal` works [postgresql/wal] Add `connection`.
+    wrong-place: `command` is for a stream of a command, and this one is of a hook [command] Remove `command` or `hook`.
+    wrong-place: `env` is for a stream of a command, and this one is of a hook [env] Remove `env` or `hook`.
+    wrong-artifact: the artifact `wal` is a stream [wal] Restore it by a `stream` step.
+    ");
+    insta::assert_snapshot!(changed("hook: {use: postgresql/checkpoint, connection: db}", "hook: {use: postgresql/wal, connection: db}"), @"wrong-verb: `postgresql/wal` gives a stream, which nothing stores here [postgresql/wal] Write it as `stream: {artifact: NAME, hook: {use: …}}`.");
+}
+
+#[test]
 fn a_verb_works_in_its_places() {
     insta::assert_snapshot!(changed("use: postgresql/checkpoint, connection: db", "use: postgresql/checkpoint"), @"missing-place: it is not said where `postgresql/checkpoint` works [postgresql/checkpoint] Add `connection`.");
     insta::assert_snapshot!(changed("use: postgresql/checkpoint, connection: db", "use: postgresql/checkpoint, connection: dx"), @"unknown-connection: there is no connection `dx` [dx] Use one of: db.");
