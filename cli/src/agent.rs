@@ -12,6 +12,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         ["runner", ..] => crate::kubernetes::runner_main(&arguments[1..]),
         ["install", ..] => crate::kubernetes::install_main(&arguments[1..]),
         ["demo-writer", ..] => crate::demo::writer_main(&arguments[1..]),
+        ["hold", "filesystem", ..] => standstill_hooks::filesystem::holder_main(&arguments[2..]),
         ["hold", "redis", ..] => standstill_hooks::redis::holder_main(&arguments[2..]),
         ["hold", "sqlite", ..] => standstill_hooks::sqlite::holder_main(&arguments[2..]),
         _ => {

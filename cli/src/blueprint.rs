@@ -10,6 +10,8 @@ use standstill_core::{
 
 /// The blueprints that ship, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
+    ("etcd", include_str!("../../blueprints/etcd/blueprint.yaml")),
+    ("filesystem", include_str!("../../blueprints/filesystem/blueprint.yaml")),
     ("mariadb", include_str!("../../blueprints/mariadb/blueprint.yaml")),
     ("mariadb-dump", include_str!("../../blueprints/mariadb-dump/blueprint.yaml")),
     ("mysql", include_str!("../../blueprints/mysql/blueprint.yaml")),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error, Result,
     lock::LockGuard,
-    point::{Check, Evidence, Fact, Outputs, RecoveryPoint, RunId, Version},
+    point::{Check, Consistency, Evidence, Fact, Outputs, RecoveryPoint, RunId, Version},
     runtime::{Producer, Runtime},
     secret::Secret,
 };
@@ -329,6 +329,12 @@ pub trait Hook: Send + Sync {
             VerbKind::Hold(traits) => Some(traits),
             VerbKind::Read | VerbKind::Act | VerbKind::Stream => None,
         }
+    }
+
+    /// What a verb's hold proves of a copy that was made under it: that the application had written all that belongs
+    /// together, or only that all files are of one moment.
+    fn proves(&self, _verb: &str) -> Consistency {
+        Consistency::Application
     }
 
     /// Finds out version, role and identity; reads only. The context names a connection, or a volume for a

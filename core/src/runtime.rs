@@ -330,6 +330,12 @@ pub trait Runtime: Send + Sync {
     /// Runs a command to its end under a guard. After `timeout` or cancellation its whole process group is killed.
     async fn exec(&self, command: &Command, timeout: Duration, cancel: &CancellationToken) -> Result<Output>;
 
+    /// Where the runtime and its helpers write to and run from, also while something is held: what must not be on a
+    /// file system that is frozen.
+    fn places(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Starts an interactive process in a process session of its own. It is not tied to the runner's process
     /// group; it sees the runner's end as end of file on its standard input.
     async fn session(&self, command: &Command) -> Result<Box<dyn Session>>;

@@ -1,8 +1,8 @@
 //! One module per database: how it is probed, quiesced, proven and let go.
 //!
 //! ```text
-//!   core::hook::Hooks ◀── registry ──▶ sqlite ──runtime──▶ helper processes beside the files
-//!                             └──▶ postgresql, redis ──dial──▶ the server
+//!   core::hook::Hooks ◀── registry ──▶ sqlite, filesystem ──runtime──▶ helper processes beside the files
+//!                             └──▶ postgresql, redis, etcd ──dial──▶ the server
 //!                             └──▶ mariadb, mysql ──▶ mysql_protocol: what they have in common ──dial──▶ the server
 //!                                    └──▶ server, helper: what hooks of servers, and helper processes, share
 //! ```
@@ -11,6 +11,8 @@
 //! hook and no runtime: it starts its helpers through the runtime that the context carries. A database is added by
 //! a module here and one line in [`registry`].
 
+pub mod etcd;
+pub mod filesystem;
 mod helper;
 pub mod mariadb;
 pub mod mysql;

@@ -13,6 +13,8 @@ impl Registry {
     /// All built-in hooks.
     pub fn new() -> Self {
         Self::of(vec![
+            Arc::new(crate::etcd::Etcd::new()),
+            Arc::new(crate::filesystem::Filesystem::new()),
             Arc::new(crate::mariadb::Mariadb::new()),
             Arc::new(crate::mysql::Mysql::new()),
             Arc::new(crate::postgresql::Postgresql::new()),

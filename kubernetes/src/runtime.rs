@@ -208,6 +208,10 @@ impl Runtime for KubernetesRuntime {
         self.inner.exec(command, timeout, cancel).await
     }
 
+    fn places(&self) -> Vec<PathBuf> {
+        self.inner.places()
+    }
+
     async fn session(&self, command: &Command) -> Result<Box<dyn Session>> {
         self.inner.session(command).await
     }

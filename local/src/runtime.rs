@@ -109,6 +109,11 @@ impl Runtime for LocalRuntime {
         exec::exec(&self.launcher, &self.launcher.prepare(command)?, timeout, cancel).await
     }
 
+    fn places(&self) -> Vec<PathBuf> {
+        let program = self.launcher.agent().first().map(PathBuf::from);
+        [self.state.path().to_owned(), std::env::temp_dir()].into_iter().chain(program).collect()
+    }
+
     async fn session(&self, command: &Command) -> Result<Box<dyn Session>> {
         Ok(Box::new(LocalSession::start(&self.launcher, &self.launcher.prepare(command)?).await?))
     }

@@ -102,7 +102,8 @@ fn not_inside_itself(plan: &Plan, location: &Location) -> Result<()> {
     let scope = plan.static_scope();
     for (name, volume) in &plan.blueprint.spec.volumes {
         let Ok(path) = standstill_core::language::render_text(&volume.path, &scope) else { continue };
-        if is_inside(std::path::Path::new(&path), location) {
+        // The default of a parameter that few need to set: such a volume is not there.
+        if !path.is_empty() && is_inside(std::path::Path::new(&path), location) {
             return Err(Error::input(format!(
                 "the repository {location} lies inside the volume `{name}` ({path})"
             ))

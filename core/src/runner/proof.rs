@@ -43,7 +43,8 @@ impl Proof {
         let holds = holds(world);
         let every_hold = holds.iter().all(|hold| hold.evidence.is_some());
         let consistency = match (holds.is_empty(), every_hold) {
-            (false, true) => Consistency::Application,
+            (false, true) if proves_application(world, &holds) => Consistency::Application,
+            (false, true) => Consistency::Crash,
             (true, _) if only_consistent_streams(&world.plan) => Consistency::Application,
             _ if accepts_crash(world) => Consistency::Crash,
             (true, _) => {
@@ -59,6 +60,17 @@ impl Proof {
         };
         Ok(Self { consistency, holds })
     }
+}
+
+/// Whether one of the holds proves more than that all files are of one moment. What an author's own commands prove, the
+/// author says by using them.
+fn proves_application(world: &World, holds: &[HoldReport]) -> bool {
+    holds.iter().any(|hold| match hold.hook.split_once('/') {
+        Some((hook, verb)) => {
+            world.hook(hook).is_ok_and(|hook| hook.proves(verb) == Consistency::Application)
+        }
+        None => true,
+    })
 }
 
 /// The holds of a member, each with its evidence if both its confirmation and its release gave some.

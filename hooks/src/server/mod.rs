@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   arguments, describe        a verb: reading what it is told, and saying what it is
-//!   ssl, volumes               a connection's words for TLS, and whether volumes hold what a server keeps
+//!   ssl, tls, volumes          a connection's words for TLS, and whether volumes hold what a server keeps
 //!   driver                     the thread that serves all sessions
 //!   hold, lock, undo           what lives and dies with a session: a hold, the run's lock, what a dead run left
 //!   facts, compare, names      facts, and how a restored server is asked for them
@@ -21,5 +21,6 @@ pub(crate) mod hold;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod ssl;
+pub(crate) mod tls;
 pub(crate) mod undo;
 pub(crate) mod volumes;

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::{Subject, postgresql::Version, sample::full, subject::Kind, writer::assert_whole};
+use crate::support::{
+    Subject, filesystem::Kind as On, postgresql::Version, sample::full, subject::Kind, writer::assert_whole,
+};
 
 /// Backs up, restores and reads, again and again; beside it the control, a plain copy of the live files.
 #[track_caller]
@@ -127,6 +129,17 @@ fn every_append_only_file_of_redis_is_whole() {
 #[test]
 fn every_dump_of_redis_is_whole() {
     stays_consistent(&Kind::RedisDump);
+}
+
+#[test]
+fn every_snapshot_of_etcd_is_whole() {
+    stays_consistent(&Kind::Etcd);
+}
+
+#[test]
+fn every_copy_of_a_frozen_file_system_is_whole() {
+    stays_consistent(&Kind::Frozen(On::Ext4));
+    stays_consistent(&Kind::Frozen(On::Xfs));
 }
 
 #[test]

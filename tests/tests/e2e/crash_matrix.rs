@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::{
     Subject, eventually,
+    filesystem::Kind as On,
     place::{Outcome, Started},
     postgresql::Version,
     sample::{Random, full},
@@ -351,6 +352,17 @@ fn killed_anywhere_a_dump_of_redis_leaves_nothing() {
 }
 
 #[test]
+fn killed_anywhere_a_snapshot_of_etcd_leaves_nothing() {
+    survives_kills(&Kind::Etcd);
+}
+
+#[test]
+fn killed_anywhere_a_backup_of_a_frozen_file_system_thaws_it() {
+    survives_kills(&Kind::Frozen(On::Ext4));
+    survives_kills(&Kind::Frozen(On::Xfs));
+}
+
+#[test]
 fn killed_anywhere_a_snapshot_of_mysql_leaves_no_lock() {
     survives_kills(&Kind::Mysql);
 }
@@ -429,6 +441,17 @@ fn stopped_anywhere_a_save_of_redis_claims_nothing() {
         survives_stops(&Kind::Redis);
         survives_stops(&Kind::RedisDump);
     }
+}
+
+#[test]
+fn stopped_anywhere_a_snapshot_of_etcd_claims_nothing() {
+    survives_stops(&Kind::Etcd);
+}
+
+#[test]
+fn stopped_anywhere_a_backup_of_a_frozen_file_system_thaws_it_and_claims_nothing() {
+    survives_stops(&Kind::Frozen(On::Ext4));
+    survives_stops(&Kind::Frozen(On::Xfs));
 }
 
 #[test]

@@ -10,16 +10,23 @@ use rustix::process::Signal;
 
 use crate::support::{
     Subject, eventually,
+    filesystem::Kind as On,
     place::{Outcome, Started},
     postgresql::Version,
     subject::{Kind, shipped},
 };
 
-/// A blueprint that ships, with a step more in `capture` that says that it began and then takes a minute.
-fn with_slow_capture(subject: &Subject) -> PathBuf {
+/// A blueprint that ships, with a step more in `capture` that says that it began and then takes a minute, or until there
+/// is a file `go-on`.
+pub fn with_slow_capture(subject: &Subject) -> PathBuf {
     let began = subject.place.join("began");
-    let script =
-        subject.place.file("slow", &format!("#!/bin/sh\ntouch '{}'\nexec sleep 60\n", began.display()));
+    let go_on = subject.place.join("go-on");
+    let text = format!(
+        "#!/bin/sh\ntouch '{}'\nn=0\nwhile [ $n -lt 600 ] && [ ! -e '{}' ]; do sleep 0.1; n=$((n + 1)); done\n",
+        began.display(),
+        go_on.display()
+    );
+    let script = subject.place.file("slow", &text);
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let text = shipped(subject.kind.blueprint());
     let capture = "      capture:\n";
@@ -29,7 +36,7 @@ fn with_slow_capture(subject: &Subject) -> PathBuf {
     subject.place.file("slow.yaml", &text.replace(capture, &slow))
 }
 
-fn start(subject: &Subject, more: &[&str]) -> Started {
+pub fn start(subject: &Subject, more: &[&str]) -> Started {
     let blueprint = with_slow_capture(subject);
     let mut arguments = subject.backup_arguments();
     blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
@@ -71,7 +78,9 @@ fn lets_go_on(signal: Signal, kind: &Kind) {
 /// Values with which writes may wait for longer than the test takes.
 const fn long_freeze(kind: &Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Sqlite | Kind::SqliteOnBtrfs | Kind::MariadbBlocked | Kind::MysqlBlocked => &["maxFreeze=50s"],
+        Kind::Sqlite | Kind::SqliteOnBtrfs | Kind::MariadbBlocked | Kind::MysqlBlocked | Kind::Frozen(_) => {
+            &["maxFreeze=50s"]
+        }
         _ => &[],
     }
 }
@@ -110,6 +119,17 @@ fn an_interrupt_during_a_snapshot_of_mariadb_lets_commits_go_at_once() {
 fn an_interrupt_during_a_capture_of_redis_ends_the_run() {
     lets_go_on(Signal::INT, &Kind::Redis);
     lets_go_on(Signal::TERM, &Kind::RedisAof);
+}
+
+#[test]
+fn an_interrupt_of_a_snapshot_of_etcd_leaves_nothing() {
+    lets_go_on(Signal::INT, &Kind::Etcd);
+}
+
+#[test]
+fn an_interrupt_during_a_copy_of_a_frozen_file_system_thaws_it_at_once() {
+    lets_go_on(Signal::INT, &Kind::Frozen(On::Ext4));
+    lets_go_on(Signal::TERM, &Kind::Frozen(On::Xfs));
 }
 
 #[test]

@@ -14,6 +14,8 @@ mod blueprint_tests;
 mod consistency;
 mod crash_matrix;
 mod demo;
+mod etcd;
+mod frozen;
 mod group;
 mod interrupt;
 mod keeper;

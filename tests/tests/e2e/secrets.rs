@@ -125,6 +125,13 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     if let Some(port) = port {
         subject = subject.with("socket=").with(&format!("port={port}"));
     }
+    // Its restored member asks who one is, too.
+    let mut verify = vec!["--output=json".to_owned()];
+    if let Application::Etcd(member) = &subject.application {
+        member.ask_who_one_is(&ROLE_PASSWORD);
+        subject = subject.with("user=root");
+        verify.push(format!("--set=password={given}"));
+    }
     // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
     let watch = Watch::start(
         &*SECRETS,
@@ -147,7 +154,7 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     more.push(subject.place.ok(["list", "--output=json"]));
     more.push(subject.place.ok(["logs", &point]));
     more.push(subject.place.ok(["runs", "--output=json"]));
-    more.push(subject.verify(&point));
+    more.push(subject.place.run(["verify".to_owned(), point].into_iter().chain(verify)));
     assert_eq!(more.last().unwrap().code(), Some(0), "{}", more.last().unwrap());
     watch.found_nothing();
     for outcome in &more {
@@ -198,6 +205,12 @@ fn the_passwords_of_backups_of_redis_are_nowhere() {
     keeps_secrets(&Kind::Redis, true);
     keeps_secrets(&Kind::RedisAof, false);
     keeps_secrets(&Kind::RedisDump, false);
+}
+
+#[test]
+fn the_passwords_of_backups_of_etcd_are_nowhere() {
+    keeps_secrets(&Kind::Etcd, true);
+    keeps_secrets(&Kind::Etcd, false);
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Subject {
         let outcome = self.backup();
         assert_eq!(outcome.code(), Some(0), "{outcome}");
         let report = outcome.json();
-        assert_eq!(report["consistency"], "application", "{outcome}");
+        assert_eq!(report["consistency"], self.kind.consistency(), "{outcome}");
         report["recoveryPoint"].as_str().unwrap_or_else(|| panic!("no recovery point: {outcome}")).to_owned()
     }
 

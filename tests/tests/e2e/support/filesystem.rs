@@ -18,6 +18,7 @@ pub struct Mounted {
 pub enum Kind {
     Btrfs,
     Ext4,
+    Xfs,
 }
 
 /// Waits for the end of its input, then unmounts and removes.
@@ -26,6 +27,8 @@ const KEEPER: &str = r#"
     mount -o loop "$image" "$path" || exit 1
     echo mounted
     cat > /dev/null
+    # Whatever a test left frozen could not be unmounted.
+    fsfreeze --unfreeze "$path" 2> /dev/null
     n=0
     until umount "$path" 2> /dev/null || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.1; done
     umount -l "$path" 2> /dev/null
@@ -53,6 +56,7 @@ impl Mounted {
         let program = match kind {
             Kind::Btrfs => "mkfs.btrfs",
             Kind::Ext4 => "mkfs.ext4",
+            Kind::Xfs => "mkfs.xfs",
         };
         let made = Command::new(program)
             .arg("-q")

@@ -1,16 +1,19 @@
 //! What the tests stand on.
 //!
 //! - [`place`]: a directory of a test's own, and the binary run in it
-//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`] (and [`mysql`]), [`redis`], [`kv`],
-//!   [`group`], each with a [`writer`]
+//! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`] (and [`mysql`]), [`redis`], [`etcd`],
+//!   [`files`], [`kv`], [`group`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them
 //! - [`filesystem`]: loop-mounted file systems
 //! - [`object_store`]: an S3 server
+//! - [`relay`]: a network that falls silent
 //! - [`leftovers`]: what a run may not leave behind
 //! - [`sample`]: what a normal run leaves out of the full one
 
 mod acting;
 pub mod database;
+pub mod etcd;
+pub mod files;
 pub mod filesystem;
 pub mod group;
 pub mod kv;
@@ -22,6 +25,7 @@ pub mod place;
 pub mod postgresql;
 pub mod process;
 pub mod redis;
+pub mod relay;
 pub mod sample;
 pub mod sqlite;
 pub mod subject;

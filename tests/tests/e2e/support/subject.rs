@@ -9,6 +9,8 @@ use std::{
 
 use super::{
     database::Database,
+    etcd,
+    files::Files,
     filesystem::{self, Mounted},
     group::{self, Group},
     kv::{self, Kv},
@@ -63,6 +65,10 @@ pub enum Kind {
     RedisAofOnBtrfs,
     /// `redis-dump`.
     RedisDump,
+    /// `etcd`: its own snapshot.
+    Etcd,
+    /// `filesystem`: a copy of a frozen one.
+    Frozen(filesystem::Kind),
     /// `mysql` on btrfs: a snapshot under the lock for backups, while writes go on.
     Mysql,
     /// The same, with the global read lock and exact facts.
@@ -89,6 +95,8 @@ impl Kind {
             Self::Redis | Self::RedisOnBtrfs => "redis",
             Self::RedisAof | Self::RedisAofOnBtrfs => "redis-aof",
             Self::RedisDump => "redis-dump",
+            Self::Etcd => "etcd",
+            Self::Frozen(_) => "filesystem",
             Self::Mysql | Self::MysqlBlocked => "mysql",
             Self::MysqlDump => "mysql-dump",
             Self::Pair => "kv-pair",
@@ -162,12 +170,22 @@ impl Kind {
                 | Self::Redis
                 | Self::RedisOnBtrfs
                 | Self::RedisDump
+                | Self::Etcd
         )
+    }
+
+    /// What a backup of it is.
+    pub const fn consistency(&self) -> &'static str {
+        match self {
+            // The files are of one moment; what the application had yet to write nobody knows.
+            Self::Frozen(_) => "crash",
+            _ => "application",
+        }
     }
 
     /// Whether the live files themselves can be copied, as a control.
     pub const fn is_physical(&self) -> bool {
-        !matches!(self, Self::Dump(_) | Self::MariadbDump | Self::MysqlDump | Self::RedisDump)
+        !matches!(self, Self::Dump(_) | Self::MariadbDump | Self::MysqlDump | Self::RedisDump | Self::Etcd)
     }
 }
 
@@ -184,6 +202,7 @@ impl std::fmt::Display for Kind {
             }
             Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
             Self::MariadbBlocked | Self::MysqlBlocked => formatter.write_str(" with commits blocked")?,
+            Self::Frozen(kind) => write!(formatter, " {kind:?}")?,
             _ => {}
         }
         match self.version() {
@@ -199,6 +218,8 @@ pub enum Application {
     Postgresql(Server),
     Mariadb(mariadb::Server),
     Redis(redis::Server),
+    Etcd(etcd::Member),
+    Files(Files),
     Kv(Kv),
     Group(Group),
 }
@@ -228,17 +249,20 @@ impl Subject {
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
     pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
         let lacks = kind.flavour().is_some_and(|flavour| !flavour.is_here());
-        if lacks || (kind.is_redis() && !redis::is_here()) {
+        if lacks || (kind.is_redis() && !redis::is_here()) || (*kind == Kind::Etcd && !etcd::is_here()) {
             return None;
         }
         let mut place = Place::new();
         let mounted = if kind.on_btrfs() {
             Some(Mounted::new(filesystem::Kind::Btrfs, &place.join("disk"), megabytes)?)
+        } else if let Kind::Frozen(kind) = kind {
+            fs::create_dir(place.join("disk")).unwrap();
+            Some(Mounted::new(*kind, &place.join("disk/data"), megabytes)?)
         } else {
             None
         };
         let disk = place.join("disk");
-        if mounted.is_none() {
+        if !disk.exists() {
             fs::create_dir(&disk).unwrap();
         }
         fs::set_permissions(&disk, fs::Permissions::from_mode(0o755)).unwrap();
@@ -264,12 +288,14 @@ impl Subject {
                 server.make_tables("app");
                 Application::Postgresql(server)
             }
+            None if matches!(kind, Kind::Frozen(_)) => Application::Files(Files::make(&disk.join("data"))),
             None if kind.is_redis() => {
                 let data = directory("data");
                 let server = redis::Server::make(&data, &place.join("re"), kind.redis_settings());
                 server.make_keys();
                 Application::Redis(server)
             }
+            None if *kind == Kind::Etcd => Application::Etcd(etcd::Member::make(&directory("data"))),
             None => match kind.flavour() {
                 Some(flavour) => {
                     let server = mariadb::Server::make(flavour, &directory("data"), &place.join("my"), "");
@@ -328,6 +354,8 @@ impl Subject {
             Application::Postgresql(server) => server,
             Application::Mariadb(server) => server,
             Application::Redis(server) => server,
+            Application::Etcd(member) => member,
+            Application::Files(files) => files,
             Application::Kv(kv) => kv,
             Application::Group(group) => group,
         }
@@ -357,6 +385,14 @@ impl Subject {
         }
     }
 
+    #[track_caller]
+    pub fn etcd(&self) -> &etcd::Member {
+        match &self.application {
+            Application::Etcd(member) => member,
+            _ => panic!("{} is not etcd", self.kind),
+        }
+    }
+
     /// The directory that is protected.
     pub fn data(&self) -> PathBuf {
         match &self.application {
@@ -364,6 +400,8 @@ impl Subject {
             Application::Postgresql(server) => server.data.clone(),
             Application::Mariadb(server) => server.data.clone(),
             Application::Redis(server) => server.data.clone(),
+            Application::Etcd(member) => member.data.clone(),
+            Application::Files(files) => files.directory.clone(),
             Application::Kv(kv) => kv.directory.clone(),
             // Both are in it.
             Application::Group(group) => group.index.directory.parent().unwrap().to_owned(),
@@ -375,7 +413,9 @@ impl Subject {
         let mut values = self.places(&self.data());
         match &self.application {
             // An application on a busy machine; how short the freeze is, others measure.
-            Application::Sqlite(_) if self.kind.has_lease() => values.push("maxFreeze=20s".to_owned()),
+            Application::Sqlite(_) | Application::Files(_) if self.kind.has_lease() => {
+                values.push("maxFreeze=20s".to_owned());
+            }
             Application::Postgresql(server) => {
                 values.push(format!("host={}", server.sockets.display()));
                 values.push(format!("port={}", server.port));
@@ -405,7 +445,11 @@ impl Subject {
                 values.push(format!("socket={}", server.socket().display()));
                 values.push(format!("user={}", redis::USER));
             }
-            Application::Sqlite(_) | Application::Kv(_) => {}
+            Application::Etcd(member) => {
+                values.push("host=127.0.0.1".to_owned());
+                values.push(format!("port={}", member.port));
+            }
+            Application::Sqlite(_) | Application::Files(_) | Application::Kv(_) => {}
         }
         values.extend(self.more.clone());
         values
@@ -423,6 +467,7 @@ impl Subject {
                 format!("index.directory={directory}/index"),
                 format!("index.file={}", sqlite::FILE),
             ],
+            Application::Files(_) => vec![format!("path={directory}")],
             Application::Kv(_) => vec![format!("directory={directory}"), format!("kv={}", kv::PROGRAM)],
             Application::Postgresql(_) if matches!(self.kind, Kind::Dump(_)) => {
                 vec![format!("scratchOwner={directory}")]
@@ -430,7 +475,10 @@ impl Subject {
             Application::Mariadb(_) if matches!(self.kind, Kind::MariadbDump | Kind::MysqlDump) => {
                 vec![format!("scratchOwner={directory}")]
             }
-            Application::Postgresql(_) | Application::Mariadb(_) | Application::Redis(_) => {
+            Application::Postgresql(_)
+            | Application::Mariadb(_)
+            | Application::Redis(_)
+            | Application::Etcd(_) => {
                 vec![format!("dataDir={directory}")]
             }
         }

@@ -1,0 +1,167 @@
+//! The settings of a connection: what a blueprint writes under `connections:`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use standstill_core::{
+    Error, Result,
+    hook::{Connection, HookContext},
+    secret::Secret,
+};
+
+use crate::server::ssl::{self, SslMode};
+
+fn local() -> String {
+    "localhost".into()
+}
+
+fn usual_port() -> u16 {
+    2379
+}
+
+fn disabled() -> SslMode {
+    SslMode::Disable
+}
+
+/// The settings that are not secret. The password is beside them: it never enters this type.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Settings {
+    /// Host name or address of one member.
+    #[serde(default = "local")]
+    pub host: String,
+    /// Its port for clients.
+    #[serde(default = "usual_port")]
+    pub port: u16,
+    /// The user to log in as; none where the cluster asks for none, or takes the certificate's common name.
+    #[serde(default)]
+    pub user: String,
+    /// How far TLS is asked for: disable, require, verify-ca or verify-full. A port of etcd's has TLS or has it not,
+    /// so `prefer` means nothing here.
+    #[serde(default = "disabled")]
+    pub sslmode: SslMode,
+    /// A PEM file with the certificates that the server's must come from.
+    #[serde(default)]
+    pub ssl_root_cert: Option<PathBuf>,
+    /// A PEM file with our own certificate, where the server asks for one.
+    #[serde(default)]
+    pub ssl_cert: Option<PathBuf>,
+    /// A PEM file with its key.
+    #[serde(default)]
+    pub ssl_key: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The JSON Schema of a connection, with the password marked as secret.
+    pub fn schema() -> Value {
+        ssl::with_password::<Self>("The user's password.")
+    }
+}
+
+/// Where to connect, as whom, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// The settings; for a service its address has taken the place of the blueprint's.
+    pub settings: Settings,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// The address to dial.
+    pub dialled: (String, u16),
+}
+
+impl Target {
+    /// The member that a step means: the service if it names one, else its connection. A service has the users of the
+    /// cluster that was backed up, so user and password stay those of the connection.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when the settings do not fit their schema.
+    pub async fn of(context: &HookContext) -> Result<Self> {
+        let password = |connection: &Connection| connection.secrets.get("password").cloned();
+        if let Some(endpoint) = &context.service {
+            let connection = context.connection.clone().unwrap_or_default();
+            let mut settings = read(&connection)?;
+            (settings.host, settings.port) = (endpoint.host.clone(), endpoint.port);
+            settings.sslmode = SslMode::Disable;
+            let dialled = (endpoint.host.clone(), endpoint.port);
+            return Ok(Self { settings, password: password(&connection), dialled });
+        }
+        let connection = context.connection()?;
+        let settings = read(connection)?;
+        let dialled = context.runtime.dial(&settings.host, settings.port).await?;
+        Ok(Self { settings, password: password(connection), dialled })
+    }
+
+    /// The member for messages: `localhost:2379`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.settings.host, self.settings.port)
+    }
+
+    /// The address as HTTP writes it.
+    pub fn uri(&self) -> String {
+        let Settings { host, port, sslmode, .. } = &self.settings;
+        let scheme = if *sslmode == SslMode::Disable { "http" } else { "https" };
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }
+    }
+}
+
+fn read(connection: &Connection) -> Result<Settings> {
+    let mut settings: Settings =
+        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
+            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
+                .remedy("Compare them with the settings of the etcd hook: host, port, user, sslmode, sslRootCert, sslCert, sslKey, password.")
+                .because(cause)
+        })?;
+    if settings.host.is_empty() {
+        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
+            .remedy("Give the host name or the address of one member."));
+    }
+    if settings.sslmode == SslMode::Prefer {
+        return Err(Error::input(
+            "a port of etcd's has TLS or has it not, so sslmode `prefer` means nothing",
+        )
+        .remedy("Set `sslmode` to disable, require, verify-ca or verify-full."));
+    }
+    for path in [&mut settings.ssl_root_cert, &mut settings.ssl_cert, &mut settings.ssl_key] {
+        path.take_if(|path| path.as_os_str().is_empty());
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings(value: &Value) -> Result<Settings> {
+        let settings = value.as_object().cloned().unwrap_or_default();
+        read(&Connection { name: "db".into(), settings, ..Connection::default() })
+    }
+
+    #[test]
+    fn a_connection_needs_no_setting_at_all() {
+        let settings = settings(&json!({"sslRootCert": ""})).unwrap();
+        assert_eq!((settings.host.as_str(), settings.port), ("localhost", 2379));
+        assert_eq!((settings.sslmode, settings.ssl_root_cert), (SslMode::Disable, None));
+    }
+
+    #[test]
+    fn a_setting_that_nobody_knows_and_one_that_means_nothing_are_refused_by_name() {
+        let error = settings(&json!({"hots": "db"})).unwrap_err();
+        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
+        let error = settings(&json!({"sslmode": "prefer"})).unwrap_err();
+        assert!(error.chain().contains("`prefer` means nothing"), "{}", error.chain());
+    }
+
+    #[test]
+    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
+        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
+        assert!(settings(&json!({"password": "plain"})).is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! etcd: what makes its snapshots whole, and who is refused.
+
+use std::{fs, process::Command, time::Duration};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Application, Subject,
+    etcd::{Client, Member, free_port},
+    eventually, leftovers,
+    place::Outcome,
+    relay::Relay,
+    subject::{Kind, shipped},
+    writer::assert_whole,
+};
+
+#[track_caller]
+fn etcd() -> Option<Subject> {
+    Subject::new(&Kind::Etcd)
+}
+
+/// Asserts that a backup failed with this status, said all this, and left nothing.
+#[track_caller]
+fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
+    assert_eq!(outcome.code(), Some(status), "{outcome}");
+    let report = outcome.json();
+    assert!(report["recoveryPoint"].is_null(), "{outcome}");
+    assert!(report["error"]["remedy"].is_string(), "{outcome}");
+    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
+    for text in says {
+        assert!(message.contains(text), "`{text}` is not said: {outcome}");
+    }
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+}
+
+#[test]
+fn a_snapshot_is_verified_in_a_member_that_is_started_and_asked() {
+    let Some(subject) = etcd() else { return };
+    subject.etcd().fill(200, 4096);
+    let writer = subject.database().writer();
+    let before = writer.acknowledged();
+    let point = subject.backup_ok();
+    let after = writer.acknowledged() + 1;
+    let shown = subject.place.ok(["show", &point, "--output=json"]).json();
+    let outputs = &shown["point"]["outputs"]["observed"];
+    let (first, last) = (outputs["revision"].as_i64().unwrap(), outputs["lastRevision"].as_i64().unwrap());
+    assert!(first > 200 && first <= last, "{shown:#}");
+    let verified = subject.verify(&point);
+    assert_eq!(verified.code(), Some(0), "{verified}");
+    let checks = verified.json()["checks"].as_array().cloned().unwrap();
+    for name in ["revision", "keys at revision ", "hash up to revision "] {
+        let check = checks.iter().find(|check| check["name"].as_str().unwrap().starts_with(name));
+        assert_eq!(check.expect(name)["outcome"], "passed", "{verified}");
+    }
+    let restored = subject.restore(&point, "restored");
+    assert_whole(&subject.read(&restored), before, after);
+    drop(writer);
+    subject.assert_clean();
+}
+
+/// `snapshot status` ends with status 0 on it.
+#[test]
+fn a_flipped_byte_is_found_by_the_verification_and_restores_nothing() {
+    let Some(subject) = etcd() else { return };
+    subject.etcd().fill(50, 4096);
+    let file = subject.place.join("flipped.db");
+    subject.etcd().ctl(&["snapshot", "save", file.to_str().unwrap()]);
+    let mut bytes = fs::read(&file).unwrap();
+    let place = bytes.windows(64).rposition(|window| window.iter().all(|byte| *byte == b'x')).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let status = subject.etcd().etcdctl(&["snapshot", "status", file.to_str().unwrap()]);
+    assert!(status.status.success(), "etcdctl has learned to notice it");
+    // A blueprint that stores that file as its snapshot, in the place of what the member sends.
+    let text = shipped("etcd");
+    let stream = "            hook: {use: etcd/snapshot, connection: db}\n";
+    assert_eq!(text.matches(stream).count(), 1);
+    let cat = format!("            command: [cat, \"{}\"]\n", file.display());
+    let blueprint = subject.place.file("flipped.yaml", &text.replace(stream, &cat));
+    let mut arguments = subject.backup_arguments();
+    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
+    let backup = subject.place.ok(&arguments);
+    let point = backup.json()["recoveryPoint"].as_str().unwrap().to_owned();
+    let verified = subject.verify(&point);
+    assert_eq!(verified.code(), Some(4), "{verified}");
+    assert!(verified.stdout.contains("sha256"), "{verified}");
+    let copy = subject.place.join("copy");
+    let restored = subject.place.run(["restore", &point, &format!("--set=dataDir={}", copy.display())]);
+    assert_ne!(restored.code(), Some(0), "{restored}");
+    assert!(!copy.join("member").exists());
+    subject.assert_clean();
+}
+
+#[test]
+fn a_member_that_is_killed_in_the_middle_of_its_snapshot_leaves_no_recovery_point() {
+    let Some(mut subject) = etcd() else { return };
+    subject.etcd().fill(1500, 64 * 1024);
+    let relay = Relay::to(subject.etcd().port);
+    subject = subject.with(&format!("port={}", relay.port)).with("facts=revision");
+    for signal in [Signal::KILL, Signal::TERM] {
+        relay.pass_at_most(20_000_000);
+        let runner = subject.place.start(subject.backup_arguments());
+        eventually(Duration::from_mins(1), "much was sent", || relay.is_full());
+        let Application::Etcd(member) = &mut subject.application else { panic!("not etcd") };
+        member.end(signal);
+        relay.pass_at_most(u64::MAX);
+        let outcome = runner.wait();
+        refused(&subject, &outcome, 1, &["take a snapshot"]);
+        let snapshots = fs::read_dir(subject.place.repository().join("snapshots")).unwrap().count();
+        assert_eq!(snapshots, 0, "a part of a snapshot was stored");
+        let Application::Etcd(member) = &mut subject.application else { panic!("not etcd") };
+        member.start();
+    }
+    leftovers::assert_none(&subject.place, &known(&subject), &[]);
+    subject.backup_ok();
+}
+
+/// A network that swallows everything without a word.
+#[test]
+fn a_connection_that_falls_silent_in_the_middle_of_a_snapshot_is_given_up() {
+    let Some(mut subject) = etcd() else { return };
+    subject.etcd().fill(1500, 64 * 1024);
+    let relay = Relay::to(subject.etcd().port);
+    subject = subject.with(&format!("port={}", relay.port)).with("facts=revision");
+    relay.pass_at_most(20_000_000);
+    let outcome = subject.backup();
+    refused(&subject, &outcome, 1, &["sent nothing of its snapshot for"]);
+    subject.assert_clean();
+}
+
+#[test]
+fn a_member_that_is_stopped_is_given_up_and_the_next_backup_succeeds() {
+    let Some(subject) = etcd() else { return };
+    subject.etcd().signal(Signal::STOP);
+    let outcome = subject.backup();
+    subject.etcd().signal(Signal::CONT);
+    refused(&subject, &outcome, 1, &["gave no answer within", "has a leader"]);
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+#[test]
+fn an_alarm_is_named_and_a_full_cluster_is_backed_up_on_request() {
+    let Some(mut subject) = etcd() else { return };
+    let Application::Etcd(member) = &mut subject.application else { panic!("not etcd") };
+    member.end(Signal::TERM);
+    member.flags = vec!["--quota-backend-bytes=2000000".to_owned()];
+    member.start();
+    let mut full = Client::open(member.port).unwrap();
+    let value = "eHh4".repeat(50_000);
+    let put = |number: usize| serde_json::json!({"key": format!("{number:04}"), "value": value});
+    let refusal = (0..100).find_map(|number| full.ask("kv/put", &put(number)).err()).expect("no room");
+    assert!(refusal.contains("database space exceeded"), "{refusal}");
+    refused(&subject, &subject.backup(), 2, &["the alarm NOSPACE", "nospace: accept"]);
+    let subject = subject.with("nospace=accept");
+    let point = subject.backup_ok();
+    subject.verify_ok(&point);
+    subject.assert_clean();
+}
+
+#[test]
+fn users_log_in_and_one_without_the_role_is_told_which() {
+    let Some(subject) = etcd() else { return };
+    subject.etcd().fill(10, 100);
+    subject.etcd().ask_who_one_is("a-pass/word");
+    let right = subject.place.file("right", "a-pass/word\n");
+    let wrong = subject.place.file("wrong", "another\n");
+    refused(&subject, &subject.backup(), 2, &["asks who one is", "`user` and `password`"]);
+    let subject = subject.with("user=reader");
+    refused(&subject, &subject.backup(), 2, &["does not let user reader in without a password"]);
+    let subject = subject.with(&format!("password=@{}", wrong.display()));
+    refused(&subject, &subject.backup(), 2, &["the password for user reader is wrong"]);
+    let subject = subject.with(&format!("password=@{}", right.display()));
+    refused(&subject, &subject.backup(), 2, &["user reader may not", "etcdctl user grant-role reader root"]);
+    let subject = subject.with("user=root");
+    let point = subject.backup_ok();
+    // A restored member asks who one is, too.
+    let password = format!("--set=password=@{}", right.display());
+    let verified = subject.place.run(["verify", &point, "--output=json", &password]);
+    assert_eq!(verified.code(), Some(0), "{verified}");
+    assert!(verified.stdout.contains("keys at revision"), "{verified}");
+    subject.assert_clean();
+}
+
+/// A member that was added as a learner has what it was sent so far.
+#[test]
+fn a_learner_is_refused_and_followers_and_leaders_are_told_apart() {
+    let Some(subject) = etcd() else { return };
+    let leader = subject.etcd();
+    leader.fill(10, 100);
+    let mut learner = Member::at(&subject.place.join("learner"));
+    learner.name = "learner".into();
+    learner.state = "existing";
+    leader.ctl(&["member", "add", "learner", "--learner", &format!("--peer-urls={}", learner.peer_url())]);
+    learner.cluster = format!("default={},learner={}", leader.peer_url(), learner.peer_url());
+    learner.start();
+    let at_learner = |role: &str| {
+        let mut arguments = subject.backup_arguments();
+        arguments.extend([format!("--set=port={}", learner.port), format!("--set=role={role}")]);
+        subject.place.run(arguments)
+    };
+    refused(&subject, &at_learner("any"), 2, &["is a learner", "voting member"]);
+    let id = leader.ctl(&["member", "list"]);
+    let id = id.lines().find(|line| line.contains("learner")).unwrap().split(',').next().unwrap().to_owned();
+    eventually(Duration::from_mins(1), "the learner is promoted", || {
+        leader.etcdctl(&["member", "promote", &id]).status.success()
+    });
+    refused(&subject, &at_learner("leader"), 2, &["is a follower, and a leader was asked for"]);
+    let taken = at_learner("follower");
+    assert_eq!(taken.code(), Some(0), "{taken}");
+    let verified = subject.verify("latest");
+    assert_eq!(verified.code(), Some(0), "{verified}");
+    // Half of the members is no majority.
+    drop(learner);
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    assert!(outcome.stdout.contains("no leader"), "{outcome}");
+}
+
+#[test]
+fn tls_with_a_certificate_of_our_own_and_without_the_right_one() {
+    let Some(mut subject) = etcd() else { return };
+    let directory = subject.place.join("tls");
+    make_certificates(&directory);
+    let file = |name: &str| directory.join(name).display().to_string();
+    let Application::Etcd(member) = &mut subject.application else { panic!("not etcd") };
+    member.end(Signal::TERM);
+    let url = format!("https://127.0.0.1:{}", member.port);
+    member.flags = vec![
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--cert-file={}", file("server.pem")),
+        format!("--key-file={}", file("server.key")),
+        format!("--trusted-ca-file={}", file("ca.pem")),
+        "--client-cert-auth".into(),
+    ];
+    member.start();
+    refused(&subject, &subject.backup(), 2, &["sslmode"]);
+    let subject = subject.with("sslmode=verify-full").with(&format!("sslRootCert={}", file("other.pem")));
+    refused(&subject, &subject.backup(), 2, &["the TLS certificate of etcd", "is not trusted"]);
+    let subject = subject.with(&format!("sslRootCert={}", file("ca.pem")));
+    refused(&subject, &subject.backup(), 2, &["sslCert"]);
+    let subject = subject
+        .with(&format!("sslCert={}", file("client.pem")))
+        .with(&format!("sslKey={}", file("client.key")));
+    let point = subject.backup_ok();
+    subject.verify_ok(&point);
+    subject.assert_clean();
+}
+
+#[test]
+fn what_listens_and_is_no_etcd_is_told_so() {
+    let Some(subject) = etcd() else { return };
+    let nobody = free_port();
+    let subject = subject.with(&format!("port={nobody}"));
+    refused(&subject, &subject.backup(), 2, &[&format!("nobody listens at 127.0.0.1:{nobody}")]);
+    let web = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = web.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in web.incoming() {
+            let _gone = std::io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let subject = subject.with(&format!("port={port}"));
+    refused(&subject, &subject.backup(), 2, &["does not answer as etcd"]);
+}
+
+/// The processes that belong to a member that was started again.
+fn known(subject: &Subject) -> Vec<u32> {
+    leftovers::residents(&subject.place)
+}
+
+/// An authority, a server's and a client's certificate of it, and another authority.
+fn make_certificates(directory: &std::path::Path) {
+    fs::create_dir(directory).unwrap();
+    let script = r"set -e
+        new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+        for name in ca other; do
+          openssl req -x509 $new -days 2 -subj /CN=$name -keyout $name.key -out $name.pem
+        done
+        for name in server client; do
+          openssl req $new -subj /CN=$name -keyout $name.key -out $name.csr
+          printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' > $name.ext
+          openssl x509 -req -days 2 -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
+            -extfile $name.ext -out $name.pem
+        done";
+    let made = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
