@@ -60,11 +60,12 @@ fn a_journal_without_its_first_entry_is_no_run() {
 
 #[test]
 fn an_append_whose_answer_was_lost_finds_its_own_write() {
-    let known = Known::of(&journal("7", &[entry(Event::Cut)]));
+    let cut = entry(Event::Cut);
+    let known = Known::of(&journal("7", slice::from_ref(&cut)));
     let mine = entry(Event::Committing);
-    let before = journal("7", &[entry(Event::Cut)]);
+    let before = journal("7", slice::from_ref(&cut));
     assert_eq!(known.compare(&before, slice::from_ref(&mine)), Outcome::NotWritten(Known::of(&before)));
-    let after = journal("8", &[entry(Event::Cut), mine.clone()]);
+    let after = journal("8", &[cut, mine.clone()]);
     assert_eq!(known.compare(&after, slice::from_ref(&mine)), Outcome::Written(Known::of(&after)));
 }
 

@@ -175,7 +175,7 @@ mod tests {
     fn every_mistake_is_told_with_its_place() {
         let members = "    - {name: a, blueprint: files, parameters: {directry: /a, level: x, key: plain}}\n    - {name: a, blueprint: elephant}\n    - {name: target, blueprint: broken}\n";
         insta::assert_snapshot!(linted(members), @r#"
-        7:47 unknown-parameter: the blueprint files has no parameter `directry` Did you mean `directory`?
+        7:48 unknown-parameter: the blueprint files has no parameter `directry` Did you mean `directory`?
         7:69 wrong-value: the parameter `level` is a whole number, not `"x"` Give it a whole number.
         7:77 wrong-value: the parameter `key` is a secret and is never given in plain text Use `--set key=@FILE`, `--set key=env:NAME`, or `{file: …}` or `{env: …}` in the values file.
         8:14 duplicate-member: there is already a member `a`, on line 7 Give one of the two another name.

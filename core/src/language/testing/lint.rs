@@ -189,11 +189,11 @@ spec:
             )
             .replace("'{{ number }}'", "'{{ copy }}'");
         insta::assert_snapshot!(linted(&text), @r"
-        7:50 unknown-parameter: the blueprint kv has no parameter `levl` Did you mean `level`?
-        7:64 wrong-value: the parameter `key` is a secret and is never given in plain text Use `--set key=@FILE`, `--set key=env:NAME`, or `{file: …}` or `{env: …}` in the values file.
+        7:49 unknown-parameter: the blueprint kv has no parameter `levl` Did you mean `level`?
+        7:63 wrong-value: the parameter `key` is a secret and is never given in plain text Use `--set key=@FILE`, `--set key=env:NAME`, or `{file: …}` or `{env: …}` in the values file.
         8:23 unknown-parameter: the blueprint kv has no parameter `directry` Did you mean `directory`?
         8:48 secret-in-template: the parameter `key` is a secret, and is in no template Let the command read it where it is.
-        8:68 no-program: the command names no program Write a program and its arguments.
+        8:69 no-program: the command names no program Write a program and its arguments.
         10:5 no-number: this writes the same thing every time Put `{{ number }}` into it.
         10:22 unknown-reference: there is no `copy` here Use one of: place, port, folder, number, params.
         ");

@@ -124,8 +124,10 @@ fn vacuum(source: &Connection, copy: &Path, path: &Path, limit: Option<Duration>
     let (done, ended) = sync_channel::<()>(1);
     let timer = std::thread::spawn(move || {
         let Some(limit) = limit else { return false };
-        let late = matches!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout));
-        if late {
+        let (mut late, mut patience) = (false, limit);
+        // Again and again: an interrupt before the statement has begun interrupts nothing.
+        while matches!(ended.recv_timeout(patience), Err(RecvTimeoutError::Timeout)) {
+            (late, patience) = (true, Duration::from_millis(5));
             interrupt.interrupt();
         }
         late
