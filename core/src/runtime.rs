@@ -48,6 +48,10 @@ pub struct Command {
     pub directory: Option<PathBuf>,
     /// Bytes for its standard input; none by default.
     pub stdin: Option<Secret>,
+    /// For how long a session may go on when the runner is gone, or after the run's lease when it is silent: what it
+    /// puts back does not go with it, so it ends by itself. By default it has a second when the runner is gone, and
+    /// none when it is silent.
+    pub may_outlive: Duration,
 }
 
 impl Command {

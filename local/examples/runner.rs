@@ -41,8 +41,12 @@ async fn main() -> Result<()> {
                 std::thread::park();
             }
         }
-        "session" => {
-            let _session = runtime.session(&here(rest)?).await?;
+        "session" | "session that may outlive" => {
+            let mut command = here(rest)?;
+            if scenario != "session" {
+                command.may_outlive = lease * 3;
+            }
+            let _session = runtime.session(&command).await?;
             ready("");
             std::future::pending().await
         }

@@ -162,6 +162,26 @@ fn a_session_sees_the_end_of_its_runner_as_the_end_of_its_input() {
     until("it is ended although it goes on", Duration::from_secs(3), || !is_alive(child));
 }
 
+#[test]
+fn a_session_that_puts_something_back_may_outlive_a_runner_that_is_stopped_but_not_for_ever() {
+    let lease = Duration::from_secs(1);
+    let machine = Machine::new(LONG);
+    let mut runner = machine.runner(
+        lease,
+        &[
+            "session that may outlive",
+            "sh",
+            "-c",
+            "echo $$ > child; sleep 2; echo done > put-back; sleep 600",
+        ],
+    );
+    runner.line();
+    runner.signal_group("STOP");
+    let child = number(&machine.path("child"));
+    until("it puts back what it changed", lease * 3, || machine.path("put-back").exists());
+    until("it is ended when it goes on", lease * 4, || !is_alive(child));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_whose_guard_was_killed_has_an_unknown_end_and_does_not_stay() {
     let machine = Machine::new(LONG);

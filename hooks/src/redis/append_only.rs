@@ -26,7 +26,7 @@ use standstill_core::{
 use super::{
     config::Config,
     connect::{LOOKUP, Session},
-    holder::{Opening, Order, Task},
+    holder::{self, Opening, Order, Task},
     info::Info,
     keys, mark,
     server::Server,
@@ -156,7 +156,10 @@ async fn hold(context: &HookContext, target: &Target, arguments: &Arguments) -> 
 async fn start(context: &HookContext, target: &Target) -> Result<Link> {
     let task = serde_json::to_string(&Task::of(context.run.as_str(), context.lease))
         .map_err(|cause| Error::failed("cannot write a task as JSON").because(cause))?;
-    let mut link = Link::start(context, &context.runtime.agent(&["hold", "redis", &task])).await?;
+    let mut command = context.runtime.agent(&["hold", "redis", &task]);
+    // The setting stays when the holder goes: nobody ends it before it has put it back, or has given up.
+    command.may_outlive = context.lease + holder::STUBBORN;
+    let mut link = Link::start(context, &command).await?;
     link.request::<()>(Order::Open(Box::new(Opening::of(target))), LOOKUP * 2).await?;
     Ok(link)
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::helper::{Orders, Wake, say, to_value};
 
 /// For how long a holder tries to put the setting back where the server cannot be reached.
-const STUBBORN: Duration = Duration::from_mins(5);
+pub(super) const STUBBORN: Duration = Duration::from_mins(5);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -44,7 +44,7 @@ pub(crate) struct ChildSpec {
 pub(crate) struct GuardSpec {
     /// The child.
     pub(crate) child: ChildSpec,
-    /// How long the child may outlive the last renewal, in milliseconds.
+    /// How long the child may outlive the last renewal, in milliseconds; what its command allows is in it.
     pub(crate) lease_milliseconds: u64,
     /// How long the child may take to end by itself when the runner is gone, in milliseconds.
     pub(crate) grace_milliseconds: u64,

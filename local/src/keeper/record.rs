@@ -126,7 +126,7 @@ impl CommandRecord {
             secret_env,
             run_as: self.run_as.clone(),
             directory: self.directory.clone(),
-            stdin: None,
+            ..Command::default()
         })
     }
 

@@ -41,6 +41,9 @@ pub(crate) struct Prepared {
     pub(crate) child: ChildSpec,
     /// Text for its standard input.
     pub(crate) stdin: Option<String>,
+    /// [`Command::may_outlive`].
+    #[serde(default)]
+    pub(crate) may_outlive: Duration,
 }
 
 impl Prepared {
@@ -83,7 +86,8 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// A launcher of children that outlive this process, or its last renewal, by at most the lease.
+    /// A launcher of children that outlive this process, or its last renewal, by at most the lease, and by what their
+    /// command allows.
     pub(crate) fn new(agent: Vec<String>, lease: Duration) -> Arc<Self> {
         let lease = lease.max(Duration::from_millis(30));
         Arc::new(Self { agent, lease, renewals: Mutex::new(None), directory: Mutex::new(None) })
@@ -123,7 +127,8 @@ impl Launcher {
             .remedy("Name a directory that exists, or none."));
         }
         let child = ChildSpec { argv: command.argv.clone(), environment, directory, user };
-        Ok(Prepared { child, stdin: command.stdin.as_ref().map(|secret| secret.expose().to_owned()) })
+        let stdin = command.stdin.as_ref().map(|secret| secret.expose().to_owned());
+        Ok(Prepared { child, stdin, may_outlive: command.may_outlive })
     }
 
     fn default_directory(&self, user: Option<(u32, u32)>) -> PathBuf {
@@ -136,7 +141,7 @@ impl Launcher {
     }
 
     /// Starts a child with these standard streams. `grace` is how long it may take to end by itself when this
-    /// process is gone.
+    /// process is gone, if it may not outlive it for longer.
     pub(crate) async fn start(
         self: &Arc<Self>,
         prepared: &Prepared,
@@ -146,8 +151,8 @@ impl Launcher {
         let launcher = Arc::clone(self);
         let spec = GuardSpec {
             child: prepared.child.clone(),
-            lease_milliseconds: milliseconds(self.lease).max(1),
-            grace_milliseconds: milliseconds(grace),
+            lease_milliseconds: milliseconds(self.lease + prepared.may_outlive).max(1),
+            grace_milliseconds: milliseconds(grace.max(prepared.may_outlive)),
         };
         blocking(move || {
             let mut guard = launcher.agent.clone();

@@ -76,9 +76,17 @@ fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>
     }
 }
 
-/// The file name of a command line's program.
+/// The file name of a command line's program. MySQL's are scripts that have a loader of their own run the program
+/// (`LOADER --library-path PATH PROGRAM`).
 fn program(line: &str) -> String {
-    line.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned()
+    let mut names = line.split(' ').map(|word| word.rsplit('/').next().unwrap_or_default());
+    let first = names.next().unwrap_or_default();
+    let run = match first {
+        "sh" => names.next(),
+        loader if loader.starts_with("ld-linux") => names.nth(2),
+        _ => None,
+    };
+    run.unwrap_or(first).to_owned()
 }
 
 /// Every file below a directory that holds one of the secrets, whatever else it holds.
