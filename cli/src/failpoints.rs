@@ -120,4 +120,8 @@ impl Journal for FailingJournal {
     fn gathers(&self) -> Duration {
         self.inner.gathers()
     }
+
+    async fn is_ours(&self) -> Result<()> {
+        self.inner.is_ours().await
+    }
 }

@@ -256,6 +256,16 @@ pub trait Journal: Send + Sync {
     fn gathers(&self) -> Duration {
         Duration::ZERO
     }
+
+    /// Asks whether this process still counts as the journal's writer to whoever would take it over. While a hold
+    /// keeps writes waiting this is asked with every renewal: a run that cannot be seen to live must not go on holding
+    /// a database. By default it always does, as with a lock that the kernel keeps for as long as the process lives.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Fenced`] when another process took the journal over; otherwise when it cannot be known.
+    async fn is_ours(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A run as the journals show it.

@@ -11,6 +11,7 @@
 pub mod error;
 pub mod hook;
 pub mod journal;
+pub mod keeper;
 pub mod language;
 pub mod lock;
 pub mod plan;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::keeper::{KeeperProgram, KeeperSpec};
 use crate::{
     Error, Result,
     hook::{Acquired, Endpoint, Undone},
@@ -31,6 +32,17 @@ pub enum RunAs {
     Runner,
     /// The numeric owner of this file or directory. Only needed, and only possible, for root.
     OwnerOf(PathBuf),
+}
+
+/// Where a command runs. On one machine both are this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Place {
+    /// Beside the target: where the runner is, with the target's image and volumes.
+    #[default]
+    Runner,
+    /// In the target's own container, with its processes, its sockets and its root.
+    Target,
 }
 
 /// A command: a list that is never joined into a shell string. Secrets are separate from everything that is shown.
@@ -52,6 +64,8 @@ pub struct Command {
     /// puts back does not go with it, so it ends by itself. By default it has a second when the runner is gone, and
     /// none when it is silent.
     pub may_outlive: Duration,
+    /// Where it runs. In the target's own container it is always that container's user, and its directory.
+    pub place: Place,
 }
 
 impl Command {
@@ -167,50 +181,6 @@ pub trait Service: Send + Sync {
     fn log(&self) -> String;
     /// Asks it to end, waits, kills it after the stop timeout. Idempotent.
     async fn stop(&self) -> Result<Exit>;
-}
-
-/// How a keeper's hold is acquired, proven and let go: the blueprint's `pair` and `session` steps.
-#[derive(Debug, Clone)]
-pub enum KeeperProgram {
-    /// One-shot commands.
-    Pair {
-        /// Acquires; status 0 means held.
-        acquire: Command,
-        /// Says whether it is held, with an expression over `result` that must be true.
-        confirm: Option<(Command, String)>,
-        /// Lets go. It must be safe to run again.
-        release: Command,
-    },
-    /// A client that is kept open.
-    Session {
-        /// The client.
-        client: Command,
-        /// Lines to acquire with.
-        send: Vec<String>,
-        /// A regular expression for the line that says that it is held.
-        until: String,
-        /// A line that keeps the client's connection alive, sent at every renewal.
-        keep_alive: Option<String>,
-        /// A line to ask with, and a regular expression for the answer that says that it is held.
-        confirm: Option<(String, String)>,
-        /// Lines to let go with.
-        release: Vec<String>,
-        /// Whether the state outlives the client, so that the release lines must be run by a new client.
-        survives_client: bool,
-    },
-}
-
-/// A hold that a keeper keeps: it does not depend on the runner, and lets go when renewals stop.
-#[derive(Debug, Clone)]
-pub struct KeeperSpec {
-    /// The step's name.
-    pub name: String,
-    /// What it runs.
-    pub program: KeeperProgram,
-    /// How long it holds on without a renewal.
-    pub lease: Duration,
-    /// The deadline for each single command or answer.
-    pub timeout: Duration,
 }
 
 /// A volume as the runtime sees it.

@@ -11,6 +11,7 @@
 //! is done by the runtime that it is given.
 
 mod client;
+mod container;
 mod journal;
 pub mod launch;
 mod lease;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use standstill_core::{Error, Result, point::RunId};
 
+use crate::container::record::KeeperRecord;
+
 /// A temporary thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -14,6 +16,8 @@ pub(crate) enum Record {
     Mover(MoverRecord),
     /// Something that the runner made inside its own pod.
     InPod(InPodRecord),
+    /// A hold that is kept in the target's own container.
+    InTarget(KeeperRecord),
 }
 
 /// A `VolumeSnapshot`.

@@ -19,8 +19,8 @@ use standstill_core::{
     point::RunId,
     repository::Progress,
     runtime::{
-        Command, Consumer, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service, ServiceSpec,
-        Session, Snapshotter, Volume,
+        Command, Consumer, KeeperSpec, Output, Place, Producer, RunAs, Runtime, ScratchIntent, Service,
+        ServiceSpec, Session, Snapshotter, Volume,
     },
     secret::Secret,
     transfer::{TransferReport, TransferSpec},
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Cluster,
+    container::{self, Container, record::KeeperRecord},
     mover::{self, Mover, MoverSettings, Rehearsed},
     record::{InPod, InPodRecord, Record},
     snapshot::{self, CsiSnapshotter, SnapshotSettings},
@@ -121,6 +122,19 @@ impl KubernetesRuntime {
         }
     }
 
+    /// The target's own container.
+    fn container(&self) -> Result<Container> {
+        Container::of_target(&self.cluster, self.target.as_deref())
+    }
+
+    /// Checks that commands can be run in the target's own container, and watched there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`] when it has no pod, or no shell.
+    pub async fn check_container(&self) -> Result<()> {
+        self.container()?.check().await
+    }
+
     /// The record of something inside this pod, as one of the cluster's.
     fn in_pod(&self, what: InPod, record: Value) -> Result<Value> {
         match &self.pod {
@@ -205,7 +219,10 @@ impl Runtime for KubernetesRuntime {
     }
 
     async fn exec(&self, command: &Command, timeout: Duration, cancel: &CancellationToken) -> Result<Output> {
-        self.inner.exec(command, timeout, cancel).await
+        match command.place {
+            Place::Runner => self.inner.exec(command, timeout, cancel).await,
+            Place::Target => self.container()?.exec(command, timeout, cancel).await,
+        }
     }
 
     fn places(&self) -> Vec<PathBuf> {
@@ -243,11 +260,17 @@ impl Runtime for KubernetesRuntime {
     }
 
     fn keeper_record(&self, spec: &KeeperSpec, run: &RunId) -> Result<Value> {
-        self.in_pod(InPod::Keeper, self.inner.keeper_record(spec, run)?)
+        match spec.place() {
+            Place::Runner => self.in_pod(InPod::Keeper, self.inner.keeper_record(spec, run)?),
+            Place::Target => Record::InTarget(KeeperRecord::new(spec, run, &self.container()?)?).to_value(),
+        }
     }
 
     async fn keep(&self, spec: &KeeperSpec, record: &Value) -> Result<Acquired> {
-        self.inner.keep(spec, &inside(record)?).await
+        match Record::from_value(record)? {
+            Some(Record::InTarget(record)) => container::keeper::keep(&self.cluster, spec, record).await,
+            _ => self.inner.keep(spec, &inside(record)?).await,
+        }
     }
 
     fn snapshotter(&self) -> Arc<dyn Snapshotter> {
@@ -312,6 +335,9 @@ impl Runtime for KubernetesRuntime {
             Some(Record::Snapshot(record)) => snapshot::dispose(&self.cluster, &record).await,
             Some(Record::Mover(record)) => mover::dispose(&self.cluster, &record).await,
             Some(Record::InPod(record)) => self.dispose_in_pod(&record, secrets).await,
+            Some(Record::InTarget(record)) => {
+                container::dispose::dispose(&self.cluster, &record, secrets).await
+            }
         }
     }
 }

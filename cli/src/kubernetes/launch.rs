@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, io::Write};
 use standstill_core::{
     Error, ErrorKind, Result,
     journal::{JournalStore, RunRequest, RunState},
-    plan::Plan,
+    plan::{Plan, PlannedStep},
     point::RunId,
     runner::RunReport,
+    runtime::Place,
     secret::{ProcessSecrets, Secret, SecretReference, SecretSource},
     units::{milliseconds, parse_duration},
 };
@@ -115,6 +116,7 @@ async fn prepare(
     where_it_is: TargetValues,
 ) -> Result<Launch> {
     let plan = &asked.plan;
+    check_streams(plan)?;
     if let Some(class) = &where_it_is.snapshot_class {
         launch::check_class(cluster, class).await?;
     }
@@ -155,6 +157,20 @@ async fn prepare(
     };
     let (permissions, password) = (orders.permissions.clone(), asked.password.clone());
     Ok(Launch { orders, permissions, mounts, owner, password, environment, parameters, references })
+}
+
+/// Data is not streamed out of a container or into one: the connection may lose its end without a word.
+fn check_streams(plan: &Plan) -> Result<()> {
+    let entering =
+        |step: &&PlannedStep| step.step.stream.is_some() && plan.place(&step.step) == Place::Target;
+    match plan.steps.iter().find(entering) {
+        None => Ok(()),
+        Some(step) => Err(Error::input(format!(
+            "{} streams data in the target's own container, which is not possible on Kubernetes",
+            step.id
+        ))
+        .remedy("Write `in: runner`: the command then runs in a pod of the same image beside it.")),
+    }
 }
 
 /// The request as the runner gets it: secret parameters come from files.

@@ -13,7 +13,7 @@ use std::{
 use standstill_core::{
     Error, Result,
     journal::{Event, Failure},
-    plan::{Limits, Point, RunPlan},
+    plan::{Limits, Plan, Point, RunPlan},
     repository::Repository as _,
     runner::{Host, NoObserver, Observer, recover, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
@@ -100,6 +100,7 @@ impl Observer for Told {
 /// What a pod works with.
 struct Here {
     host: Host,
+    runtime: Arc<KubernetesRuntime>,
     journals: ClusterJournals,
     locks: ClusterLocks,
 }
@@ -114,16 +115,17 @@ impl Here {
         let cluster = Cluster::of_pod(Some(&orders.target.namespace))?;
         let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
         let inner = wiring::runtime(&StateDir::of_user()?, lease)?;
+        let runtime = Arc::new(KubernetesRuntime::new(inner, cluster, settings(orders)));
         let host = Host {
             hooks: wiring::hooks(),
-            runtime: Arc::new(KubernetesRuntime::new(inner, cluster, settings(orders))),
+            runtime: runtime.clone(),
             repository: Some(Arc::new(repository)),
             journals: wiring::with_failpoints(Arc::new(journals.clone()))?,
             locks: Arc::new(locks.clone()),
             secrets: Arc::new(ProcessSecrets),
             observer,
         };
-        Ok(Self { host, journals, locks })
+        Ok(Self { host, runtime, journals, locks })
     }
 
     /// Waits until what was let go is gone from the cluster.
@@ -161,6 +163,9 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
         discard_strays(&repository).await;
     }
     let here = Here::new(&orders, repository, plan.limits.lease, Arc::new(Told(lines)))?;
+    if plan.iter().any(Plan::enters_target) {
+        here.runtime.check_container().await?;
+    }
     let report = run(here.host.clone(), plan, orders.run, cancel).await;
     here.settle().await;
     Ok(RunnerLine::Report(Box::new(report?)))

@@ -8,6 +8,7 @@
 mod capture;
 mod limits;
 mod make;
+mod places;
 mod run;
 mod show;
 mod values;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error, ErrorKind, Result,
     hook::{Acquired, Hold, Receipt},
+    journal::Journal,
     point::{Evidence, Outputs},
 };
 
@@ -62,20 +63,24 @@ impl HoldThread {
         }
     }
 
-    /// Has a hold acquired, and renews it from then on.
+    /// Has a hold acquired, and renews it from then on. One that keeps writes waiting (`blocks_writes`, where the
+    /// hold itself does not know better) is held only for as long as the journal is this run's.
     pub(super) async fn acquire(
         &self,
         deadline: Duration,
         lease: Duration,
+        blocks_writes: bool,
+        journal: Arc<dyn Journal>,
         acquire: impl Future<Output = Result<Acquired>> + Send + 'static,
     ) -> Result<(LiveHold, Outputs)> {
         let handle = self.handle.clone();
         let live = async move {
             let Acquired { hold, outputs, since } = acquire.await?;
-            let blocks_writes = hold.blocks_writes();
+            let blocks_writes = hold.blocks_writes().unwrap_or(blocks_writes);
             let hold = Arc::new(Mutex::new(hold));
             let lapsed = CancellationToken::new();
-            let renewals = handle.spawn(renew(Arc::clone(&hold), lease, lapsed.clone()));
+            let journal = blocks_writes.then_some(journal);
+            let renewals = handle.spawn(renew(Arc::clone(&hold), journal, lease, lapsed.clone()));
             Ok((LiveHold { hold, since, blocks_writes, lapsed, renewals: Some(renewals) }, outputs))
         };
         self.within(deadline, "acquiring the hold", live).await
@@ -115,8 +120,8 @@ pub(super) struct LiveHold {
     hold: Arc<Mutex<Box<dyn Hold>>>,
     /// Since when it has been on.
     pub(super) since: Instant,
-    /// Whether writes wait, where the plan could not know.
-    pub(super) blocks_writes: Option<bool>,
+    /// Whether writes wait.
+    pub(super) blocks_writes: bool,
     /// Cancelled when a renewal failed for so long that the hold must be taken as lapsed.
     pub(super) lapsed: CancellationToken,
     renewals: Option<JoinHandle<()>>,
@@ -131,27 +136,110 @@ impl Drop for LiveHold {
 }
 
 /// Renews every third of the lease. A single failure may pass; a lapse, or failures for a whole lease, do not.
-async fn renew(hold: Arc<Mutex<Box<dyn Hold>>>, lease: Duration, lapsed: CancellationToken) {
+async fn renew(
+    hold: Arc<Mutex<Box<dyn Hold>>>,
+    journal: Option<Arc<dyn Journal>>,
+    lease: Duration,
+    lapsed: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(lease / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
     let mut good = Instant::now();
     loop {
         ticks.tick().await;
-        let mut hold = hold.lock().await;
-        let renewed = tokio::time::timeout(lease / 3, hold.renew()).await;
-        drop(hold);
-        match renewed {
-            Ok(Ok(())) => good = Instant::now(),
-            Ok(Err(error)) if error.kind() == ErrorKind::HoldLapsed => {
+        let began = Instant::now();
+        let within = (lease / 3).min(lease.saturating_sub(good.elapsed()));
+        let (renewed, ours) = tokio::join!(
+            attempt(within, "be renewed", async { hold.lock().await.renew().await }),
+            attempt(within, "be shown to be this run's", async {
+                match &journal {
+                    Some(journal) => journal.is_ours().await,
+                    None => Ok(()),
+                }
+            }),
+        );
+        match renewed.and(ours) {
+            Ok(()) => good = began,
+            Err(error) if matches!(error.kind(), ErrorKind::HoldLapsed | ErrorKind::Fenced) => {
                 tracing::error!("a hold lapsed: {}", error.chain());
                 return lapsed.cancel();
             }
-            Ok(Err(error)) => tracing::warn!("a hold could not be renewed: {}", error.chain()),
-            Err(_) => tracing::warn!("a renewal took longer than {:?}", lease / 3),
+            Err(error) => tracing::warn!("{}", error.chain()),
         }
         if good.elapsed() >= lease {
             return lapsed.cancel();
         }
+    }
+}
+
+/// One attempt at keeping a hold.
+async fn attempt(within: Duration, what: &str, work: impl Future<Output = Result<()>>) -> Result<()> {
+    match tokio::time::timeout(within, work).await {
+        Ok(Err(error)) => {
+            let kind = error.kind();
+            Err(error.during(&format!("a hold could not {what}")).of_kind(kind))
+        }
+        Ok(Ok(())) => Ok(()),
+        Err(_) => Err(Error::temporary(format!(
+            "a hold could not {what} within {}",
+            crate::units::show_duration(within)
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::journal::Event;
+
+    /// A hold that can always be renewed.
+    struct Steady;
+
+    #[async_trait]
+    impl Hold for Steady {
+        async fn renew(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn confirm(&mut self) -> Result<Evidence> {
+            Ok(Evidence::of("held", true))
+        }
+
+        async fn release(&mut self) -> Result<Receipt> {
+            Err(Error::failed("it is not asked here"))
+        }
+    }
+
+    /// A journal that nobody can reach.
+    struct Unreachable;
+
+    #[async_trait]
+    impl Journal for Unreachable {
+        async fn append(&self, _: &Event) -> Result<()> {
+            Ok(())
+        }
+
+        async fn is_ours(&self) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    async fn lapses(blocks_writes: bool) -> bool {
+        let thread = HoldThread::start().unwrap();
+        let (second, lease) = (Duration::from_secs(1), Duration::from_millis(150));
+        let acquire =
+            async { Ok(Acquired { hold: Box::new(Steady), outputs: Outputs::new(), since: Instant::now() }) };
+        let acquired = thread.acquire(second, lease, blocks_writes, Arc::new(Unreachable), acquire);
+        let live = acquired.await.unwrap().0;
+        tokio::time::timeout(lease * 4, live.lapsed.cancelled()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn writes_do_not_wait_for_a_run_that_cannot_be_seen_to_live() {
+        assert!(lapses(true).await);
+        assert!(!lapses(false).await, "a hold that keeps nobody waiting goes on");
     }
 }

@@ -24,6 +24,7 @@ type Order = (Event, Option<Written>);
 pub(super) struct Ledger {
     events: Mutex<Vec<Event>>,
     queue: mpsc::UnboundedSender<Order>,
+    journal: Arc<dyn Journal>,
     observer: Arc<dyn Observer>,
 }
 
@@ -35,9 +36,16 @@ impl Ledger {
         observer: Arc<dyn Observer>,
     ) -> Arc<Self> {
         let (queue, orders) = mpsc::unbounded_channel();
-        let ledger = Arc::new(Self { events: Mutex::new(events), queue, observer });
-        tokio::spawn(write(journal, orders, Arc::downgrade(&ledger)));
+        let journal: Arc<dyn Journal> = journal.into();
+        let writing = Arc::clone(&journal);
+        let ledger = Arc::new(Self { events: Mutex::new(events), queue, journal, observer });
+        tokio::spawn(write(writing, orders, Arc::downgrade(&ledger)));
         ledger
+    }
+
+    /// The journal, to ask whether it is still this run's.
+    pub(super) fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal)
     }
 
     /// All events so far.
@@ -101,7 +109,7 @@ async fn awake_for(time: Duration) {
 
 /// Appends events in order. After the first failure nothing more is written, and the run is told to stop.
 async fn write(
-    journal: Box<dyn Journal>,
+    journal: Arc<dyn Journal>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     ledger: std::sync::Weak<Ledger>,
 ) {

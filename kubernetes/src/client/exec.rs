@@ -82,7 +82,7 @@ async fn text(stream: Option<impl AsyncRead + Unpin>) -> String {
 }
 
 /// The exit status in the words of the API: success, or a cause `ExitCode`.
-fn exit_status(status: &Status) -> Option<i32> {
+pub(crate) fn exit_status(status: &Status) -> Option<i32> {
     if status.status.as_deref() == Some("Success") {
         return Some(0);
     }

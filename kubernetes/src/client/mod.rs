@@ -9,7 +9,7 @@ mod remove;
 mod wait;
 mod warning;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use kube::{
     Api, Client, Config,
@@ -21,12 +21,14 @@ use standstill_core::{Error, Result};
 
 pub(crate) use error::{Attempt, explain};
 pub use exec::Executed;
+pub(crate) use exec::exit_status;
 pub use objects::Objects;
 
 /// An API server, and the namespace of the target in it.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    config: Arc<Config>,
     namespace: String,
 }
 
@@ -79,18 +81,26 @@ impl Cluster {
 
     fn of_config(config: Config, namespace: Option<&str>) -> Result<Self> {
         let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
-        let client = Client::try_from(config).map_err(|cause| {
-            Error::input("the API server cannot be used with these settings")
-                .remedy("Check the server, the certificates and the user of the kubeconfig.")
-                .because(cause)
-        })?;
-        Ok(Self { client, namespace })
+        Ok(Self { client: client(&config)?, config: Arc::new(config), namespace })
+    }
+
+    /// The same cluster, with connections of its own that are driven by the runtime that this is called on: what must
+    /// not wait for anybody else's work.
+    ///
+    /// # Errors
+    /// As [`Cluster::of_user`].
+    pub(crate) fn anew(&self) -> Result<Self> {
+        Ok(Self { client: client(&self.config)?, ..self.clone() })
     }
 
     /// The same cluster, in another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        Self { client: self.client.clone(), namespace: namespace.to_owned() }
+        Self {
+            client: self.client.clone(),
+            config: Arc::clone(&self.config),
+            namespace: namespace.to_owned(),
+        }
     }
 
     /// The namespace.
@@ -127,6 +137,14 @@ impl Cluster {
         let api = Api::all_with(self.client.clone(), kind);
         Objects::new(api, resource(&kind.group, &kind.plural), None)
     }
+}
+
+fn client(config: &Config) -> Result<Client> {
+    Client::try_from(config.clone()).map_err(|cause| {
+        Error::input("the API server cannot be used with these settings")
+            .remedy("Check the server, the certificates and the user of the kubeconfig.")
+            .because(cause)
+    })
 }
 
 fn no_kubeconfig(context: Option<&str>) -> Error {

@@ -32,7 +32,7 @@ pub(super) struct Writer {
     maps: Objects<ConfigMap>,
     name: String,
     state: Mutex<Known>,
-    _lease: HeldLease,
+    lease: HeldLease,
 }
 
 /// What the ConfigMap is known to be.
@@ -82,7 +82,7 @@ impl Known {
 impl Writer {
     pub(super) fn new(run: &RunId, maps: Objects<ConfigMap>, map: &ConfigMap, lease: HeldLease) -> Self {
         let name = map.meta().name.clone().unwrap_or_default();
-        Self { run: run.clone(), maps, name, state: Mutex::new(Known::of(map)), _lease: lease }
+        Self { run: run.clone(), maps, name, state: Mutex::new(Known::of(map)), lease }
     }
 
     /// One try. `None`: the version is another one, or the ConfigMap is gone.
@@ -159,6 +159,10 @@ impl Journal for Writer {
 
     fn gathers(&self) -> Duration {
         GATHERS
+    }
+
+    async fn is_ours(&self) -> Result<()> {
+        self.lease.prove().await
     }
 }
 

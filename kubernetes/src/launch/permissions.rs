@@ -57,6 +57,11 @@ pub fn permissions(plan: &Plan) -> Permissions {
         ),
         Rule::new("", &["pods"], &["get", "list"], "the target's address"),
     ];
+    if plan.enters_target() {
+        // Which verb a websocket needs differs between versions.
+        let reason = "the commands that run in the target's own container";
+        namespaced.push(Rule::new("", &["pods/exec"], &["create", "get"], reason));
+    }
     let mut cluster = Vec::new();
     let live_only = |mode| mode == Some(CaptureMode::Live) || mode == Some(CaptureMode::Copy);
     let mut snapshots = plan.steps.iter().filter_map(|step| step.step.snapshot.as_ref());

@@ -8,8 +8,11 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::ResourceExt;
-use standstill_core::Result;
-use tokio::task::JoinHandle;
+use standstill_core::{Error, ErrorKind, Result};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{DURATION, Leases, holder, remove};
@@ -34,6 +37,10 @@ pub(crate) struct HeldLease {
 struct Shared {
     objects: Objects<Lease>,
     state: Mutex<State>,
+    /// Told that somebody wants it to be renewed now.
+    wanted: Notify,
+    /// Told of every renewal, and of its loss.
+    changed: watch::Sender<()>,
 }
 
 struct State {
@@ -59,6 +66,8 @@ impl Shared {
             let mut state = self.state();
             state.lease = renewed;
             state.renewed = began;
+            drop(state);
+            self.changed.send_replace(());
             return Ok(true);
         }
         // An earlier renewal may have come through without an answer.
@@ -76,7 +85,8 @@ impl HeldLease {
     /// Keeps a Lease that was just taken, by a request that began at `began`.
     pub(super) fn keep(leases: &Leases, lease: Lease, began: Instant) -> Self {
         let state = Mutex::new(State { lease, renewed: began, lost: false });
-        let shared = Arc::new(Shared { objects: leases.objects.clone(), state });
+        let (objects, wanted) = (leases.objects.clone(), Notify::new());
+        let shared = Arc::new(Shared { objects, state, wanted, changed: watch::Sender::new(()) });
         let renewing = tokio::spawn(keep_renewing(Arc::clone(&shared)));
         let releasing = leases.releasing.clone();
         Self { shared, renewing, _held: releasing.token(), releasing }
@@ -86,6 +96,34 @@ impl HeldLease {
     pub(crate) fn is_held(&self) -> bool {
         let state = self.shared.state();
         !state.lost && state.renewed.elapsed() < DURATION
+    }
+
+    /// Has it renewed now, and waits for that. It is tried again and again for as long as this waits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when somebody else has it, or it was removed.
+    pub(crate) async fn prove(&self) -> Result<()> {
+        let asked = Instant::now();
+        let mut changes = self.shared.changed.subscribe();
+        loop {
+            {
+                let state = self.shared.state();
+                if state.lost {
+                    let name = state.lease.name_any();
+                    return Err(Error::new(
+                        ErrorKind::Fenced,
+                        format!("the lease {name} was taken or removed"),
+                    )
+                    .remedy("Look at what the other process did with `standstill runs --on kubernetes`."));
+                }
+                if state.renewed >= asked {
+                    return Ok(());
+                }
+            }
+            self.shared.wanted.notify_one();
+            // The sender is in what this value holds.
+            let _ = changes.changed().await;
+        }
     }
 }
 
@@ -109,11 +147,15 @@ impl Drop for HeldLease {
 async fn keep_renewing(shared: Arc<Shared>) {
     let mut pause = EVERY;
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.wanted.notified() => {}
+        }
         pause = match tokio::time::timeout(RENEWAL, shared.renew()).await {
             Ok(Ok(true)) => EVERY,
             Ok(Ok(false)) => {
                 shared.state().lost = true;
+                shared.changed.send_replace(());
                 return;
             }
             Ok(Err(error)) => {

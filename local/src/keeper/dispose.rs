@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
-use standstill_core::{Error, ErrorKind, Result, hook::Undone, secret::Secret};
+use standstill_core::{Error, ErrorKind, Result, hook::Undone, keeper::ReleaseRecord, secret::Secret};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     client::release_by_new_client,
     pair::succeeded,
-    record::{CommandRecord, KeeperFiles, KeeperRecord, ReleaseRecord},
+    record::{KeeperFiles, KeeperRecord},
 };
 use crate::{
     identity::ProcessIdentity,
@@ -140,16 +140,10 @@ async fn release_once(
 }
 
 fn still_held(record: &KeeperRecord, error: Error) -> Error {
-    let by_hand = |command: &CommandRecord| match &record.release {
-        ReleaseRecord::Client { lines, .. } => format!("`{}` and enter {}", command.show(), lines.join(", ")),
-        _ => format!("`{}`", command.show()),
-    };
-    match &record.release {
-        ReleaseRecord::WithItsClient => error,
-        ReleaseRecord::Command(command) | ReleaseRecord::Client { client: command, .. } => {
-            Error::new(ErrorKind::StillHeld, format!("{} may still be held", record.name))
-                .remedy(format!("Let it go by hand: run {}.", by_hand(command)))
-                .because(error)
-        }
+    match record.release.by_hand() {
+        None => error,
+        Some(by_hand) => Error::new(ErrorKind::StillHeld, format!("{} may still be held", record.name))
+            .remedy(format!("Let it go by hand: run {by_hand}."))
+            .because(error),
     }
 }

@@ -4,7 +4,6 @@
 //! directory before it acquires. None of it is secret.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,10 +11,9 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use standstill_core::{
-    Error, Result,
+    Result,
+    keeper::{KeeperSpec, ReleaseRecord},
     point::RunId,
-    runtime::{Command, KeeperProgram, KeeperSpec, RunAs},
-    secret::Secret,
     units::milliseconds,
 };
 
@@ -37,102 +35,21 @@ pub(crate) struct KeeperRecord {
     pub(crate) release: ReleaseRecord,
 }
 
-/// How to let go without the keeper.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) enum ReleaseRecord {
-    /// By a command.
-    Command(CommandRecord),
-    /// By lines to a new client.
-    Client {
-        /// The client.
-        client: CommandRecord,
-        /// The lines.
-        lines: Vec<String>,
-    },
-    /// The hold is gone when its client is.
-    WithItsClient,
-}
-
-/// A command without its secret values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct CommandRecord {
-    argv: Vec<String>,
-    env: BTreeMap<String, String>,
-    secret_env: Vec<String>,
-    run_as: RunAs,
-    directory: Option<PathBuf>,
-}
-
 impl KeeperRecord {
     /// The record of a keeper that is about to be started; `directory` is its own.
     pub(crate) fn new(spec: &KeeperSpec, run: &RunId, directory: PathBuf) -> Result<Self> {
-        let release = match &spec.program {
-            KeeperProgram::Pair { release, .. } => ReleaseRecord::Command(CommandRecord::of(release)?),
-            KeeperProgram::Session { client, release, survives_client: true, .. } => {
-                ReleaseRecord::Client { client: CommandRecord::of(client)?, lines: release.clone() }
-            }
-            KeeperProgram::Session { survives_client: false, .. } => ReleaseRecord::WithItsClient,
-        };
         Ok(Self {
             run: run.clone(),
             name: spec.name.clone(),
             directory,
             timeout_milliseconds: milliseconds(spec.timeout),
-            release,
+            release: ReleaseRecord::of(&spec.program)?,
         })
     }
 
     /// The deadline for each single command or answer.
     pub(crate) const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_milliseconds)
-    }
-}
-
-impl CommandRecord {
-    fn of(command: &Command) -> Result<Self> {
-        if command.stdin.is_some() {
-            return Err(Error::input(format!(
-                "the release command {} takes standard input",
-                command.program()
-            ))
-            .remedy(
-                "Give secrets to a release by `env`: its input cannot be kept for the case of a crash.",
-            ));
-        }
-        Ok(Self {
-            argv: command.argv.clone(),
-            env: command.env.clone(),
-            secret_env: command.secret_env.keys().cloned().collect(),
-            run_as: command.run_as.clone(),
-            directory: command.directory.clone(),
-        })
-    }
-
-    /// The command, with its secrets.
-    pub(crate) fn with_secrets(&self, secrets: &BTreeMap<String, Secret>) -> Result<Command> {
-        let mut secret_env = BTreeMap::new();
-        for name in &self.secret_env {
-            let secret = secrets.get(name).ok_or_else(|| {
-                Error::input(format!("the secret for {name} is needed to let go with {}", self.show()))
-                    .remedy("Give the secret parameters again.")
-            })?;
-            secret_env.insert(name.clone(), secret.clone());
-        }
-        Ok(Command {
-            argv: self.argv.clone(),
-            env: self.env.clone(),
-            secret_env,
-            run_as: self.run_as.clone(),
-            directory: self.directory.clone(),
-            ..Command::default()
-        })
-    }
-
-    /// The command for people.
-    pub(crate) fn show(&self) -> String {
-        self.argv.join(" ")
     }
 }
 

@@ -1,7 +1,8 @@
 //! A small key-value application that Standstill has no hook for, with a pause that outlives its client.
 //!
 //! `kv serve DIRECTORY` appends every `SET` to `DIRECTORY/data` and answers on `DIRECTORY/socket`;
-//! `kv DIRECTORY WORD…` sends one line and prints the answer; `kv client DIRECTORY` copies lines both ways.
+//! `kv DIRECTORY WORD…` sends one line and prints the answer; `kv client DIRECTORY` copies lines both ways. The
+//! environment variable `KV_SOCKET` names another place for the socket. `kv install FILE` copies the program.
 //!
 //! | line | answer |
 //! | --- | --- |
@@ -10,12 +11,13 @@
 //! | `RESUME` | `OK`, also when nothing is paused |
 //! | `STATE` | `paused` or `running` |
 //! | `PING` | `PONG` |
+//! | `QUIT` | none: the server ends |
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     os::unix::net::{UnixListener, UnixStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
@@ -50,15 +52,27 @@ impl Store {
             }
             ("STATE", _) => return Ok(if data.paused { "paused" } else { "running" }.to_owned()),
             ("PING", _) => return Ok("PONG".to_owned()),
+            ("QUIT", _) => std::process::exit(1),
             _ => return Ok("WHAT".to_owned()),
         }
         Ok("OK".to_owned())
     }
 }
 
+fn socket(directory: &Path) -> PathBuf {
+    std::env::var_os("KV_SOCKET").map_or_else(|| directory.join("socket"), PathBuf::from)
+}
+
+fn install(file: &Path) -> io::Result<()> {
+    std::fs::copy(std::env::current_exe()?, file).map(drop)
+}
+
 fn serve(directory: &Path) -> io::Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(directory.join("data"))?;
-    let listener = UnixListener::bind(directory.join("socket"))?;
+    let socket = socket(directory);
+    // What an earlier server left.
+    let _absent = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(socket)?;
     let store = Arc::new(Store { data: Mutex::new(Data { file, paused: false }), resumed: Condvar::new() });
     for connection in listener.incoming() {
         let (connection, store) = (connection?, Arc::clone(&store));
@@ -77,7 +91,7 @@ fn converse(connection: &UnixStream, store: &Store) -> io::Result<()> {
 }
 
 fn ask(directory: &Path, line: &str) -> io::Result<()> {
-    let mut connection = UnixStream::connect(directory.join("socket"))?;
+    let mut connection = UnixStream::connect(socket(directory))?;
     writeln!(connection, "{line}")?;
     let mut answer = String::new();
     BufReader::new(connection).read_line(&mut answer)?;
@@ -85,7 +99,7 @@ fn ask(directory: &Path, line: &str) -> io::Result<()> {
 }
 
 fn client(directory: &Path) -> io::Result<()> {
-    let mut connection = UnixStream::connect(directory.join("socket"))?;
+    let mut connection = UnixStream::connect(socket(directory))?;
     let mut answers = BufReader::new(connection.try_clone()?);
     for line in io::stdin().lines() {
         writeln!(connection, "{}", line?)?;
@@ -104,9 +118,12 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["serve", directory] => serve(Path::new(directory)),
+        ["install", file] => install(Path::new(file)),
         ["client", directory] => client(Path::new(directory)),
         [directory, line @ ..] if !line.is_empty() => ask(Path::new(directory), &line.join(" ")),
-        _ => Err(io::Error::other("usage: kv serve DIRECTORY | kv client DIRECTORY | kv DIRECTORY WORD…")),
+        _ => Err(io::Error::other(
+            "usage: kv serve DIRECTORY | kv install FILE | kv client DIRECTORY | kv DIRECTORY WORD…",
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,8 @@ mod failures;
 mod mariadb;
 mod matrix;
 mod mover;
+mod outages;
+mod own;
 mod permissions;
 mod refusals;
 mod room;

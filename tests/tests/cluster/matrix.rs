@@ -34,8 +34,20 @@ fn start(space: &Space, more: &[&str], failpoint: Option<String>) -> Started {
     space.start_with(&arguments, failpoint.as_slice())
 }
 
+/// Starts a backup that holds the lock for as long as the storage does not answer; the ceiling is far away.
 #[track_caller]
-fn back_up(space: &Space) -> String {
+pub fn start_held(space: &Space) -> Started {
+    let hangs = ["--set=target.snapshotClass=btrfs-hangs", "--set=target.snapshotDeadline=2m"];
+    let mut run = start(space, &[&["--set=maxFreeze=120s"], &hangs[..]].concat(), None);
+    eventually(Duration::from_mins(2), "a snapshot is asked for", || {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        !space.get(&["volumesnapshots"])["items"].as_array().unwrap().is_empty()
+    });
+    run
+}
+
+#[track_caller]
+pub fn back_up(space: &Space) -> String {
     let outcome = start(space, &[], None).wait();
     assert_eq!(outcome.code(), Some(0), "{outcome}");
     outcome.json()["run"].as_str().unwrap().to_owned()
@@ -72,7 +84,7 @@ fn nothing_is_left(space: &Space) {
 
 /// After a death: nothing half-done is listed; the command or the next run cleans up.
 #[track_caller]
-fn recovers(space: &Space, point: &str, by_command: bool) {
+pub fn recovers(space: &Space, point: &str, by_command: bool, back_up: impl Fn() -> String) {
     eventually(BELIEVED, &format!("the run is known to be dead, {point}"), || {
         states(space).iter().all(|(_, state)| state != "running")
     });
@@ -81,7 +93,7 @@ fn recovers(space: &Space, point: &str, by_command: bool) {
         space.run_plain(&["recover"]);
         nothing_is_left(space);
     }
-    back_up(space);
+    back_up();
     let points = space.place.points();
     for (run, state) in states(space) {
         assert!(["succeeded", "failed"].contains(&state.as_str()), "{point}: {run} is {state}");
@@ -114,7 +126,7 @@ fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable_and_leaves_nothing() 
         let stalled = application.longest_stall(begun);
         println!("  writes waited {stalled:?}");
         assert!(stalled < PROMISED, "{point}: writes waited {stalled:?}");
-        recovers(&space, &point, random.coin());
+        recovers(&space, &point, random.coin(), || back_up(&space));
     }
 }
 
@@ -123,13 +135,7 @@ fn a_runner_whose_pod_is_deleted_while_it_holds_the_lock_lets_go_and_is_cleaned_
     let Some(space) = Space::new("deleted") else { return };
     space.place.init();
     let application = Application::start(&space);
-    // The lock is held for as long as the storage does not answer; the ceiling is far away.
-    let hold = ["--set=maxFreeze=60s", "--set=target.snapshotClass=btrfs-hangs"];
-    let mut run = start(&space, &hold, None);
-    eventually(Duration::from_mins(2), "a snapshot is asked for", || {
-        assert!(!run.has_ended(), "{}", run.stderr());
-        !space.get(&["volumesnapshots"])["items"].as_array().unwrap().is_empty()
-    });
+    let run = start_held(&space);
     let pods = space.kubectl(&["get", "pods", "--selector=standstill.dev/role=runner", "--output=name"]);
     let deleted = Application::now();
     space.kubectl(&["delete", pods.trim(), "--grace-period=0", "--force"]);
@@ -140,5 +146,5 @@ fn a_runner_whose_pod_is_deleted_while_it_holds_the_lock_lets_go_and_is_cleaned_
     println!("writes went on {waited:?} after the pod was deleted");
     assert!(waited < PROMISED, "writes went on only after {waited:?}");
     assert_eq!(space.place.points(), Vec::<String>::new());
-    recovers(&space, "deleted", false);
+    recovers(&space, "deleted", false, || back_up(&space));
 }

@@ -68,7 +68,8 @@ impl As {
 pub struct ExecStep {
     /// Program and arguments; never a shell line.
     pub command: Vec<Template>,
-    /// Where: `target` (the default) or `services.NAME`.
+    /// Where: `target`, `runner` (beside the target) or `services.NAME`. By default `target` in a backup, and `runner`
+    /// elsewhere and with `as: volumeOwner`.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Environment variables.

@@ -39,6 +39,9 @@ pub struct PairStep {
     pub confirm: Option<PairConfirm>,
     /// Lets go; it must be safe to run again.
     pub release: Vec<Template>,
+    /// Where: `target` (the default) or `runner`.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Environment variables of all three.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: Environment,
@@ -61,6 +64,9 @@ pub struct PairConfirm {
 pub struct SessionStep {
     /// The client.
     pub command: Vec<Template>,
+    /// Where: `target` (the default) or `runner`.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Lines to acquire with.
     pub send: Vec<Template>,
     /// A regular expression for the line that says that it is held.

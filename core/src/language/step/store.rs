@@ -70,7 +70,7 @@ pub struct StreamStep {
     /// A verb that gives a stream. Only in `backup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookStep>,
-    /// Where: `target` (the default) or `services.NAME`.
+    /// Where: `runner` (beside the target, the default), `target` or `services.NAME`.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Environment variables.

@@ -27,6 +27,7 @@ pub(super) fn command(
     place: Option<&str>,
 ) -> Result<Command> {
     let mut command = Command::new(argv(templates, scope)?);
+    command.place = context.world.plan.place(&context.step.step);
     for (name, value) in environment {
         match value.parameter() {
             Some(parameter) => {

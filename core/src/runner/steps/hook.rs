@@ -1,15 +1,15 @@
 //! `hook`: a verb of a hook; one that acquires a hold is put on the thread of the holds.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use super::Performed;
 use crate::{
     Error, Result,
-    hook::{Hook, HookContext},
+    hook::{Acquired, Hook, HookContext},
     journal::{Event, Undo},
     language::HookStep,
+    point::Outputs,
     runner::{
-        holds::LiveHold,
         target::render_arguments,
         world::{StepContext, locked},
     },
@@ -66,8 +66,7 @@ pub(super) async fn acquire(context: &StepContext, step: &HookStep) -> Result<Pe
     intend_hold(context, undo).await?;
     let (deadline, lease) = (context.step.timeout, context.lease());
     let acquiring = async move { hook.acquire(&verb, &hook_context, &arguments).await };
-    let (live, outputs) = context.world.thread.acquire(deadline, lease, acquiring).await?;
-    keep(context, live);
+    let outputs = hold(context, deadline, lease, acquiring).await?;
     Ok(Performed { outputs, ..Performed::default() })
 }
 
@@ -80,13 +79,20 @@ pub(super) async fn intend_hold(context: &StepContext, undo: Undo) -> Result<()>
     context.world.ledger.intend(&context.step.id, undo, false).await
 }
 
-/// Puts an acquired hold where the runner finds it, and starts the clock of its ceiling.
-pub(super) fn keep(context: &StepContext, live: LiveHold) {
+/// Has a hold acquired, puts it where the runner finds it, and starts the clock of its ceiling; its outputs.
+pub(super) async fn hold(
+    context: &StepContext,
+    deadline: Duration,
+    lease: Duration,
+    acquiring: impl Future<Output = Result<Acquired>> + Send + 'static,
+) -> Result<Outputs> {
+    let world = &context.world;
     let planned = context.step.hold.is_some_and(|traits| traits.blocks_writes);
-    let blocks_writes = live.blocks_writes.unwrap_or(planned);
-    let limits = context.world.plan.limits;
-    locked(&context.world.meter).held(&context.step.id, blocks_writes, live.since, limits);
-    locked(&context.world.holds).insert(context.step.id.clone(), Arc::new(live));
+    let (live, outputs) =
+        world.thread.acquire(deadline, lease, planned, world.ledger.journal(), acquiring).await?;
+    locked(&world.meter).held(&context.step.id, live.blocks_writes, live.since, world.plan.limits);
+    locked(&world.holds).insert(context.step.id.clone(), Arc::new(live));
+    Ok(outputs)
 }
 
 /// Lets go of what a failed attempt may have acquired, so that the next one begins from nothing.

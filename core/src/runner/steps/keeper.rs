@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Performed,
     command::{command, secret_names},
-    hook::{intend_hold, keep},
+    hook::{hold, intend_hold},
 };
 use crate::{
     Result,
@@ -61,7 +61,6 @@ async fn kept(
     let undo = Undo::Runtime { record: record.clone(), secrets: secret_names(environment) };
     intend_hold(context, undo).await?;
     let acquiring = async move { runtime.keep(&spec, &record).await };
-    let (live, outputs) = context.world.thread.acquire(context.step.timeout, lease, acquiring).await?;
-    keep(context, live);
+    let outputs = hold(context, context.step.timeout, lease, acquiring).await?;
     Ok(Performed { outputs, ..Performed::default() })
 }

@@ -1,4 +1,4 @@
-//! The binary under test as an image of the cluster, imported once for each build.
+//! Programs as images of the cluster, each imported once for each build.
 
 use std::{
     fs::{self, File},
@@ -9,24 +9,28 @@ use std::{
 
 use super::place::built;
 
-/// The image's name. Made at the first call for a build; other tests wait for it meanwhile.
+/// The image of the binary under test.
 pub fn standstill(state: &Path) -> String {
-    let binary = built();
-    let metadata = fs::metadata(&binary).unwrap();
+    of(state, "standstill", &built())
+}
+
+/// An image of one program. Made at the first call for a build; other tests wait for it meanwhile.
+pub fn of(state: &Path, name: &str, binary: &Path) -> String {
+    let metadata = fs::metadata(binary).unwrap();
     let mut hasher = DefaultHasher::new();
     (metadata.len(), metadata.modified().unwrap()).hash(&mut hasher);
-    let name = format!("standstill.test/standstill:{:016x}", hasher.finish());
+    let image = format!("standstill.test/{name}:{:016x}", hasher.finish());
     let lock = File::create(state.join("image.lock")).unwrap();
     lock.lock().unwrap();
-    let made = state.join("image.made");
-    if fs::read_to_string(&made).is_ok_and(|made| made == name) {
-        return name;
+    let made = state.join(format!("{name}.made"));
+    if fs::read_to_string(&made).is_ok_and(|made| made == image) {
+        return image;
     }
     let import = folder().join("image");
-    let output = Command::new(&import).arg(&name).arg(&binary).output().unwrap();
+    let output = Command::new(&import).arg(&image).arg(binary).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    fs::write(&made, &name).unwrap();
-    name
+    fs::write(&made, &image).unwrap();
+    image
 }
 
 /// `tests/cluster`.

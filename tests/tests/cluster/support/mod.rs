@@ -3,11 +3,14 @@
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
 //! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
-//! - [`postgresql`], [`mariadb`], [`sqlite`]: a database in it, with a [`writer`]
+//! - [`postgresql`], [`mariadb`], [`sqlite`], [`kv`]: a database in it, with a [`writer`]
+//! - [`outage`]: parts of the cluster that are away
 
 pub mod audit;
 pub mod image;
+pub mod kv;
 pub mod mariadb;
+pub mod outage;
 pub mod postgresql;
 pub mod runs;
 pub mod space;

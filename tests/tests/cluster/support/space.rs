@@ -22,6 +22,8 @@ pub struct Space {
     pub place: Place,
     /// The binary as an image of the cluster.
     pub image: String,
+    /// Where the cluster keeps what it knows.
+    pub state: PathBuf,
     kubeconfig: PathBuf,
 }
 
@@ -44,7 +46,7 @@ impl Space {
             let (key, value) = line.split_once('=').unwrap();
             place.env.push((key.to_owned(), value.into()));
         }
-        let space = Self { image: image::standstill(&state), name, place, kubeconfig };
+        let space = Self { image: image::standstill(&state), name, place, state, kubeconfig };
         space.kubectl(&["create", "namespace", &space.name]);
         Some(space)
     }
@@ -89,6 +91,32 @@ impl Space {
         child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What a script prints that reads a claim at `/data`, as the user of the applications here.
+    #[track_caller]
+    pub fn read_on(&self, claim: &str, script: &str) -> String {
+        let pod = format!("read-{claim}");
+        let manifest = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
+            "spec": {
+                "restartPolicy": "Never", "automountServiceAccountToken": false,
+                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
+                "containers": [{
+                    "name": "read", "image": "standstill.test/databases:1", "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", script],
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                }],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+            },
+        });
+        self.apply(&manifest.to_string());
+        let phase = || self.get(&["pod", &pod])["status"]["phase"].clone();
+        let ended = |phase: &Value| phase == "Succeeded" || phase == "Failed";
+        eventually(Duration::from_mins(2), "the copy is read", || ended(&phase()));
+        let said = self.kubectl(&["logs", &pod]);
+        assert_eq!(phase(), "Succeeded", "{said}");
+        said
     }
 
     /// Applies one of the manifests that the cluster ships with.

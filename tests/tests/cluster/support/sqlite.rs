@@ -5,8 +5,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::Value;
-
 use super::{
     Space, eventually,
     place::{Outcome, Started},
@@ -82,27 +80,8 @@ impl<'a> Application<'a> {
     /// The numbers in the database on a claim.
     #[track_caller]
     pub fn numbers_on(&self, claim: &str) -> Vec<i64> {
-        let pod = format!("read-{claim}");
         let read = r#"set -e; [ "$(sqlite3 /data/app.db "PRAGMA integrity_check")" = ok ]; sqlite3 /data/app.db "SELECT number FROM rows ORDER BY number""#;
-        let manifest = serde_json::json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
-            "spec": {
-                "restartPolicy": "Never", "automountServiceAccountToken": false,
-                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
-                "containers": [{
-                    "name": "read", "image": "standstill.test/databases:1", "imagePullPolicy": "Never",
-                    "command": ["sh", "-c", read],
-                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-                }],
-                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
-            },
-        });
-        self.space.apply(&manifest.to_string());
-        let phase = || self.space.get(&["pod", &pod])["status"]["phase"].clone();
-        let ended = |phase: &Value| phase == "Succeeded" || phase == "Failed";
-        eventually(Duration::from_mins(2), "the copy is read", || ended(&phase()));
-        let said = self.space.kubectl(&["logs", &pod]);
-        assert_eq!(phase(), "Succeeded", "{said}");
+        let said = self.space.read_on(claim, read);
         said.lines().map(|number| number.parse().unwrap()).collect()
     }
 }

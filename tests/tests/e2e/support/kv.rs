@@ -11,9 +11,13 @@ use std::{
 use super::{
     database::Database,
     eventually,
-    subject::Kind,
     writer::{Commit, Writer},
 };
+
+#[path = "kv_blueprint.rs"]
+mod kv_blueprint;
+
+pub use kv_blueprint::blueprint;
 
 /// The program: server and client in one.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kv");
@@ -102,63 +106,4 @@ impl Database for Kv {
     fn read_careless_copy(&self, copy: &Path) -> Result<Vec<i64>, String> {
         read(copy)
     }
-}
-
-/// The blueprint of an application that no hook knows.
-pub fn blueprint(kind: &Kind) -> String {
-    let hold = match kind {
-        Kind::Pair => {
-            r#"pair:
-            blocksWrites: true
-            acquire: ["{{ params.kv }}", "{{ params.directory }}", PAUSE]
-            confirm: {command: ["{{ params.kv }}", "{{ params.directory }}", STATE], expect: "'paused' in result.stdout"}
-            release: ["{{ params.kv }}", "{{ params.directory }}", RESUME]"#
-        }
-        _ => {
-            r#"session:
-            command: ["{{ params.kv }}", client, "{{ params.directory }}"]
-            send: [PAUSE]
-            until: "^OK"
-            keepAlive: PING
-            confirm: {send: STATE, until: "^paused"}
-            release: [RESUME]
-            survivesClient: true"#
-        }
-    };
-    format!(
-        r#"apiVersion: standstill.dev/v1alpha1
-kind: Blueprint
-metadata:
-  name: {name}
-spec:
-  summary: An application with a pause of its own
-  parameters:
-    directory: {{type: path, summary: its directory}}
-    kv: {{type: path, summary: its program}}
-    lease: {{type: duration, default: 10s, summary: how long its pause may outlive a runner that died}}
-  volumes:
-    data: {{path: "{{{{ params.directory }}}}"}}
-  actions:
-    backup:
-      lease: "{{{{ params.lease }}}}"
-      quiesce:
-        - name: pause
-          {hold}
-      capture:
-        - name: data
-          snapshot: {{volume: data}}
-      store:
-        - volume: {{from: captures.data, artifact: data, exclude: [socket]}}
-    restore:
-      volumes: {{new: {{like: data, path: "{{{{ params.directory }}}}", empty: true}}}}
-      steps:
-        - volume: {{artifact: data, to: new}}
-    verify:
-      volumes: {{scratch: {{like: data, scratch: true}}}}
-      steps:
-        - action: {{run: restore, volumes: {{new: scratch}}}}
-        - exec: {{command: [grep, -qv, "[^0-9;]", "{{{{ volumes.scratch.path }}}}/data"]}}
-"#,
-        name = kind.blueprint()
-    )
 }

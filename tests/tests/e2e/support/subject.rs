@@ -309,7 +309,7 @@ impl Subject {
             },
         };
         let of_ones_own = match kind {
-            Kind::Pair | Kind::Session => Some(kv::blueprint(kind)),
+            Kind::Pair | Kind::Session => Some(kv::blueprint(*kind == Kind::Session)),
             Kind::Group(_) | Kind::GroupOnBtrfs(_) => Some(group::TEXT.to_owned()),
             Kind::PostgresqlCopied(_) => Some(shipped(kind.blueprint()).replace("mode: auto", "mode: copy")),
             _ => None,

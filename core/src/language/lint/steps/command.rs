@@ -16,7 +16,7 @@ use crate::language::{
 impl Linter<'_> {
     pub(super) fn exec(&mut self, step: &ExecStep, path: &Path, view: &View<'_>) {
         self.command(&step.command, &path.key("command"), view);
-        self.place_of_command(step.place.as_deref(), path, view);
+        self.place_of_command(step.place.as_deref(), step.run_as, path, view);
         self.environment(&step.env, &path.key("env"), view);
         self.runs_as(step.run_as, step.volume.is_some(), "volume", path);
         if let Some(volume) = &step.volume {

@@ -16,6 +16,7 @@ use crate::language::{
 impl Linter<'_> {
     pub(super) fn pair(&mut self, step: &PairStep, path: &Path, view: &View<'_>) {
         self.optional(&path.key("lease"), step.lease.as_ref(), view, Need::Duration);
+        self.place_of_hold(step.place.as_deref(), &path.key("in"), "Write `target` or `runner`.");
         self.command(&step.acquire, &path.key("acquire"), view);
         self.command(&step.release, &path.key("release"), view);
         self.environment(&step.env, &path.key("env"), view);
@@ -32,6 +33,7 @@ impl Linter<'_> {
 
     pub(super) fn session(&mut self, step: &SessionStep, path: &Path, view: &View<'_>) {
         self.optional(&path.key("lease"), step.lease.as_ref(), view, Need::Duration);
+        self.place_of_hold(step.place.as_deref(), &path.key("in"), "Write `target` or `runner`.");
         self.command(&step.command, &path.key("command"), view);
         self.environment(&step.env, &path.key("env"), view);
         self.lines(&step.send, "acquires", &path.key("send"), view);

@@ -18,7 +18,7 @@ use super::{
 use crate::language::{
     model::Phase,
     source::Path,
-    step::{ActionStep, Step, StepKind},
+    step::{ActionStep, As, Step, StepKind},
     suggest,
 };
 
@@ -151,17 +151,28 @@ impl Linter<'_> {
         }
     }
 
-    /// Checks the place where a command runs: `target`, or `services.NAME`.
-    fn place_of_command(&mut self, place: Option<&str>, path: &Path, view: &View<'_>) {
-        let Some(place) = place.filter(|place| *place != "target") else { return };
+    /// Checks the place where a command runs: `target`, `runner`, or `services.NAME`.
+    fn place_of_command(&mut self, place: Option<&str>, run_as: As, path: &Path, view: &View<'_>) {
         let path = path.key("in");
-        let Some(name) = place.strip_prefix("services.") else {
-            let message = format!("`{place}` is not a place where a command can run");
-            return self.error("unknown-place", &path, message, "Write `target` or `services.NAME`.");
+        let Some(name) = place.and_then(|place| place.strip_prefix("services.")) else {
+            self.place_of_hold(place, &path, "Write `target`, `runner` or `services.NAME`.");
+            if place == Some("target") && !run_as.is_runner() {
+                let message = "in the target's own container a command is always that container's user";
+                let remedy = "Leave `as` out, or write `in: runner`.";
+                self.error("no-other-user", &path, message, remedy);
+            }
+            return;
         };
         if let Err(unseen) = super::doing::service(name, view) {
             self.error(unseen.code, &path, unseen.message, unseen.remedy);
         }
+    }
+
+    /// Checks the place where a hold is kept: `target` or `runner`.
+    fn place_of_hold(&mut self, place: Option<&str>, path: &Path, remedy: &str) {
+        let Some(place) = place.filter(|place| !["target", "runner"].contains(place)) else { return };
+        let message = format!("`{place}` is not a place where a command can run");
+        self.error("unknown-place", path, message, remedy);
     }
 
     /// Checks that a volume is there; also ones that an action restores into.

@@ -32,7 +32,7 @@ impl Linter<'_> {
             Some(hook) => self.stream_of_hook(step, hook, backup, path, &inner),
             None => self.command(&step.command, &path.key("command"), &inner),
         }
-        self.place_of_command(step.place.as_deref(), path, &inner);
+        self.place_of_command(step.place.as_deref(), step.run_as, path, &inner);
         self.environment(&step.env, &path.key("env"), &inner);
         self.runs_as(step.run_as, step.volume.is_some(), "volume", path);
         if let Some(volume) = &step.volume {

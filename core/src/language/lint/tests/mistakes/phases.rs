@@ -23,7 +23,7 @@ fn holds_are_acquired_in_quiesce_only_and_nothing_else_is() {
     insta::assert_snapshot!(changed_own(r#"exec: {command: [du, -s, "{{ volumes.data.path }}"],"#, "pair: {blocksWrites: false, acquire: [x], release: [y],"), @r"
     wrong-phase: `pair` acquires a hold, and `prepare` acquires none [pair] Move it to `quiesce`.
     warning hold-without-proof: nothing proves that this hold was on until the capture was done [pair] Add `confirm`, with a question whose answer shows that it is held.
-    unknown-key: there is no key `expect` here [expect] Use one of: lease, tolerates, confirm.
+    unknown-key: there is no key `expect` here [expect] Use one of: lease, tolerates, confirm, in.
     ");
 }
 

@@ -97,7 +97,7 @@ fn recorded_outputs_are_ones_that_the_step_has() {
 #[test]
 fn commands_have_a_program_and_a_place() {
     insta::assert_snapshot!(changed_own(r#"command: [du, -s, "{{ volumes.data.path }}"],"#, "command: [],"), @"empty-command: the command names no program [command] Write the program and its arguments.");
-    insta::assert_snapshot!(changed("in: services.pg,", "in: service.pg,"), @"unknown-place: `service.pg` is not a place where a command can run [service.pg] Write `target` or `services.NAME`.");
+    insta::assert_snapshot!(changed("in: services.pg,", "in: service.pg,"), @"unknown-place: `service.pg` is not a place where a command can run [service.pg] Write `target`, `runner` or `services.NAME`.");
     insta::assert_snapshot!(changed("in: services.pg,", "in: services.px,"), @"unknown-service: `verify` starts no service `px` [services.px] Use one of: pg.");
     insta::assert_snapshot!(changed("as: volumeOwner, volumes: [scratch],", "as: volumeOwner,"), @"missing-volume: this runs as the owner of a volume, and names none [as] Add `volumes`.");
     insta::assert_snapshot!(changed("volumes: [scratch], port", "volumes: [scrtch], port"), @"unknown-volume: there is no volume `scrtch` here [scrtch] Did you mean `scratch`?");

@@ -1,0 +1,45 @@
+//! Where the commands of a step run.
+
+use super::Plan;
+use crate::{
+    language::{ExecStep, Step},
+    runtime::Place,
+};
+
+impl Plan {
+    /// Whether any command runs in the target's own container.
+    pub fn enters_target(&self) -> bool {
+        self.steps.iter().any(|step| self.place(&step.step) == Place::Target)
+    }
+
+    /// Where the commands of a step run. What a backup does to the application it does in the target's own container,
+    /// where its author does not say otherwise; a restore or a verification works on a copy, which is beside it. Data
+    /// is streamed beside it, too: it never goes through a connection that may lose its end without a word.
+    pub fn place(&self, step: &Step) -> Place {
+        let by_default = if self.commits() { Place::Target } else { Place::Runner };
+        let of_exec = |exec: &ExecStep| {
+            let by_default = if exec.run_as.is_runner() { by_default } else { Place::Runner };
+            place(exec.place.as_deref(), by_default)
+        };
+        let waits = step.wait.as_ref().and_then(|wait| wait.exec.as_ref());
+        if let Some(exec) = step.exec.as_ref().or(waits) {
+            of_exec(exec)
+        } else if let Some(pair) = &step.pair {
+            place(pair.place.as_deref(), by_default)
+        } else if let Some(session) = &step.session {
+            place(session.place.as_deref(), by_default)
+        } else if let Some(stream) = &step.stream {
+            place(stream.place.as_deref(), Place::Runner)
+        } else {
+            Place::Runner
+        }
+    }
+}
+
+fn place(written: Option<&str>, by_default: Place) -> Place {
+    match written {
+        None => by_default,
+        Some("target") => Place::Target,
+        Some(_) => Place::Runner,
+    }
+}

@@ -1,0 +1,175 @@
+use std::{
+    fs,
+    io::{Read, Write},
+    process::{Child, ChildStdin, Command as Process, Stdio},
+    time::{Duration, Instant},
+};
+
+use standstill_core::secret::Secret;
+
+use super::*;
+
+fn command(argv: &[&str]) -> Command {
+    Command::new(argv.iter().copied())
+}
+
+/// Runs a script in a shell of this machine; what it printed.
+fn run(script: &Script) -> String {
+    let mut shell = Process::new(&script.argv[0]);
+    shell.args(&script.argv[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(script.input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn nothing_of_a_command_is_read_as_a_script() {
+    let odd = "a 'b' \"c\" $(id) `id` $HOME * \\ ;\n& | é";
+    let script =
+        Builder::new("t", []).command("ss_command", &command(&["printf", "%s", odd])).unwrap().exec();
+    assert_eq!(run(&script), odd);
+}
+
+#[test]
+fn variables_come_by_standard_input_with_all_their_lines() {
+    let mut printenv = command(&["printenv", "ONE"]);
+    printenv.env.insert("ONE".into(), "1\n.\n\n$TWO\n".into());
+    printenv.secret_env.insert("TWO".into(), Secret::new("hidden"));
+    let script = Builder::new("t", []).command("ss_command", &printenv).unwrap().exec();
+    assert!(script.argv.iter().all(|argument| !argument.contains("hidden")));
+    assert_eq!(run(&script), "1\n.\n\n$TWO\n\n");
+}
+
+#[test]
+fn a_variable_that_no_shell_has_is_refused() {
+    for name in ["a-b", "1a", "", "ss_word", "a b"] {
+        let mut wrong = command(&["true"]);
+        wrong.env.insert(name.into(), String::new());
+        assert!(Builder::new("t", []).command("ss_command", &wrong).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_line_of_a_session_is_one_line() {
+    assert!(Builder::new("t", []).lines("ss_lines", &["a\nb".into()]).is_err());
+}
+
+#[test]
+fn no_line_of_a_script_ends_it_early() {
+    for part in [COMMON, EXEC, KEEPER, PAIR, SESSION, DISPOSE] {
+        assert!(part.lines().all(|line| line != "."));
+        assert!(part.ends_with('\n'));
+    }
+}
+
+/// A keeper in a shell of this machine. What it does it notes in a file: `a` for acquired, `r` for released.
+struct Keeper {
+    notes: std::path::PathBuf,
+    shell: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Keeper {
+    fn start(name: &str, by_session: bool, lease: u32) -> Self {
+        let notes = std::env::temp_dir().join(format!("standstill-keeper-{name}-{}", std::process::id()));
+        fs::write(&notes, "").unwrap();
+        let note = |what: &str| command(&["sh", "-c", &format!("printf {what} >>{}", notes.display())]);
+        let builder = Builder::new(&format!("standstill-keeper {name}"), ["WORD".into(), lease.to_string()]);
+        let script = if by_session {
+            let client = format!("while read -r line; do printf $line >>{}; done", notes.display());
+            let builder = builder.command("ss_client", &command(&["sh", "-c", &client])).unwrap();
+            builder.lines("ss_lines", &["r".into()]).unwrap().session(true)
+        } else {
+            let builder = builder.command("ss_acquire", &note("a")).unwrap();
+            let builder = builder.command("ss_release", &note("r")).unwrap();
+            builder.command("ss_confirm", &command(&["echo", "held"])).unwrap().pair()
+        };
+        // In a session of its own, as a container's runtime starts it.
+        let mut shell = Process::new("setsid");
+        shell.args(&script.argv).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = shell.spawn().unwrap();
+        let mut input = shell.stdin.take().unwrap();
+        input.write_all(script.input.as_bytes()).unwrap();
+        if by_session {
+            input.write_all(b"send a\n").unwrap();
+        }
+        let keeper = Self { notes, shell, input: Some(input) };
+        keeper.notes("a");
+        keeper
+    }
+
+    fn say(&mut self, orders: &str) {
+        self.input.as_mut().unwrap().write_all(orders.as_bytes()).unwrap();
+    }
+
+    /// Waits until it has noted exactly this; for how long.
+    fn notes(&self, expected: &str) -> Duration {
+        let started = Instant::now();
+        while fs::read_to_string(&self.notes).unwrap() != expected {
+            assert!(started.elapsed() < Duration::from_mins(1), "{:?}", fs::read_to_string(&self.notes));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        started.elapsed()
+    }
+
+    /// Waits until the shell has ended; what it said.
+    fn ends(&mut self) -> String {
+        let mut said = String::new();
+        self.shell.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        self.shell.wait().unwrap();
+        said
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ended = self.shell.wait();
+        let _removed = fs::remove_file(&self.notes);
+    }
+}
+
+#[test]
+fn a_keeper_does_what_it_is_told_and_leaves_no_process() {
+    let mut keeper = Keeper::start("orders", false, 600);
+    for id in 1..100 {
+        keeper.say(&format!("renew {id}\n"));
+    }
+    keeper.say("confirm 100\nrelease 101\nend\n");
+    // Its output ends only with the last of its processes.
+    assert_eq!(keeper.ends(), "\nWORD done 0 0\nheld\n\nWORD done 100 0\n\nWORD done 101 0\n");
+    keeper.notes("ar");
+}
+
+#[test]
+fn a_keeper_lets_go_at_end_of_file() {
+    for by_session in [false, true] {
+        let mut keeper = Keeper::start(&format!("eof-{by_session}"), by_session, 600);
+        keeper.input = None;
+        keeper.ends();
+        keeper.notes("ar");
+    }
+}
+
+#[test]
+fn a_keeper_lets_go_at_the_end_of_its_lease_though_its_input_stays_open() {
+    for by_session in [false, true] {
+        let keeper = Keeper::start(&format!("lease-{by_session}"), by_session, 1);
+        keeper.notes("ar");
+    }
+}
+
+#[test]
+fn a_renewed_keeper_holds_on_for_longer_than_its_lease() {
+    let mut keeper = Keeper::start("renewed", true, 2);
+    for id in 0..8 {
+        std::thread::sleep(Duration::from_millis(500));
+        keeper.say(&format!("renew {id}\n"));
+    }
+    keeper.notes("a");
+    keeper.say("release\n");
+    keeper.notes("ar");
+}

@@ -1,0 +1,54 @@
+//! Daemons of the cluster that stop for a while.
+
+use std::{process::Command, time::SystemTime};
+
+use super::image;
+
+/// A daemon that is stopped, or does not answer; it runs again when this is dropped.
+pub struct Outage {
+    /// The process, where it is only frozen.
+    frozen: Option<String>,
+    /// When it began, in seconds since 1970.
+    pub since: f64,
+}
+
+impl Outage {
+    /// Ends a daemon: connections to it break.
+    #[track_caller]
+    pub fn stop(daemon: &str) -> Self {
+        run(Command::new(image::folder().join("stop")).arg(daemon));
+        Self { frozen: None, since: now() }
+    }
+
+    /// Freezes a daemon: connections to it stay, and nobody answers.
+    #[track_caller]
+    pub fn freeze(daemon: &str) -> Self {
+        let kubeconfig = std::env::var_os("STANDSTILL_KUBECONFIG").unwrap();
+        let daemons = std::path::Path::new(&kubeconfig).with_file_name("daemons");
+        let known = std::fs::read_to_string(daemons.join(daemon)).unwrap();
+        let process = known.split(' ').next().unwrap().to_owned();
+        run(Command::new("kill").args(["-STOP", &process]));
+        Self { frozen: Some(process), since: now() }
+    }
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        match &self.frozen {
+            Some(process) => run(Command::new("kill").args(["-CONT", process])),
+            None => run(&mut Command::new(image::folder().join("up"))),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let good = output.status.success() || std::thread::panicking();
+    assert!(good, "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
