@@ -13,13 +13,13 @@ impl Registry {
     /// All built-in hooks.
     pub fn new() -> Self {
         Self::of(vec![
-            Arc::new(crate::etcd::Etcd::new()),
-            Arc::new(crate::filesystem::Filesystem::new()),
-            Arc::new(crate::mariadb::Mariadb::new()),
-            Arc::new(crate::mysql::Mysql::new()),
-            Arc::new(crate::postgresql::Postgresql::new()),
-            Arc::new(crate::redis::Redis::new()),
-            Arc::new(crate::sqlite::Sqlite::new()),
+            Arc::new(crate::etcd::Etcd),
+            Arc::new(crate::filesystem::Filesystem),
+            Arc::new(crate::mariadb::Mariadb),
+            Arc::new(crate::mysql::Mysql),
+            Arc::new(crate::postgresql::Postgresql),
+            Arc::new(crate::redis::Redis),
+            Arc::new(crate::sqlite::Sqlite),
         ])
     }
 
@@ -73,6 +73,19 @@ mod tests {
         for name in registry.names() {
             assert_eq!(registry.get(name).unwrap().describe().name, name);
         }
+    }
+
+    #[test]
+    fn a_connections_password_is_marked_secret_and_no_other_setting_is_taken_than_the_schema_has() {
+        let registry = Registry::new();
+        let schemas = registry.hooks.iter().filter_map(|hook| hook.describe().connection.as_ref());
+        let mut seen = 0;
+        for schema in schemas {
+            assert_eq!(schema["properties"]["password"]["x-secret"], true, "{schema}");
+            assert_eq!(schema["additionalProperties"], false, "{schema}");
+            seen += 1;
+        }
+        assert!(seen > 4, "only {seen} hooks have a connection");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The hook as data.
 
+use std::sync::LazyLock;
+
 use standstill_core::hook::{
     HoldKind, HoldTraits, HookDescription, OutputType, Place, Tolerance, Verb, VerbKind,
 };
@@ -19,7 +21,9 @@ const OBSERVE: HoldTraits = HoldTraits {
 };
 
 /// The hook's description.
-pub(super) fn describe() -> HookDescription {
+pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describe);
+
+fn describe() -> HookDescription {
     HookDescription {
         name: "etcd",
         summary: "etcd 3.4 and later, by its own snapshots",

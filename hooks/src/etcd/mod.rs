@@ -44,27 +44,13 @@ use crate::server::arguments::{NoArguments, read, unknown};
 const NAME: &str = "etcd";
 
 /// The hook.
-pub struct Etcd {
-    description: HookDescription,
-}
-
-impl Etcd {
-    /// The hook, with its description.
-    pub fn new() -> Self {
-        Self { description: description::describe() }
-    }
-}
-
-impl Default for Etcd {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Etcd;
 
 #[async_trait]
 impl Hook for Etcd {
     fn describe(&self) -> &HookDescription {
-        &self.description
+        &description::DESCRIPTION
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {

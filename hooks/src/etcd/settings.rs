@@ -11,11 +11,10 @@ use standstill_core::{
     secret::Secret,
 };
 
-use crate::server::ssl::{self, SslMode};
-
-fn local() -> String {
-    "localhost".into()
-}
+use crate::server::{
+    settings::{self, local, only_given, some_host},
+    ssl::{self, SslMode},
+};
 
 fn usual_port() -> u16 {
     2379
@@ -111,25 +110,15 @@ impl Target {
 }
 
 fn read(connection: &Connection) -> Result<Settings> {
-    let mut settings: Settings =
-        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
-            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
-                .remedy("Compare them with the settings of the etcd hook: host, port, user, sslmode, sslRootCert, sslCert, sslKey, password.")
-                .because(cause)
-        })?;
-    if settings.host.is_empty() {
-        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
-            .remedy("Give the host name or the address of one member."));
-    }
+    let mut settings: Settings = settings::read(super::NAME, connection)?;
+    some_host(&settings.host, connection, "Give the host name or the address of one member.")?;
     if settings.sslmode == SslMode::Prefer {
         return Err(Error::input(
             "a port of etcd's has TLS or has it not, so sslmode `prefer` means nothing",
         )
         .remedy("Set `sslmode` to disable, require, verify-ca or verify-full."));
     }
-    for path in [&mut settings.ssl_root_cert, &mut settings.ssl_cert, &mut settings.ssl_key] {
-        path.take_if(|path| path.as_os_str().is_empty());
-    }
+    only_given([&mut settings.ssl_root_cert, &mut settings.ssl_cert, &mut settings.ssl_key]);
     Ok(settings)
 }
 
@@ -152,16 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_nobody_knows_and_one_that_means_nothing_are_refused_by_name() {
-        let error = settings(&json!({"hots": "db"})).unwrap_err();
-        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
+    fn a_mode_of_tls_that_means_nothing_is_refused_by_name() {
         let error = settings(&json!({"sslmode": "prefer"})).unwrap_err();
         assert!(error.chain().contains("`prefer` means nothing"), "{}", error.chain());
-    }
-
-    #[test]
-    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
-        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
-        assert!(settings(&json!({"password": "plain"})).is_err());
     }
 }

@@ -20,6 +20,8 @@ mod agent;
 mod freeze;
 mod place;
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use serde_json::Value;
 use standstill_core::{
@@ -49,57 +51,49 @@ const FROZEN: HoldTraits = HoldTraits {
 };
 
 /// The hook.
-pub struct Filesystem {
-    description: HookDescription,
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Filesystem;
 
-impl Filesystem {
-    /// The hook, with its description.
-    pub fn new() -> Self {
-        let on_files = &[Place::Volume];
-        let ready = Verb {
-            outputs: vec![output("type", OutputType::Text), output("device", OutputType::Text)],
-            ..verb::<NoArguments>(
-                "ready",
-                "Check that the volume is a whole file system that can be frozen, and that nothing of a run is on it",
+/// The hook's description.
+static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describe);
+
+fn describe() -> HookDescription {
+    let on_files = &[Place::Volume];
+    let ready = Verb {
+        outputs: vec![output("type", OutputType::Text), output("device", OutputType::Text)],
+        ..verb::<NoArguments>(
+            "ready",
+            "Check that the volume is a whole file system that can be frozen, and that nothing of a run is on it",
+            on_files,
+            VerbKind::Read,
+        )
+    };
+    HookDescription {
+        name: NAME,
+        summary: "A file system, frozen: any application's files",
+        connection: None,
+        verbs: vec![
+            ready,
+            verb::<NoArguments>(
+                "sync",
+                "Write back what is dirty, so that the freeze has less to write",
                 on_files,
-                VerbKind::Read,
-            )
-        };
-        let description = HookDescription {
-            name: NAME,
-            summary: "A file system, frozen: any application's files",
-            connection: None,
-            verbs: vec![
-                ready,
-                verb::<NoArguments>(
-                    "sync",
-                    "Write back what is dirty, so that the freeze has less to write",
-                    on_files,
-                    VerbKind::Act,
-                ),
-                verb::<NoArguments>(
-                    FREEZE,
-                    "Freeze the file system: every write waits until it is thawed",
-                    on_files,
-                    VerbKind::Hold(FROZEN),
-                ),
-            ],
-        };
-        Self { description }
-    }
-}
-
-impl Default for Filesystem {
-    fn default() -> Self {
-        Self::new()
+                VerbKind::Act,
+            ),
+            verb::<NoArguments>(
+                FREEZE,
+                "Freeze the file system: every write waits until it is thawed",
+                on_files,
+                VerbKind::Hold(FROZEN),
+            ),
+        ],
     }
 }
 
 #[async_trait]
 impl Hook for Filesystem {
     fn describe(&self) -> &HookDescription {
-        &self.description
+        &DESCRIPTION
     }
 
     fn proves(&self, _verb: &str) -> Consistency {

@@ -1,5 +1,7 @@
 //! The hook as data.
 
+use std::sync::LazyLock;
+
 use standstill_core::hook::{HookDescription, OutputType, Verb, VerbKind};
 
 use super::stage;
@@ -12,7 +14,9 @@ use crate::{
 };
 
 /// The hook's description.
-pub(super) fn describe() -> HookDescription {
+pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describe);
+
+fn describe() -> HookDescription {
     HookDescription {
         name: super::NAME,
         summary: "MariaDB 10.5 and later, physical and logical",

@@ -47,27 +47,13 @@ use crate::{
 const NAME: &str = "mariadb";
 
 /// The hook.
-pub struct Mariadb {
-    description: HookDescription,
-}
-
-impl Mariadb {
-    /// The hook, with its description.
-    pub fn new() -> Self {
-        Self { description: description::describe() }
-    }
-}
-
-impl Default for Mariadb {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Mariadb;
 
 #[async_trait]
 impl Hook for Mariadb {
     fn describe(&self) -> &HookDescription {
-        &self.description
+        &description::DESCRIPTION
     }
 
     fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {

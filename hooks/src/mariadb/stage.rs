@@ -1,12 +1,10 @@
 //! The verb `backup-stage`: what it is told, and how the hold is acquired.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use standstill_core::{
-    Error, Result,
+    Result,
     hook::{Acquired, HookContext},
     point::Outputs,
     units::parse_duration,
@@ -15,16 +13,9 @@ use standstill_core::{
 use super::{dialect::MARIADB, hold::BackupStage, position::Position};
 use crate::{
     mysql_protocol::{
-        acquire::{Ladder, mark, usual_attempts, usual_wait, write_back},
-        connect::Session,
-        engines::Others,
-        grants,
-        lease::Limits,
+        acquire::{Ladder, usual_attempts, usual_wait},
         observed::Counting,
-        ready::no_galera,
-        server::Server,
-        settings::Target,
-        variables,
+        opening::{Opened, Seen, TooLittle, writers_wait},
     },
     server::{
         facts::{Mode, usual_tables, usual_time},
@@ -47,6 +38,24 @@ pub(super) enum Asked {
     /// Nothing is committed either.
     BlockCommit,
 }
+
+impl Asked {
+    /// Whether they go on to `BLOCK_COMMIT`; `None` where that is left open.
+    const fn commit(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::BlockDdl => Some(false),
+            Self::BlockCommit => Some(true),
+        }
+    }
+}
+
+/// What `block-ddl` is too little for.
+const TOO_LITTLE: TooLittle = TooLittle {
+    for_facts: "exact facts need the stage block-commit: below it, commits go on",
+    for_engines: "the stage block-ddl is for InnoDB alone",
+    remedy: "Ask for `stage: auto` or `stage: block-commit`",
+};
 
 /// How far the stages went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,70 +114,25 @@ pub(super) struct Arguments {
 
 /// Acquires the hold: the stages, on one session of their own.
 pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Result<Acquired> {
-    let target = Target::of(&MARIADB, context).await?;
     let Arguments { facts: mode, tables, .. } = arguments;
     let counting = Counting { mode, tables, within: parse_duration(&arguments.facts_timeout)? };
-    let session = Session::to(&target).await?;
-    let seen = Server::of(&session).await?;
-    no_galera(&session, &seen)?;
-    grants::check(&session, MARIADB.backup_grants).await?;
-    let others = Others::of(&session).await?;
-    let stage = choose(arguments.stage, mode, &others)?;
-    let settings = variables::read(&session).await?;
-    let before = counting.before(context, session).await?;
-
-    let session = Session::to(&target).await?;
-    let server = Server::of(&session).await?;
-    seen.expect_same(&server, session.place())?;
-    let limits = Limits::of(context.lease);
-    mark(&session, context, VERB).await?;
-    if stage == Stage::BlockCommit {
-        session.awake(Duration::from_secs(limits.idle) / 2, write_back(server.data.clone())).await?;
-    }
+    let seen = Seen::at(&MARIADB, context).await?;
+    let engines = seen.others.describe();
+    let commit = writers_wait(arguments.stage.commit(), mode, &seen.others, &TOO_LITTLE)?;
+    let stage = if commit { Stage::BlockCommit } else { Stage::BlockDdl };
+    let opened = seen.open(context, VERB, counting, commit).await?;
+    let Opened { target, session, server, limits, settings, before } = opened;
     let since = stage.ladder(&arguments).climb(context, &target, &session, limits).await?;
     session.arm(limits.answer(), &limits, limits.statement).await?;
     let begin = Position::of(&session, limits.answer()).await?;
     let observed = before.held(&limits).await?;
     let outputs = Outputs::from([
         ("stage".into(), json!(stage.name())),
-        ("engines".into(), json!(others.describe())),
+        ("engines".into(), json!(engines)),
         ("position".into(), begin.shown()),
         ("settings".into(), settings),
     ]);
     let live = BackupStage { session, limits, server, target, stage, begin, end: None, counting, observed };
-    let hold = SessionHold::on(live, Some(stage == Stage::BlockCommit));
+    let hold = SessionHold::on(live, Some(commit));
     Ok(Acquired { hold: Box::new(hold), outputs, since })
-}
-
-fn choose(asked: Asked, facts: Mode, others: &Others) -> Result<Stage> {
-    match asked {
-        Asked::BlockCommit => Ok(Stage::BlockCommit),
-        Asked::Auto if facts == Mode::Exact || !others.are_none() => Ok(Stage::BlockCommit),
-        Asked::BlockDdl if facts == Mode::Exact => {
-            Err(Error::input("exact facts need the stage block-commit: below it, commits go on")
-                .remedy("Ask for `stage: auto` or `stage: block-commit`, or for bounded facts."))
-        }
-        Asked::BlockDdl if !others.are_none() => Err(Error::input(format!(
-            "the stage block-ddl is for InnoDB alone, and there are other tables: {}",
-            others.describe()
-        ))
-        .remedy("Ask for `stage: auto` or `stage: block-commit`.")),
-        Asked::Auto | Asked::BlockDdl => Ok(Stage::BlockDdl),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use standstill_core::ErrorKind;
-
-    use super::*;
-
-    #[test]
-    fn auto_goes_as_far_as_it_must_and_no_further() {
-        let none = Others::default();
-        assert_eq!(choose(Asked::Auto, Mode::Bounded, &none).unwrap(), Stage::BlockDdl);
-        assert_eq!(choose(Asked::Auto, Mode::Exact, &none).unwrap(), Stage::BlockCommit);
-        assert_eq!(choose(Asked::BlockCommit, Mode::None, &none).unwrap(), Stage::BlockCommit);
-        assert_eq!(choose(Asked::BlockDdl, Mode::Exact, &none).unwrap_err().kind(), ErrorKind::Input);
-    }
 }

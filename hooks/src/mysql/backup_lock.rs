@@ -1,7 +1,5 @@
 //! The verb `backup-lock`: what it is told, and how the hold is acquired.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -15,16 +13,11 @@ use standstill_core::{
 use super::{dialect::MYSQL, hold::BackupLock, position::Position};
 use crate::{
     mysql_protocol::{
-        acquire::{Ladder, mark, usual_attempts, usual_wait, write_back},
+        acquire::{Ladder, usual_attempts, usual_wait},
         connect::{LOOKUP, Session, column},
-        engines::Others,
         grants,
-        lease::Limits,
         observed::Counting,
-        ready::no_galera,
-        server::Server,
-        settings::Target,
-        variables,
+        opening::{Opened, Seen, TooLittle, writers_wait},
     },
     server::{
         facts::{Mode, usual_tables, usual_time},
@@ -54,6 +47,24 @@ pub(super) enum Asked {
     /// Nothing is written either.
     Global,
 }
+
+impl Asked {
+    /// Whether the global read lock is taken; `None` where that is left open.
+    const fn global(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Instance => Some(false),
+            Self::Global => Some(true),
+        }
+    }
+}
+
+/// What `instance` is too little for.
+const TOO_LITTLE: TooLittle = TooLittle {
+    for_facts: "exact facts need the global read lock: without it, writes go on",
+    for_engines: "the lock for backups alone is for InnoDB",
+    remedy: "Ask for `lock: auto` or `lock: global`",
+};
 
 /// How far the server was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,42 +140,30 @@ pub(super) struct Arguments {
 
 /// Acquires the hold: the locks, on one session of their own.
 pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Result<Acquired> {
-    let target = Target::of(&MYSQL, context).await?;
     let Arguments { facts: mode, tables, .. } = arguments;
     let counting = Counting { mode, tables, within: parse_duration(&arguments.facts_timeout)? };
-    let session = Session::to(&target).await?;
-    let seen = Server::of(&session).await?;
-    no_galera(&session, &seen)?;
-    instrumented(&session).await?;
-    grants::check(&session, MYSQL.backup_grants).await?;
-    let others = Others::of(&session).await?;
-    let lock = choose(arguments.lock, mode, &others)?;
-    if lock == Lock::Global {
-        grants::check(&session, GLOBAL_GRANTS).await?;
+    let seen = Seen::at(&MYSQL, context).await?;
+    instrumented(&seen.session).await?;
+    let engines = seen.others.describe();
+    let global = writers_wait(arguments.lock.global(), mode, &seen.others, &TOO_LITTLE)?;
+    if global {
+        grants::check(&seen.session, GLOBAL_GRANTS).await?;
     }
-    let settings = variables::read(&session).await?;
-    let before = counting.before(context, session).await?;
-
-    let session = Session::to(&target).await?;
-    let server = Server::of(&session).await?;
-    seen.expect_same(&server, session.place())?;
-    let limits = Limits::of(context.lease);
-    mark(&session, context, VERB).await?;
-    if lock == Lock::Global {
-        session.awake(Duration::from_secs(limits.idle) / 2, write_back(server.data.clone())).await?;
-    }
+    let lock = if global { Lock::Global } else { Lock::Instance };
+    let opened = seen.open(context, VERB, counting, global).await?;
+    let Opened { target, session, server, limits, settings, before } = opened;
     let since = lock.ladder(&arguments)?.climb(context, &target, &session, limits).await?;
     session.arm(limits.answer(), &limits, limits.statement).await?;
     let begin = Position::of(&session, limits.answer()).await?;
     let observed = before.held(&limits).await?;
     let outputs = Outputs::from([
         ("lock".into(), json!(lock.name())),
-        ("engines".into(), json!(others.describe())),
+        ("engines".into(), json!(engines)),
         ("position".into(), begin.shown()),
         ("settings".into(), settings),
     ]);
     let live = BackupLock { session, limits, server, target, lock, begin, end: None, counting, observed };
-    let hold = SessionHold::on(live, Some(lock == Lock::Global));
+    let hold = SessionHold::on(live, Some(global));
     Ok(Acquired { hold: Box::new(hold), outputs, since })
 }
 
@@ -178,37 +177,4 @@ async fn instrumented(session: &Session) -> Result<()> {
     }
     Err(Error::input(format!("the performance schema of MySQL at {} does not show locks", session.place()))
         .remedy("Set `performance_schema = ON` (the default) and restart the server, and leave the instrument wait/lock/metadata/sql/mdl enabled: they prove that the lock was held."))
-}
-
-fn choose(asked: Asked, facts: Mode, others: &Others) -> Result<Lock> {
-    match asked {
-        Asked::Global => Ok(Lock::Global),
-        Asked::Auto if facts == Mode::Exact || !others.are_none() => Ok(Lock::Global),
-        Asked::Instance if facts == Mode::Exact => {
-            Err(Error::input("exact facts need the global read lock: without it, writes go on")
-                .remedy("Ask for `lock: auto` or `lock: global`, or for bounded facts."))
-        }
-        Asked::Instance if !others.are_none() => Err(Error::input(format!(
-            "the lock for backups alone is for InnoDB, and there are other tables: {}",
-            others.describe()
-        ))
-        .remedy("Ask for `lock: auto` or `lock: global`, or convert them.")),
-        Asked::Auto | Asked::Instance => Ok(Lock::Instance),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use standstill_core::ErrorKind;
-
-    use super::*;
-
-    #[test]
-    fn auto_goes_as_far_as_it_must_and_no_further() {
-        let none = Others::default();
-        assert_eq!(choose(Asked::Auto, Mode::Bounded, &none).unwrap(), Lock::Instance);
-        assert_eq!(choose(Asked::Auto, Mode::Exact, &none).unwrap(), Lock::Global);
-        assert_eq!(choose(Asked::Global, Mode::None, &none).unwrap(), Lock::Global);
-        assert_eq!(choose(Asked::Instance, Mode::Exact, &none).unwrap_err().kind(), ErrorKind::Input);
-    }
 }

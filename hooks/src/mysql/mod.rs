@@ -48,27 +48,13 @@ use crate::{
 const NAME: &str = "mysql";
 
 /// The hook.
-pub struct Mysql {
-    description: HookDescription,
-}
-
-impl Mysql {
-    /// The hook, with its description.
-    pub fn new() -> Self {
-        Self { description: description::describe() }
-    }
-}
-
-impl Default for Mysql {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Mysql;
 
 #[async_trait]
 impl Hook for Mysql {
     fn describe(&self) -> &HookDescription {
-        &self.description
+        &description::DESCRIPTION
     }
 
     fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {

@@ -5,7 +5,7 @@
 //!   verbs ──▶ connect                     one session each, served by a thread of their own
 //!     ├ server, lock                      probe, advisory lock
 //!     ├ ready ─▶ grants, engines, busy, layout      preflight
-//!     ├ acquire ─▶ observed ─▶ facts, variables     what the holds of both are made of
+//!     ├ opening ─▶ acquire, observed ─▶ facts, variables     what the holds of both are made of
 //!     ├ observe                           counts before and after a dump
 //!     ├ copy                              restored files
 //!     ├ query, compare                    a restored server
@@ -28,6 +28,7 @@ pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod observe;
 pub(crate) mod observed;
+pub(crate) mod opening;
 mod query;
 pub(crate) mod ready;
 pub(crate) mod server;

@@ -12,11 +12,10 @@ use standstill_core::{
 };
 
 use super::dialect::Dialect;
-use crate::server::ssl::{SslMode, with_password};
-
-fn local() -> String {
-    "localhost".into()
-}
+use crate::server::{
+    settings::{self, dialled, local, only_given, some_host},
+    ssl::{SslMode, with_password},
+};
 
 fn usual_port() -> u16 {
     3306
@@ -90,43 +89,32 @@ impl Target {
     async fn of_connection(dialect: &'static Dialect, context: &HookContext) -> Result<Self> {
         let connection = context.connection()?;
         let settings = read(dialect.hook, connection)?;
-        let dialled = match settings.socket {
-            Some(_) => None,
-            None => Some(context.runtime.dial(&settings.host, settings.port).await?),
-        };
+        let Settings { host, port, socket, .. } = &settings;
+        let dialled = dialled(context, socket.as_deref(), host, *port).await?;
         let password = connection.secrets.get("password").cloned();
         Ok(Self { dialect, settings, password, dialled, lease: context.lease })
     }
 
     /// The server for messages: `localhost:3306`, or the socket's path.
     pub fn place(&self) -> String {
-        match &self.settings.socket {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", self.settings.host, self.settings.port),
-        }
+        let Settings { host, port, socket, .. } = &self.settings;
+        settings::place(socket.as_deref(), host, *port)
     }
 }
 
 fn read(hook: &str, connection: &Connection) -> Result<Settings> {
-    let mut settings: Settings =
-        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
-            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
-                .remedy(format!("Compare them with the settings of the {hook} hook: host, port, socket, user, sslmode, sslRootCert, password."))
-                .because(cause)
-        })?;
-    // An optional parameter that was left out.
-    let given = |path: &PathBuf| !path.as_os_str().is_empty();
-    settings.socket = settings.socket.filter(given);
-    settings.ssl_root_cert = settings.ssl_root_cert.filter(given);
+    let mut settings: Settings = settings::read(hook, connection)?;
+    only_given([&mut settings.socket, &mut settings.ssl_root_cert]);
     let verifies = matches!(settings.sslmode, SslMode::VerifyCa | SslMode::VerifyFull);
     if verifies && settings.ssl_root_cert.is_none() {
         return Err(Error::input("sslmode verify-ca and verify-full need a root certificate to look for")
             .remedy("Set `sslRootCert` to a PEM file with the authority's certificate, such as /etc/ssl/certs/ca-certificates.crt."));
     }
-    if settings.host.is_empty() {
-        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
-            .remedy("Give a host name or an address, or the server's Unix socket as `socket`."));
-    }
+    some_host(
+        &settings.host,
+        connection,
+        "Give a host name or an address, or the server's Unix socket as `socket`.",
+    )?;
     Ok(settings)
 }
 
@@ -147,17 +135,5 @@ mod tests {
         assert_eq!((settings.host.as_str(), settings.port), ("localhost", 3306));
         assert_eq!((settings.user.as_str(), settings.socket), ("root", None));
         assert_eq!(settings.sslmode, SslMode::Prefer);
-    }
-
-    #[test]
-    fn a_setting_that_nobody_knows_is_refused_by_name() {
-        let error = settings(&json!({"hots": "db"})).unwrap_err();
-        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
-    }
-
-    #[test]
-    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
-        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
-        assert!(settings(&json!({"password": "plain"})).is_err());
     }
 }

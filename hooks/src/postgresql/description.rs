@@ -1,5 +1,7 @@
 //! The hook as data.
 
+use std::sync::LazyLock;
+
 use standstill_core::hook::{
     HoldKind, HoldTraits, HookDescription, OutputType, Place, Tolerance, Verb, VerbKind,
 };
@@ -26,7 +28,9 @@ const EXPORTED_SNAPSHOT: HoldTraits = HoldTraits {
 };
 
 /// The hook's description.
-pub(super) fn describe() -> HookDescription {
+pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describe);
+
+fn describe() -> HookDescription {
     HookDescription {
         name: super::NAME,
         summary: "PostgreSQL 14 and later, physical and logical",

@@ -76,27 +76,13 @@ use crate::server::arguments::{NoArguments, on_files, read, unknown};
 const NAME: &str = "postgresql";
 
 /// The hook.
-pub struct Postgresql {
-    description: HookDescription,
-}
-
-impl Postgresql {
-    /// The hook, with its description.
-    pub fn new() -> Self {
-        Self { description: description::describe() }
-    }
-}
-
-impl Default for Postgresql {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Postgresql;
 
 #[async_trait]
 impl Hook for Postgresql {
     fn describe(&self) -> &HookDescription {
-        &self.description
+        &description::DESCRIPTION
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {

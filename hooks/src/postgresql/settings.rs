@@ -9,17 +9,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use standstill_core::{
-    Error, Result,
+    Result,
     hook::{Connection, HookContext},
     secret::Secret,
 };
 
 use super::connect::Purpose;
-use crate::server::ssl::{SslMode, with_password};
-
-fn local() -> String {
-    "localhost".into()
-}
+use crate::server::{
+    settings::{self, local, some_host},
+    ssl::{SslMode, with_password},
+};
 
 fn usual_port() -> u16 {
     5432
@@ -150,16 +149,12 @@ impl Target {
 }
 
 fn read(connection: &Connection) -> Result<Settings> {
-    let settings: Settings =
-        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
-            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
-                .remedy("Compare them with the settings of the postgresql hook: host, port, user, database, sslmode, sslRootCert, password.")
-                .because(cause)
-        })?;
-    if settings.host.is_empty() {
-        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
-            .remedy("Give a host name, an address, or the directory of the server's Unix socket."));
-    }
+    let settings: Settings = settings::read(super::NAME, connection)?;
+    some_host(
+        &settings.host,
+        connection,
+        "Give a host name, an address, or the directory of the server's Unix socket.",
+    )?;
     Ok(settings)
 }
 
@@ -180,17 +175,5 @@ mod tests {
         assert_eq!((settings.host.as_str(), settings.port), ("localhost", 5432));
         assert_eq!((settings.user.as_str(), settings.database.as_str()), ("postgres", "postgres"));
         assert_eq!(settings.sslmode, SslMode::Prefer);
-    }
-
-    #[test]
-    fn a_setting_that_nobody_knows_is_refused_by_name() {
-        let error = settings(&json!({"hots": "db"})).unwrap_err();
-        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
-    }
-
-    #[test]
-    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
-        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
-        assert!(settings(&json!({"password": "plain"})).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! The hook as data.
 
+use std::sync::LazyLock;
+
 use standstill_core::hook::{
     HoldKind, HoldTraits, HookDescription, OutputType, Place, Tolerance, Verb, VerbKind,
 };
@@ -35,7 +37,9 @@ const DUMP: HoldTraits = HoldTraits {
 };
 
 /// The hook's description.
-pub(super) fn describe() -> HookDescription {
+pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describe);
+
+fn describe() -> HookDescription {
     HookDescription {
         name: "redis",
         summary: "Redis 7.0 and later, and Valkey: saves, append-only files and dumps",

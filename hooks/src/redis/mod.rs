@@ -67,27 +67,13 @@ use crate::server::arguments::{NoArguments, read, unknown};
 const NAME: &str = "redis";
 
 /// The hook.
-pub struct Redis {
-    description: HookDescription,
-}
-
-impl Redis {
-    /// The hook, with its description.
-    pub fn new() -> Self {
-        Self { description: description::describe() }
-    }
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Redis;
 
 #[async_trait]
 impl Hook for Redis {
     fn describe(&self) -> &HookDescription {
-        &self.description
+        &description::DESCRIPTION
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {

@@ -11,14 +11,13 @@ use standstill_core::{
     secret::Secret,
 };
 
-use crate::server::ssl;
+use crate::server::{
+    settings::{self, dialled, local, only_given, some_host},
+    ssl,
+};
 
 /// The name of the socket of a server that a run started, in its private directory.
 const SOCKET: &str = "redis.sock";
-
-fn local() -> String {
-    "localhost".into()
-}
 
 fn usual_port() -> u16 {
     6379
@@ -96,36 +95,23 @@ impl Target {
     async fn of_connection(context: &HookContext) -> Result<Self> {
         let connection = context.connection()?;
         let settings = read(connection)?;
-        let dialled = match settings.socket {
-            Some(_) => None,
-            None => Some(context.runtime.dial(&settings.host, settings.port).await?),
-        };
+        let Settings { host, port, socket, .. } = &settings;
+        let dialled = dialled(context, socket.as_deref(), host, *port).await?;
         let password = connection.secrets.get("password").cloned();
         Ok(Self { settings, password, dialled })
     }
 
     /// The server for messages: `localhost:6379`, or the socket's path.
     pub fn place(&self) -> String {
-        match &self.settings.socket {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", self.settings.host, self.settings.port),
-        }
+        let Settings { host, port, socket, .. } = &self.settings;
+        settings::place(socket.as_deref(), host, *port)
     }
 }
 
 fn read(connection: &Connection) -> Result<Settings> {
-    let mut settings: Settings =
-        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|cause| {
-            Error::input(format!("the settings of connection `{}` do not fit", connection.name))
-                .remedy("Compare them with the settings of the redis hook: host, port, socket, user, password, db, tls, tlsCa, tlsCert, tlsKey.")
-                .because(cause)
-        })?;
-    // An optional parameter that was left out.
-    let given = |path: &PathBuf| !path.as_os_str().is_empty();
-    settings.socket = settings.socket.filter(given);
-    settings.tls_ca = settings.tls_ca.filter(given);
-    settings.tls_cert = settings.tls_cert.filter(given);
-    settings.tls_key = settings.tls_key.filter(given);
+    let mut settings: Settings = settings::read(super::NAME, connection)?;
+    let Settings { socket, tls_ca, tls_cert, tls_key, .. } = &mut settings;
+    only_given([socket, tls_ca, tls_cert, tls_key]);
     if settings.tls && settings.tls_ca.is_none() {
         return Err(Error::input("TLS needs an authority to look for")
             .remedy("Set `tlsCa` to a PEM file with the authority's certificate, such as /etc/ssl/certs/ca-certificates.crt."));
@@ -134,10 +120,11 @@ fn read(connection: &Connection) -> Result<Settings> {
         return Err(Error::input("a certificate of our own and its key belong together")
             .remedy("Set both `tlsCert` and `tlsKey`, or neither."));
     }
-    if settings.host.is_empty() {
-        return Err(Error::input(format!("connection `{}` has an empty host", connection.name))
-            .remedy("Give a host name or an address, or the server's Unix socket as `socket`."));
-    }
+    some_host(
+        &settings.host,
+        connection,
+        "Give a host name or an address, or the server's Unix socket as `socket`.",
+    )?;
     Ok(settings)
 }
 
@@ -164,17 +151,5 @@ mod tests {
         assert!(settings(&json!({"tls": true})).unwrap_err().to_string().contains("needs an authority"));
         let half = json!({"tls": true, "tlsCa": "ca.pem", "tlsCert": "own.pem"});
         assert!(settings(&half).unwrap_err().to_string().contains("belong together"));
-    }
-
-    #[test]
-    fn a_setting_that_nobody_knows_is_refused_by_name() {
-        let error = settings(&json!({"hots": "db"})).unwrap_err();
-        assert!(error.chain().contains("unknown field `hots`"), "{}", error.chain());
-    }
-
-    #[test]
-    fn the_password_is_marked_secret_in_the_schema_and_is_no_plain_setting() {
-        assert_eq!(Settings::schema()["properties"]["password"]["x-secret"], json!(true));
-        assert!(settings(&json!({"password": "plain"})).is_err());
     }
 }

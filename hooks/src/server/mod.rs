@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   arguments, describe        a verb: reading what it is told, and saying what it is
-//!   ssl, tls, volumes          a connection's words for TLS, and whether volumes hold what a server keeps
+//!   settings, ssl, tls         a connection's settings, and its words for TLS
+//!   volumes                    whether volumes hold what a server keeps
 //!   driver                     the thread that serves all sessions
 //!   hold, lock, undo           what lives and dies with a session: a hold, the run's lock, what a dead run left
 //!   facts, compare, names      facts, and how a restored server is asked for them
@@ -20,6 +21,7 @@ pub(crate) mod facts;
 pub(crate) mod hold;
 pub(crate) mod lock;
 pub(crate) mod names;
+pub(crate) mod settings;
 pub(crate) mod ssl;
 pub(crate) mod tls;
 pub(crate) mod undo;

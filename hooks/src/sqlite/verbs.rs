@@ -29,15 +29,8 @@ const LOOK: Duration = Duration::from_mins(1);
 const WORK: Duration = Duration::from_hours(24);
 
 /// The hook for SQLite.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Sqlite;
-
-impl Sqlite {
-    /// The hook.
-    pub const fn new() -> Self {
-        Self
-    }
-}
 
 /// What `undo` needs: whose helpers to end; nothing where nothing stays held.
 #[derive(Debug, Serialize, Deserialize)]

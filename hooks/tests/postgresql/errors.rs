@@ -10,7 +10,7 @@ use standstill_hooks::postgresql::Postgresql;
 use crate::support::{Binaries, Server, free_port};
 
 async fn refused(context: &HookContext) -> Error {
-    Postgresql::new().probe(context).await.unwrap_err()
+    Postgresql.probe(context).await.unwrap_err()
 }
 
 fn assert_says(error: &Error, kind: ErrorKind, message: &str, remedy: &str) {
@@ -42,7 +42,7 @@ async fn a_login_that_fails_says_what_is_wrong_with_it() {
     let as_user = |user: &str, database: &str, password| {
         server.context_with(&json!({"host": "127.0.0.1", "user": user, "database": database}), password)
     };
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     // A reload takes effect a moment later.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while let Err(error) = hook.probe(&as_user("backup", "postgres", Some("right"))).await {
@@ -107,7 +107,7 @@ async fn a_server_that_is_full_or_not_open_yet_is_worth_another_try() {
     };
     let message = format!("PostgreSQL at {place} is starting up or shutting down");
     assert_says(&error, ErrorKind::Temporary, &message, "Try again");
-    let error = Postgresql::new().call("accepting", &server.service(), &Value::Null).await.unwrap_err();
+    let error = Postgresql.call("accepting", &server.service(), &Value::Null).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Temporary, "{}", error.chain());
 }
 
@@ -115,7 +115,7 @@ async fn a_server_that_is_full_or_not_open_yet_is_worth_another_try() {
 async fn volumes_that_miss_a_part_or_belong_to_another_server_are_refused() {
     let binaries = Binaries::one();
     let (server, other) = (Server::start(&binaries, ""), Server::start(&binaries, ""));
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let ready = |context: HookContext| {
         let hook = &hook;
         async move { hook.call("ready", &context, &json!({"covers": ["data"]})).await.unwrap_err() }
@@ -161,7 +161,7 @@ async fn volumes_that_miss_a_part_or_belong_to_another_server_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_transaction_and_a_lack_of_slots_are_found_before_anything_is_touched() {
     let server = Server::start(&Binaries::one(), "max_replication_slots = 1");
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let busy = server.client("postgres").await;
     busy.batch_execute("BEGIN; SELECT 1").await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(30)).await;
@@ -183,7 +183,7 @@ async fn an_old_transaction_and_a_lack_of_slots_are_found_before_anything_is_tou
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_read_only_and_keeps_the_types_of_its_columns() {
     let server = Server::start(&Binaries::one(), "");
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let ask = |sql: &str| {
         let (hook, context, sql) = (&hook, server.context(), sql.to_owned());
         async move { hook.call("query", &context, &json!({"sql": sql})).await }
@@ -205,8 +205,7 @@ async fn a_query_is_read_only_and_keeps_the_types_of_its_columns() {
 #[tokio::test]
 async fn arguments_that_do_not_fit_are_refused_by_name() {
     let server = Server::place(&Binaries::one());
-    let error =
-        Postgresql::new().call("ready", &server.context(), &json!({"rolle": "any"})).await.unwrap_err();
+    let error = Postgresql.call("ready", &server.context(), &json!({"rolle": "any"})).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(error.chain().contains("unknown field `rolle`"), "{}", error.chain());
 }

@@ -12,7 +12,7 @@ use standstill_hooks::postgresql::Postgresql;
 use crate::support::{Binaries, Server, TABLE};
 
 async fn receipt(server: &Server, arguments: Value) -> standstill_core::hook::Receipt {
-    let mut acquired = Postgresql::new().acquire("backup-mode", &server.context(), &arguments).await.unwrap();
+    let mut acquired = Postgresql.acquire("backup-mode", &server.context(), &arguments).await.unwrap();
     acquired.hold.confirm().await.unwrap();
     acquired.hold.release().await.unwrap()
 }
@@ -30,7 +30,7 @@ async fn an_error_while_counting_costs_a_fact_and_nothing_else() {
         CREATE ROLE backup LOGIN REPLICATION; GRANT pg_monitor, pg_read_all_data TO backup; \
         GRANT EXECUTE ON FUNCTION pg_backup_start, pg_backup_stop, pg_read_binary_file(text, bigint, bigint, boolean) TO backup").await;
     let context = server.context_with(&json!({"user": "backup"}), None);
-    let mut acquired = Postgresql::new().acquire("backup-mode", &context, &json!({})).await.unwrap();
+    let mut acquired = Postgresql.acquire("backup-mode", &context, &json!({})).await.unwrap();
     let evidence = acquired.hold.confirm().await.unwrap();
     assert_eq!(evidence.get("walStatus"), Some(&json!("reserved")));
     let receipt = acquired.hold.release().await.unwrap();
@@ -58,13 +58,13 @@ async fn a_row_that_was_lost_fails_the_comparison_by_name() {
     let receipt = receipt(&server, json!({"canary": true})).await;
     server.run_sql("DELETE FROM orders WHERE id = -7; TRUNCATE standstill.standstill_canary").await;
     let facts = json!({"facts": receipt.facts});
-    let called = Postgresql::new().call("compare-facts", &server.service(), &facts).await.unwrap();
+    let called = Postgresql.call("compare-facts", &server.service(), &facts).await.unwrap();
     let failed: Vec<_> = called.checks.iter().filter(|check| check.outcome == CheckOutcome::Failed).collect();
     assert_eq!(failed.len(), 2, "{:?}", called.checks);
     let lost = failed.iter().find(|check| check.name == "rows postgres.public.orders").unwrap();
     assert_eq!(lost.detail, "found 19999, expected between 20000 and 20000");
     let gone = json!({"facts": [{"name": "rows postgres.public.gone", "value": 1, "bound": "exact"}]});
-    let called = Postgresql::new().call("compare-facts", &server.service(), &gone).await.unwrap();
+    let called = Postgresql.call("compare-facts", &server.service(), &gone).await.unwrap();
     assert_eq!(called.checks[0].outcome, CheckOutcome::Failed, "{:?}", called.checks);
 }
 
@@ -73,15 +73,13 @@ async fn a_canary_that_was_not_written_is_missed() {
     let server = Server::start(&Binaries::one(), "");
     let receipt = receipt(&server, json!({"facts": "none", "canary": true})).await;
     assert_eq!(receipt.facts.len(), 1);
-    let called = Postgresql::new()
-        .call("compare-facts", &server.service(), &json!({"facts": receipt.facts}))
-        .await
-        .unwrap();
+    let called =
+        Postgresql.call("compare-facts", &server.service(), &json!({"facts": receipt.facts})).await.unwrap();
     assert_eq!(called.checks[0].outcome, CheckOutcome::Passed, "{:?}", called.checks);
     let mut forged = receipt.facts.clone();
     forged[0].name.push('x');
     let called =
-        Postgresql::new().call("compare-facts", &server.service(), &json!({"facts": forged})).await.unwrap();
+        Postgresql.call("compare-facts", &server.service(), &json!({"facts": forged})).await.unwrap();
     assert_eq!(called.checks[0].outcome, CheckOutcome::Failed, "{:?}", called.checks);
 }
 

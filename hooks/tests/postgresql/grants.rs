@@ -23,7 +23,7 @@ async fn the_documented_grants_are_enough_and_a_missing_one_is_named() {
         server.run_sql("CREATE ROLE backup LOGIN; GRANT pg_read_all_data, pg_write_all_data, pg_checkpoint TO backup; \
             GRANT CREATE ON DATABASE postgres TO backup").await;
         let context = server.context_with(&json!({"user": "backup"}), None);
-        let hook = Postgresql::new();
+        let hook = Postgresql;
         let arguments = json!({"facts": "exact", "canary": true});
         let mut error = hook.acquire("backup-mode", &context, &arguments).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Input);
@@ -65,7 +65,7 @@ async fn a_dump_needs_no_more_than_reading() {
     server.run_sql(TABLE).await;
     server.run_sql("CREATE ROLE dumper LOGIN; GRANT pg_read_all_data TO dumper").await;
     let context = server.context_with(&json!({"user": "dumper"}), None);
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     hook.probe(&context).await.unwrap();
     drop(hook.server_lock(&context).await.unwrap());
     let mut acquired = hook.acquire("exported-snapshot", &context, &json!({})).await.unwrap();

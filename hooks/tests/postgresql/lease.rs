@@ -30,7 +30,7 @@ fn leased(server: &Server, seconds: u64) -> HookContext {
 }
 
 async fn acquire(context: &HookContext, verb: &str) -> Acquired {
-    let acquired = Postgresql::new().acquire(verb, context, &json!({"facts": "none"})).await;
+    let acquired = Postgresql.acquire(verb, context, &json!({"facts": "none"})).await;
     acquired.unwrap_or_else(|error| panic!("{}", error.chain()))
 }
 
@@ -72,7 +72,7 @@ async fn a_start_whose_runner_vanished_ends_within_the_lease_though_its_statemen
     let server = Server::start(&Binaries::one(), "");
     let stall = server.stall_checkpoints().await;
     let context = leased(&server, 2);
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let arguments = json!({"facts": "none"});
     let started =
         tokio::time::timeout(Duration::from_millis(700), hook.acquire("backup-mode", &context, &arguments))
@@ -152,7 +152,7 @@ async fn wal_that_cannot_be_written_fails_the_backup_and_lets_go() {
 async fn undo_ends_what_a_dead_run_holds_and_nothing_else() {
     for binaries in Binaries::found() {
         let server = Server::start(&binaries, "");
-        let hook = Postgresql::new();
+        let hook = Postgresql;
         for verb in ["backup-mode", "exported-snapshot"] {
             let dead = leased(&server, 60);
             let record = hook.undo_record(verb, &dead, &Value::Null).unwrap();
@@ -175,10 +175,10 @@ async fn undo_ends_what_a_dead_run_holds_and_nothing_else() {
 async fn a_hold_does_not_outlive_its_server() {
     let mut server = Server::start(&Binaries::one(), "");
     let context = leased(&server, 2);
-    let record = Postgresql::new().undo_record("backup-mode", &context, &Value::Null).unwrap();
+    let record = Postgresql.undo_record("backup-mode", &context, &Value::Null).unwrap();
     std::mem::forget(acquire(&context, "backup-mode").await);
     server.stop("QUIT");
-    let undone = Postgresql::new().undo(&record, &leased(&server, 2)).await.unwrap();
+    let undone = Postgresql.undo(&record, &leased(&server, 2)).await.unwrap();
     assert_eq!(undone, Undone::AlreadyGone);
 }
 
@@ -187,7 +187,7 @@ async fn a_hold_does_not_outlive_its_server() {
 async fn the_advisory_lock_keeps_other_runs_out_whatever_database_they_name() {
     let server = Server::start(&Binaries::one(), "");
     server.run_sql("CREATE DATABASE app").await;
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let first = server.context();
     let lock = hook.server_lock(&first).await.unwrap().unwrap();
     assert!(lock.is_held());

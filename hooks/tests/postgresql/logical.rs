@@ -14,8 +14,7 @@ async fn a_dump_with_the_exported_snapshot_has_exactly_the_facts() {
         server.client("other one").await.batch_execute(TABLE).await.unwrap();
         let writer = Writer::start(&server).await;
         let context = server.context();
-        let mut acquired =
-            Postgresql::new().acquire("exported-snapshot", &context, &json!({})).await.unwrap();
+        let mut acquired = Postgresql.acquire("exported-snapshot", &context, &json!({})).await.unwrap();
         let databases = acquired.outputs["databases"].as_array().unwrap().clone();
         let names: Vec<_> = databases.iter().map(|database| database["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["other one", "postgres"]);
@@ -62,7 +61,7 @@ async fn a_dump_with_the_exported_snapshot_has_exactly_the_facts() {
 async fn a_database_that_is_not_there_is_refused_with_those_that_are() {
     let server = Server::start(&Binaries::one(), "");
     let arguments = json!({"databases": ["postgres", "nowhere"]});
-    let acquiring = Postgresql::new().acquire("exported-snapshot", &server.context(), &arguments).await;
+    let acquiring = Postgresql.acquire("exported-snapshot", &server.context(), &arguments).await;
     let error = acquiring.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(error.chain().starts_with("there is no database nowhere at "), "{}", error.chain());

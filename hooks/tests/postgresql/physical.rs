@@ -12,7 +12,7 @@ async fn a_copy_taken_file_by_file_under_a_writer_is_sound_and_agrees_with_its_f
         let server = Server::start(&binaries, "");
         let writer = Writer::start(&server).await;
         server.run_sql("CREATE UNLOGGED TABLE fleeting (x int); INSERT INTO fleeting VALUES (1)").await;
-        let hook = Postgresql::new();
+        let hook = Postgresql;
         let context = server.context();
         let ready = server
             .call("ready", json!({"role": "primary", "covers": ["data"], "maxTransactionAge": "1h"}))
@@ -63,7 +63,7 @@ async fn a_copy_taken_file_by_file_under_a_writer_is_sound_and_agrees_with_its_f
 async fn recovery_ends_at_the_stop_though_the_server_wrote_on_into_the_same_segment() {
     let server = Server::start(&Binaries::one(), "");
     let writer = Writer::start(&server).await;
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let context = server.context();
     let mut acquired = hook.acquire("backup-mode", &context, &json!({"facts": "none"})).await.unwrap();
     let copy = Copy::take(&server);
@@ -87,7 +87,7 @@ async fn exact_facts_are_those_of_the_restore_point_although_writes_go_on() {
     for binaries in Binaries::found() {
         let server = Server::start(&binaries, "");
         let writer = Writer::start(&server).await;
-        let hook = Postgresql::new();
+        let hook = Postgresql;
         let context = server.context();
         let mut acquired = hook.acquire("backup-mode", &context, &json!({"facts": "exact"})).await.unwrap();
         let mut copy = Copy::take(&server);
@@ -117,7 +117,7 @@ async fn exact_facts_are_those_of_the_restore_point_although_writes_go_on() {
 async fn a_release_without_a_proof_only_lets_go() {
     let server = Server::start(&Binaries::one(), "");
     let context = server.context();
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let mut acquired = hook.acquire("backup-mode", &context, &json!({})).await.unwrap();
     assert_eq!(server.value("SELECT count(*) FROM pg_replication_slots").await, "1");
     let receipt = acquired.hold.release().await.unwrap();
@@ -137,7 +137,7 @@ async fn starting_can_be_cancelled_while_the_checkpoint_runs() {
         cancel.cancel();
     });
     let began = std::time::Instant::now();
-    let acquiring = Postgresql::new().acquire("backup-mode", &context, &json!({"facts": "none"})).await;
+    let acquiring = Postgresql.acquire("backup-mode", &context, &json!({"facts": "none"})).await;
     let error = acquiring.err().unwrap();
     assert_eq!(error.kind(), standstill_core::ErrorKind::Cancelled, "{}", error.chain());
     assert!(began.elapsed() < std::time::Duration::from_secs(5));

@@ -57,7 +57,7 @@ async fn a_transaction_pooler_is_refused_however_it_is_set_up() {
         let context = server.context_with(&json!({"host": "127.0.0.1", "port": port}), None);
         let deadline = Instant::now() + Duration::from_secs(10);
         let error = loop {
-            let error = Postgresql::new().probe(&context).await.unwrap_err();
+            let error = Postgresql.probe(&context).await.unwrap_err();
             if !error.to_string().starts_with("nobody listens") {
                 break error;
             }

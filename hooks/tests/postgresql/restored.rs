@@ -25,7 +25,7 @@ async fn with_tablespace(binaries: &Binaries) -> Server {
 }
 
 async fn backup(server: &Server) -> (Copy, Receipt) {
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     let mut context = server.context();
     context.volumes.insert("space".into(), server.root.path().join("space"));
     hook.call("ready", &context, &json!({"covers": ["data", "space"]})).await.unwrap();
@@ -51,7 +51,7 @@ async fn dropping_a_table_in_the_scratch_copy_leaves_production_alone() {
         context.volume = Some(copy.server.root.path().to_owned());
         let mut arguments = label(&receipt);
         arguments["under"] = json!("data");
-        let hook = Postgresql::new();
+        let hook = Postgresql;
         hook.call("place-label", &context, &arguments).await.unwrap();
         hook.call("scratch-config", &context, &json!({"under": "data"})).await.unwrap();
         copy.start().await;
@@ -76,7 +76,7 @@ async fn a_tablespace_in_another_volume_is_found_by_what_the_blueprint_says_move
     context.volumes.insert("newSpace".into(), other);
     let mut arguments = label(&receipt);
     arguments["moved"] = json!([{"from": space, "volume": "newSpace"}]);
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     hook.call("place-label", &context, &arguments).await.unwrap();
     let error = hook.call("scratch-config", &context, &json!({})).await.unwrap_err();
     assert!(error.chain().contains("leads out of the restored volume"), "{}", error.chain());
@@ -121,7 +121,7 @@ async fn a_wal_link_is_replaced_and_nothing_is_left_of_the_other_servers_life() 
 }
 
 async fn backup_alone(server: &Server) -> (Copy, Receipt) {
-    let mut acquired = Postgresql::new().acquire("backup-mode", &server.context(), &json!({})).await.unwrap();
+    let mut acquired = Postgresql.acquire("backup-mode", &server.context(), &json!({})).await.unwrap();
     let copy = Copy::take(server);
     acquired.hold.confirm().await.unwrap();
     (copy, acquired.hold.release().await.unwrap())
@@ -146,7 +146,7 @@ async fn a_scratch_server_archives_nothing_fetches_nothing_and_follows_nobody() 
     copy.restore(&receipt).await;
     copy.start().await;
     copy.server.run_sql("CREATE TABLE fill AS SELECT 1 AS x; SELECT pg_switch_wal(); CHECKPOINT").await;
-    let rows = Postgresql::new()
+    let rows = Postgresql
         .call("query", &copy.server.service(), &json!({"sql":
             "SELECT name, setting FROM pg_settings WHERE name IN ('archive_mode', 'archive_command', 'restore_command', \
              'primary_conninfo', 'listen_addresses', 'max_logical_replication_workers', 'shared_preload_libraries', \

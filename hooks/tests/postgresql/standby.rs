@@ -27,7 +27,7 @@ async fn a_backup_of_a_standby_is_sound_and_becomes_a_primary_of_its_own() {
         let primary = Server::start(&binaries, "");
         let writer = Writer::start(&primary).await;
         let standby = follow(&primary);
-        let hook = Postgresql::new();
+        let hook = Postgresql;
         let context = standby.context();
         standby.call("ready", json!({"role": "standby", "covers": ["data"]})).await;
         let mut acquired = hook.acquire("backup-mode", &context, &json!({})).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_backup_of_a_standby_is_sound_and_becomes_a_primary_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_in_the_middle_is_a_lapse() {
     let primary = Server::start(&Binaries::one(), "");
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     for ask in ["confirm", "release"] {
         let standby = follow(&primary);
         let mut acquired = hook.acquire("backup-mode", &standby.context(), &json!({})).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_promotion_in_the_middle_is_a_lapse() {
 async fn what_needs_a_primary_is_refused_on_a_standby_before_anything_is_held() {
     let primary = Server::start(&Binaries::one(), "");
     let standby = follow(&primary);
-    let hook = Postgresql::new();
+    let hook = Postgresql;
     for arguments in [json!({"facts": "exact"}), json!({"canary": true})] {
         let error = hook.acquire("backup-mode", &standby.context(), &arguments).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Input);

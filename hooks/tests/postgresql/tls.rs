@@ -64,7 +64,7 @@ async fn encrypted(server: &Server, host: &str, sslmode: &str, root: Option<&str
     }
     let context = server.context_with(&settings, Some("secret"));
     let sql = json!({"sql": "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"});
-    Ok(Postgresql::new().call("query", &context, &sql).await?.outputs["value"].clone())
+    Ok(Postgresql.call("query", &context, &sql).await?.outputs["value"].clone())
 }
 
 async fn with_password(server: &Server) {

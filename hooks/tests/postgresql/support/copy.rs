@@ -59,7 +59,7 @@ impl Copy {
     pub async fn try_call(&self, verb: &str, arguments: Value) -> standstill_core::Result<Called> {
         let mut context = self.server.service();
         context.service = None;
-        Postgresql::new().call(verb, &context, &arguments).await
+        Postgresql.call(verb, &context, &arguments).await
     }
 
     pub async fn call(&self, verb: &str, arguments: Value) -> Called {
@@ -75,7 +75,7 @@ impl Copy {
         let context = self.server.service();
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
-            match Postgresql::new().call("accepting", &context, &Value::Null).await {
+            match Postgresql.call("accepting", &context, &Value::Null).await {
                 Ok(_) => return,
                 Err(error) => {
                     let late = tokio::time::Instant::now() >= deadline || self.server.ended();
@@ -103,7 +103,7 @@ impl Copy {
 
     /// Compares the facts; returns how many passed.
     pub async fn agrees(&self, receipt: &Receipt) -> usize {
-        let called = Postgresql::new()
+        let called = Postgresql
             .call("compare-facts", &self.server.service(), &json!({"facts": receipt.facts}))
             .await
             .unwrap();

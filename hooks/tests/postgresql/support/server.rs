@@ -299,7 +299,7 @@ impl Server {
 
     /// Calls a verb that must succeed.
     pub async fn call(&self, verb: &str, arguments: Value) -> Called {
-        match Postgresql::new().call(verb, &self.context(), &arguments).await {
+        match Postgresql.call(verb, &self.context(), &arguments).await {
             Ok(called) => called,
             Err(error) => panic!("{verb}: {}", error.chain()),
         }
