@@ -253,7 +253,8 @@ impl KeptHold {
                 if expectation(expression, &result)? {
                     Ok(Evidence::of("exitCode", said.exit_code).and("stdout", said.stdout.trim()))
                 } else {
-                    Err(Error::lapsed(format!("{name} is not held: `{expression}` is false for {result}")))
+                    Err(Error::lapsed(format!("{name} is not held: `{expression}` is false for {result}"))
+                        .remedy("Find out who or what ended it, and run the backup again."))
                 }
             }
         }

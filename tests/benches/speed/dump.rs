@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     measure::{line, median, ratio, run, seconds, title},
     stream::{fresh_repository, fresh_restic, restic_stdin},
-    support::{Subject, place::PASSWORD, postgresql::Version, subject::Kind},
+    support::{Subject, kind::Kind, place::PASSWORD, postgresql::Version},
 };
 
 const ROUNDS: usize = 3;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     measure::{line, median, milliseconds, run, title},
-    support::{Subject, subject::Kind},
+    support::{Subject, kind::Kind},
 };
 
 const ROUNDS: usize = 5;

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     measure::{line, median, milliseconds, ratio, run, title},
     picture,
-    support::{Application, Subject, subject::Kind, writer::Writer},
+    support::{Application, Subject, kind::Kind, writer::Writer},
 };
 
 const ROUNDS: usize = 9;

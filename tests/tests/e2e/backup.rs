@@ -1,6 +1,6 @@
 //! The whole way: backup, list, show, verify, restore, forget, check.
 
-use crate::support::{Subject, postgresql::Version, subject::Kind, writer::assert_whole};
+use crate::support::{Subject, kind::Kind, postgresql::Version, writer::assert_whole};
 
 /// Goes the whole way with one blueprint, under a writer.
 #[track_caller]

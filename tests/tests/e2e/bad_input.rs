@@ -12,9 +12,9 @@ use rustix::process::Signal;
 use crate::support::{
     Place, Subject, eventually,
     filesystem::{self, Mounted},
+    kind::Kind,
     place::{Outcome, plain},
     postgresql::{ROLE, Server, Version, free_port},
-    subject::Kind,
 };
 
 /// Asserts how a command ended, what it said, and that it left nothing and harmed nothing.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::{
-    Subject, filesystem::Kind as On, postgresql::Version, sample::full, subject::Kind, writer::assert_whole,
+    Subject, filesystem::Kind as On, kind::Kind, postgresql::Version, sample::full, writer::assert_whole,
 };
 
 /// Backs up, restores and reads, again and again; beside it the control, a plain copy of the live files.

@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::support::{
     Subject, eventually,
     filesystem::Kind as On,
+    kind::Kind,
     place::{Outcome, Started},
     postgresql::Version,
     sample::{Random, full},
-    subject::{Kind, LEASE},
+    subject::LEASE,
     writer::Writer,
 };
 

@@ -7,30 +7,17 @@ use rustix::process::Signal;
 use crate::support::{
     Application, Subject,
     etcd::{Client, Member, free_port},
-    eventually, leftovers,
-    place::Outcome,
+    eventually,
+    kind::Kind,
+    leftovers,
     relay::Relay,
-    subject::{Kind, shipped},
+    subject::shipped,
     writer::assert_whole,
 };
 
 #[track_caller]
 fn etcd() -> Option<Subject> {
     Subject::new(&Kind::Etcd)
-}
-
-/// Asserts that a backup failed with this status, said all this, and left nothing.
-#[track_caller]
-fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
-    assert_eq!(outcome.code(), Some(status), "{outcome}");
-    let report = outcome.json();
-    assert!(report["recoveryPoint"].is_null(), "{outcome}");
-    assert!(report["error"]["remedy"].is_string(), "{outcome}");
-    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
-    for text in says {
-        assert!(message.contains(text), "`{text}` is not said: {outcome}");
-    }
-    assert_eq!(subject.place.points(), Vec::<String>::new());
 }
 
 #[test]
@@ -105,7 +92,7 @@ fn a_member_that_is_killed_in_the_middle_of_its_snapshot_leaves_no_recovery_poin
         member.end(signal);
         relay.pass_at_most(u64::MAX);
         let outcome = runner.wait();
-        refused(&subject, &outcome, 1, &["take a snapshot"]);
+        subject.assert_refused(&outcome, 1, &["take a snapshot"]);
         let snapshots = fs::read_dir(subject.place.repository().join("snapshots")).unwrap().count();
         assert_eq!(snapshots, 0, "a part of a snapshot was stored");
         let Application::Etcd(member) = &mut subject.application else { panic!("not etcd") };
@@ -124,7 +111,7 @@ fn a_connection_that_falls_silent_in_the_middle_of_a_snapshot_is_given_up() {
     subject = subject.with(&format!("port={}", relay.port)).with("facts=revision");
     relay.pass_at_most(20_000_000);
     let outcome = subject.backup();
-    refused(&subject, &outcome, 1, &["sent nothing of its snapshot for"]);
+    subject.assert_refused(&outcome, 1, &["sent nothing of its snapshot for"]);
     subject.assert_clean();
 }
 
@@ -134,7 +121,7 @@ fn a_member_that_is_stopped_is_given_up_and_the_next_backup_succeeds() {
     subject.etcd().signal(Signal::STOP);
     let outcome = subject.backup();
     subject.etcd().signal(Signal::CONT);
-    refused(&subject, &outcome, 1, &["gave no answer within", "has a leader"]);
+    subject.assert_refused(&outcome, 1, &["gave no answer within", "has a leader"]);
     subject.backup_ok();
     subject.assert_clean();
 }
@@ -151,7 +138,7 @@ fn an_alarm_is_named_and_a_full_cluster_is_backed_up_on_request() {
     let put = |number: usize| serde_json::json!({"key": format!("{number:04}"), "value": value});
     let refusal = (0..100).find_map(|number| full.ask("kv/put", &put(number)).err()).expect("no room");
     assert!(refusal.contains("database space exceeded"), "{refusal}");
-    refused(&subject, &subject.backup(), 2, &["the alarm NOSPACE", "nospace: accept"]);
+    subject.assert_refused(&subject.backup(), 2, &["the alarm NOSPACE", "nospace: accept"]);
     let subject = subject.with("nospace=accept");
     let point = subject.backup_ok();
     subject.verify_ok(&point);
@@ -165,13 +152,17 @@ fn users_log_in_and_one_without_the_role_is_told_which() {
     subject.etcd().ask_who_one_is("a-pass/word");
     let right = subject.place.file("right", "a-pass/word\n");
     let wrong = subject.place.file("wrong", "another\n");
-    refused(&subject, &subject.backup(), 2, &["asks who one is", "`user` and `password`"]);
+    subject.assert_refused(&subject.backup(), 2, &["asks who one is", "`user` and `password`"]);
     let subject = subject.with("user=reader");
-    refused(&subject, &subject.backup(), 2, &["does not let user reader in without a password"]);
+    subject.assert_refused(&subject.backup(), 2, &["does not let user reader in without a password"]);
     let subject = subject.with(&format!("password=@{}", wrong.display()));
-    refused(&subject, &subject.backup(), 2, &["the password for user reader is wrong"]);
+    subject.assert_refused(&subject.backup(), 2, &["the password for user reader is wrong"]);
     let subject = subject.with(&format!("password=@{}", right.display()));
-    refused(&subject, &subject.backup(), 2, &["user reader may not", "etcdctl user grant-role reader root"]);
+    subject.assert_refused(
+        &subject.backup(),
+        2,
+        &["user reader may not", "etcdctl user grant-role reader root"],
+    );
     let subject = subject.with("user=root");
     let point = subject.backup_ok();
     // A restored member asks who one is, too.
@@ -199,13 +190,13 @@ fn a_learner_is_refused_and_followers_and_leaders_are_told_apart() {
         arguments.extend([format!("--set=port={}", learner.port), format!("--set=role={role}")]);
         subject.place.run(arguments)
     };
-    refused(&subject, &at_learner("any"), 2, &["is a learner", "voting member"]);
+    subject.assert_refused(&at_learner("any"), 2, &["is a learner", "voting member"]);
     let id = leader.ctl(&["member", "list"]);
     let id = id.lines().find(|line| line.contains("learner")).unwrap().split(',').next().unwrap().to_owned();
     eventually(Duration::from_mins(1), "the learner is promoted", || {
         leader.etcdctl(&["member", "promote", &id]).status.success()
     });
-    refused(&subject, &at_learner("leader"), 2, &["is a follower, and a leader was asked for"]);
+    subject.assert_refused(&at_learner("leader"), 2, &["is a follower, and a leader was asked for"]);
     let taken = at_learner("follower");
     assert_eq!(taken.code(), Some(0), "{taken}");
     let verified = subject.verify("latest");
@@ -235,11 +226,11 @@ fn tls_with_a_certificate_of_our_own_and_without_the_right_one() {
         "--client-cert-auth".into(),
     ];
     member.start();
-    refused(&subject, &subject.backup(), 2, &["sslmode"]);
+    subject.assert_refused(&subject.backup(), 2, &["sslmode"]);
     let subject = subject.with("sslmode=verify-full").with(&format!("sslRootCert={}", file("other.pem")));
-    refused(&subject, &subject.backup(), 2, &["the TLS certificate of etcd", "is not trusted"]);
+    subject.assert_refused(&subject.backup(), 2, &["the TLS certificate of etcd", "is not trusted"]);
     let subject = subject.with(&format!("sslRootCert={}", file("ca.pem")));
-    refused(&subject, &subject.backup(), 2, &["sslCert"]);
+    subject.assert_refused(&subject.backup(), 2, &["sslCert"]);
     let subject = subject
         .with(&format!("sslCert={}", file("client.pem")))
         .with(&format!("sslKey={}", file("client.key")));
@@ -253,7 +244,7 @@ fn what_listens_and_is_no_etcd_is_told_so() {
     let Some(subject) = etcd() else { return };
     let nobody = free_port();
     let subject = subject.with(&format!("port={nobody}"));
-    refused(&subject, &subject.backup(), 2, &[&format!("nobody listens at 127.0.0.1:{nobody}")]);
+    subject.assert_refused(&subject.backup(), 2, &[&format!("nobody listens at 127.0.0.1:{nobody}")]);
     let web = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = web.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -262,7 +253,7 @@ fn what_listens_and_is_no_etcd_is_told_so() {
         }
     });
     let subject = subject.with(&format!("port={port}"));
-    refused(&subject, &subject.backup(), 2, &["does not answer as etcd"]);
+    subject.assert_refused(&subject.backup(), 2, &["does not answer as etcd"]);
 }
 
 /// The processes that belong to a member that was started again.

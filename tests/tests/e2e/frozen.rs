@@ -8,16 +8,13 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{
-    interrupt,
-    support::{
-        Application, Subject, eventually,
-        files::Files,
-        filesystem::{Kind as On, Mounted},
-        place::Outcome,
-        process,
-        subject::Kind,
-    },
+use crate::support::{
+    Application, Subject, eventually,
+    files::Files,
+    filesystem::{Kind as On, Mounted},
+    kind::Kind,
+    process,
+    slow::Slow,
 };
 
 fn frozen() -> Option<Subject> {
@@ -32,19 +29,6 @@ fn files(subject: &Subject) -> &Files {
     }
 }
 
-/// Asserts that a backup was refused with this status, said all this, and froze nothing.
-#[track_caller]
-fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
-    assert_eq!(outcome.code(), Some(status), "{outcome}");
-    let report = outcome.json();
-    assert!(report["recoveryPoint"].is_null(), "{outcome}");
-    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
-    for text in says {
-        assert!(message.contains(text), "`{text}` is not said: {outcome}");
-    }
-    assert_eq!(subject.place.points(), Vec::<String>::new());
-}
-
 #[test]
 fn a_freeze_that_was_there_before_is_refused_and_stays() {
     let Some(subject) = frozen() else { return };
@@ -52,7 +36,7 @@ fn a_freeze_that_was_there_before_is_refused_and_stays() {
     let outcome = subject.backup();
     let stays = files(&subject).is_frozen();
     files(&subject).fsfreeze("--unfreeze");
-    refused(&subject, &outcome, 1, &["is frozen already, by somebody else"]);
+    subject.assert_refused(&outcome, 1, &["is frozen already, by somebody else"]);
     assert!(stays, "a foreign freeze was thawed");
     subject.backup_ok();
     subject.assert_clean();
@@ -69,7 +53,7 @@ fn what_a_run_writes_to_may_not_be_on_the_frozen_file_system() {
         subject.place.env.push((name.into(), on_it.clone().into()));
         let outcome = subject.backup();
         subject.place.env.pop();
-        refused(&subject, &outcome, 2, &[says, "TMPDIR"]);
+        subject.assert_refused(&outcome, 2, &[says, "TMPDIR"]);
         assert!(!files(&subject).is_frozen());
     }
     let log = fs::File::create(on_it.join("log")).unwrap();
@@ -83,7 +67,7 @@ fn what_a_run_writes_to_may_not_be_on_the_frozen_file_system() {
     let built = std::mem::replace(&mut subject.place.binary, program);
     let outcome = subject.backup();
     subject.place.binary = built;
-    refused(&subject, &outcome, 2, &[says]);
+    subject.assert_refused(&outcome, 2, &[says]);
     fs::remove_dir_all(&on_it).unwrap();
     subject.backup_ok();
     subject.assert_clean();
@@ -99,7 +83,7 @@ fn a_part_of_a_file_system_and_a_btrfs_are_not_frozen() {
         "--output=json".to_owned(),
         format!("--set=path={}", part.display()),
     ]);
-    refused(&subject, &part, 2, &["is not where a file system is mounted"]);
+    subject.assert_refused(&part, 2, &["is not where a file system is mounted"]);
     let Some(btrfs) = Mounted::new(On::Btrfs, &subject.place.join("btrfs"), 256) else { return };
     let outcome = subject.place.run([
         "backup".to_owned(),
@@ -107,21 +91,15 @@ fn a_part_of_a_file_system_and_a_btrfs_are_not_frozen() {
         "--output=json".to_owned(),
         format!("--set=path={}", btrfs.path().display()),
     ]);
-    refused(&subject, &outcome, 2, &["is a btrfs, whose snapshots wait while it is frozen"]);
+    subject.assert_refused(&outcome, 2, &["is a btrfs, whose snapshots wait while it is frozen"]);
 }
 
 #[test]
 fn a_thaw_by_somebody_else_is_noticed_and_nothing_is_claimed() {
     let Some(subject) = frozen() else { return };
-    let runner = interrupt::start(&subject, &["maxFreeze=50s", "lease=3s"]);
-    let began = subject.place.join("began");
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let slow = Slow::start(&subject, &["maxFreeze=50s", "lease=3s"]);
     assert!(files(&subject).fsfreeze("--unfreeze").status.success());
-    subject.place.file("go-on", "");
-    let outcome = runner.wait();
-    assert_eq!(outcome.code(), Some(1), "{outcome}");
-    assert!(outcome.json()["recoveryPoint"].is_null(), "{outcome}");
-    subject.assert_clean();
+    subject.assert_refused(&slow.finish(), 1, &[]);
 }
 
 /// Nobody is left who would thaw it by himself.
@@ -129,9 +107,7 @@ fn a_thaw_by_somebody_else_is_noticed_and_nothing_is_claimed() {
 fn when_the_keeper_is_killed_with_the_runner_the_next_one_thaws() {
     let Some(subject) = frozen() else { return };
     let writer = subject.database().writer();
-    let runner = interrupt::start(&subject, &["maxFreeze=50s", "lease=3s"]);
-    let began = subject.place.join("began");
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let runner = Slow::start(&subject, &["maxFreeze=50s", "lease=3s"]).runner;
     let keepers: Vec<_> = process::all()
         .into_iter()
         .filter(|process| process.program.as_deref() == Some(subject.place.binary.as_path()))
@@ -151,6 +127,5 @@ fn when_the_keeper_is_killed_with_the_runner_the_next_one_thaws() {
     writer.goes_on(Duration::from_secs(5));
     drop(writer);
     subject.assert_clean();
-    fs::remove_file(&began).unwrap();
     subject.backup_ok();
 }

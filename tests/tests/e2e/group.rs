@@ -5,11 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::{
-    Subject, eventually,
-    group::TEXT,
-    place::Outcome,
-    postgresql::Version,
-    subject::{Kind, shipped},
+    Subject, eventually, group::TEXT, kind::Kind, place::Outcome, postgresql::Version, subject::shipped,
     writer::Writer,
 };
 

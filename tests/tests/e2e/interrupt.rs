@@ -1,76 +1,24 @@
 //! Interrupts and ceilings: letting go comes first.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{
-    Subject, eventually,
-    filesystem::Kind as On,
-    place::{Outcome, Started},
-    postgresql::Version,
-    subject::{Kind, shipped},
-};
-
-/// A blueprint that ships, with a step more in `capture` that says that it began and then takes a minute, or until there
-/// is a file `go-on`.
-pub fn with_slow_capture(subject: &Subject) -> PathBuf {
-    let began = subject.place.join("began");
-    let go_on = subject.place.join("go-on");
-    let text = format!(
-        "#!/bin/sh\ntouch '{}'\nn=0\nwhile [ $n -lt 600 ] && [ ! -e '{}' ]; do sleep 0.1; n=$((n + 1)); done\n",
-        began.display(),
-        go_on.display()
-    );
-    let script = subject.place.file("slow", &text);
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let text = shipped(subject.kind.blueprint());
-    let capture = "      capture:\n";
-    assert_eq!(text.matches(capture).count(), 1);
-    let slow =
-        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", script.display());
-    subject.place.file("slow.yaml", &text.replace(capture, &slow))
-}
-
-pub fn start(subject: &Subject, more: &[&str]) -> Started {
-    let blueprint = with_slow_capture(subject);
-    let mut arguments = subject.backup_arguments();
-    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
-    arguments.extend(more.iter().map(|value| format!("--set={value}")));
-    subject.place.start(arguments)
-}
-
-#[track_caller]
-fn ended_without_a_trace(subject: &Subject, outcome: &Outcome, says: &str) {
-    assert_eq!(outcome.code(), Some(1), "{outcome}");
-    let report = outcome.json();
-    assert!(report["recoveryPoint"].is_null(), "{outcome}");
-    assert!(report["error"]["message"].as_str().unwrap().contains(says), "{outcome}");
-    assert!(report["error"]["remedy"].is_string(), "{outcome}");
-    assert_eq!(subject.place.points(), Vec::<String>::new());
-    subject.assert_clean();
-}
+use crate::support::{Subject, filesystem::Kind as On, kind::Kind, postgresql::Version, slow::Slow};
 
 #[track_caller]
 fn lets_go_on(signal: Signal, kind: &Kind) {
     let Some(subject) = Subject::new(kind) else { return };
     let writer = subject.database().writer();
-    let runner = start(&subject, long_freeze(kind));
-    let began = subject.place.join("began");
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let slow = Slow::start(&subject, long_freeze(kind));
     let signalled = Instant::now();
-    runner.signal(signal);
+    slow.runner.signal(signal);
     writer.goes_on(Duration::from_secs(3));
     assert!(writer.longest_stall(signalled) < Duration::from_secs(3), "writes waited after the signal");
-    let outcome = runner.wait();
+    let outcome = slow.runner.wait();
     assert!(signalled.elapsed() < Duration::from_secs(20), "{:?}: {outcome}", signalled.elapsed());
-    ended_without_a_trace(&subject, &outcome, "cancelled");
+    subject.assert_refused(&outcome, 1, &["cancelled"]);
     writer.goes_on(Duration::from_secs(3));
-    fs::remove_file(&began).unwrap();
     subject.backup_ok();
     subject.assert_clean();
 }
@@ -143,11 +91,11 @@ fn at_the_ceiling_of_the_freeze_the_backup_is_given_up_and_writers_go_on() {
     let Some(subject) = Subject::new(&Kind::Sqlite) else { return };
     let writer = subject.database().writer();
     let since = Instant::now();
-    let outcome = start(&subject, &["maxFreeze=1500ms"]).wait();
+    let outcome = Slow::start(&subject, &["maxFreeze=1500ms"]).runner.wait();
     let stalled = writer.longest_stall(since);
     assert!(stalled >= Duration::from_millis(1200), "the ceiling was not used: {stalled:?}");
     assert!(stalled < Duration::from_millis(3500), "writes waited {stalled:?}");
-    ended_without_a_trace(&subject, &outcome, "maxFreeze was reached");
+    subject.assert_refused(&outcome, 1, &["maxFreeze was reached"]);
     let freeze = &outcome.json()["freeze"];
     assert_eq!(freeze["maximumMilliseconds"], 1500, "{outcome}");
     let milliseconds = freeze["milliseconds"].as_u64().unwrap();
@@ -158,37 +106,29 @@ fn at_the_ceiling_of_the_freeze_the_backup_is_given_up_and_writers_go_on() {
 fn at_the_ceiling_of_a_hold_the_backup_is_given_up() {
     let Some(version) = Version::first() else { return };
     let Some(subject) = Subject::new(&Kind::Postgresql(version)) else { return };
-    let outcome = start(&subject, &["maxHold=2s"]).wait();
-    ended_without_a_trace(&subject, &outcome, "maxHold was reached");
+    let outcome = Slow::start(&subject, &["maxHold=2s"]).runner.wait();
+    subject.assert_refused(&outcome, 1, &["maxHold was reached"]);
 }
 
 #[test]
 fn a_step_that_takes_too_long_is_ended_with_everything_that_it_started() {
     let Some(subject) = Subject::new(&Kind::Sqlite) else { return };
-    let blueprint = with_slow_capture(&subject);
-    let text = fs::read_to_string(&blueprint)
-        .unwrap()
-        .replace("name: slow\n", "name: slow\n          timeout: 1s\n");
-    fs::write(&blueprint, text).unwrap();
-    let mut arguments = subject.backup_arguments();
-    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
-    let outcome = subject.place.run(arguments);
-    ended_without_a_trace(&subject, &outcome, "capture.slow took longer than 1.0 s");
+    let text = Slow::blueprint(&subject).replace("name: slow\n", "name: slow\n          timeout: 1s\n");
+    let outcome = subject.place.run(subject.with_blueprint(&text));
+    subject.assert_refused(&outcome, 1, &["capture.slow took longer than 1.0 s"]);
 }
 
 #[test]
 fn a_second_run_on_the_same_database_is_locked_out_and_harms_nothing() {
     for kind in [Some(Kind::Sqlite), Version::first().map(Kind::Postgresql)].into_iter().flatten() {
         let Some(subject) = Subject::new(&kind) else { return };
-        let mut first = start(&subject, long_freeze(&kind));
-        let began = subject.place.join("began");
-        eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+        let mut first = Slow::start(&subject, long_freeze(&kind)).runner;
         let second = subject.backup();
         assert_eq!(second.code(), Some(1), "{second}");
         assert!(second.json()["error"]["message"].as_str().unwrap().contains("is working on"), "{second}");
         assert!(!first.has_ended(), "the first one goes on");
         first.signal(Signal::INT);
         let first = first.wait();
-        ended_without_a_trace(&subject, &first, "cancelled");
+        subject.assert_refused(&first, 1, &["cancelled"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::support::{Application, Subject, subject::Kind};
+use crate::support::{Application, Subject, kind::Kind};
 
 #[test]
 fn an_application_that_somebody_resumes_meanwhile_is_never_called_consistent() {

@@ -7,13 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::support::{
-    Application, Subject, eventually,
+    Application, Subject,
+    cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
+    eventually,
+    kind::Kind,
     mariadb::{KEEPER, KEEPER_PASSWORD, MARIADB, Server, USER},
     place::Outcome,
-    subject::Kind,
     writer::assert_whole,
 };
 
@@ -29,18 +31,78 @@ pub fn reconfigure(subject: &mut Subject, settings: &str) {
     server.start();
 }
 
-/// Asserts that a backup was refused with that status and these words, and that nothing is left of it.
+/// The directory of another server, at the path that this one names as its own: a container's and its host's.
+pub fn refuses_a_volume_of_another_server(subject: &Subject, product: &str) {
+    let flavour = subject.mariadb().flavour;
+    let (data, away) = (subject.data(), subject.place.join("disk/away"));
+    let mut other = Server::make(flavour, &subject.place.join("other"), &subject.place.join("other.s"), "");
+    other.stop();
+    fs::rename(&data, &away).unwrap();
+    let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&data).output().unwrap();
+    assert!(made.status.success());
+    let copied = Command::new("cp").arg("-a").arg(other.data.join(".")).arg(&data).status().unwrap();
+    assert!(copied.success());
+    let outcome = subject.backup();
+    Command::new("btrfs").args(["subvolume", "delete"]).arg(&data).output().unwrap();
+    fs::rename(&away, &data).unwrap();
+    let directory = format!("is not the data directory of {product}");
+    subject.assert_refused(&outcome, 2, &[&directory, "another server runs on it"]);
+    subject.backup_ok();
+}
+
+/// Changes a byte in the middle of a leaf page of a table: the server itself has it in memory and does not notice.
+pub fn flip_a_byte(subject: &mut Subject) {
+    // A page that is still in the redo log would be made anew from there.
+    reconfigure(subject, "");
+    let server = subject.mariadb();
+    server.sql("SELECT SUM(LENGTH(text)) FROM app.ballast");
+    let file = server.data.join("app/ballast.ibd");
+    let table = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let at = 10 * 16384 + 5000;
+    let mut byte = [0];
+    table.read_exact_at(&mut byte, at).unwrap();
+    table.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+}
+
+/// Asserts that a backup without this right was refused, with the right and the statement that gives it named.
 #[track_caller]
-pub fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
-    assert_eq!(outcome.code(), Some(status), "{outcome}");
-    let report = outcome.json();
-    assert!(report["recoveryPoint"].is_null(), "{outcome}");
-    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
-    for text in says {
-        assert!(message.contains(text), "`{text}` is not said: {outcome}");
-    }
-    assert_eq!(subject.place.points(), Vec::<String>::new());
+pub fn names_the_missing_right(subject: &Subject, outcome: &Outcome, right: &str) {
+    let lacks = format!("user {USER}@localhost lacks {right} (");
+    outcome.claims_nothing(2, &[&lacks, &format!("GRANT {right} ON *.* TO")]);
     subject.assert_clean();
+}
+
+/// Another engine has no recovery, so its writers and all commits wait while it is cut; nothing else changes. `held` is
+/// what the hold's evidence says of it.
+#[track_caller]
+pub fn other_engines_make_writers_wait(subject: &Subject, held: (&str, &str)) {
+    subject.mariadb().sql(
+        "CREATE TABLE app.log (id INT PRIMARY KEY) ENGINE = MyISAM; INSERT INTO app.log SELECT id FROM app.ballast",
+    );
+    let writer = subject.database().writer();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["holds"][0]["blocksWrites"], true, "{outcome}");
+    assert_eq!(report["holds"][0]["evidence"][held.0], held.1, "{outcome}");
+    let freeze = report["freeze"]["milliseconds"].as_u64().unwrap();
+    println!("writers waited {freeze} ms");
+    assert!((1..3000).contains(&freeze), "{outcome}");
+    drop(writer);
+    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+}
+
+/// Backs up under a writer, who must not have to wait; the report's evidence of the hold.
+#[track_caller]
+pub fn writers_go_on(subject: &Subject) -> Value {
+    let writer = subject.database().writer();
+    let since = Instant::now();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let report = outcome.json();
+    assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
+    println!("the longest stall of a writer was {:?}", writer.longest_stall(since));
+    report["holds"][0]["evidence"].clone()
 }
 
 /// Without the binary log recovery refuses to start, or guesses which transactions were committed.
@@ -49,7 +111,7 @@ fn a_binary_log_outside_the_volume_is_refused() {
     let Some(mut subject) = mariadb() else { return };
     let elsewhere = subject.mariadb().sockets.join("far");
     reconfigure(&mut subject, &format!("log-bin = {}\n", elsewhere.display()));
-    refused(&subject, &subject.backup(), 2, &["misses the binary log in", "data directory"]);
+    subject.assert_refused(&subject.backup(), 2, &["misses the binary log in", "data directory"]);
 }
 
 #[test]
@@ -70,7 +132,7 @@ fn a_table_in_a_directory_of_its_own_is_refused() {
         subject.mariadb().sql(&format!(
             "CREATE TABLE app.far_{engine} (id INT) ENGINE = {engine} DATA DIRECTORY = '{far}'"
         ));
-        refused(&subject, &subject.backup(), 2, &["misses", &format!("far_{engine}")]);
+        subject.assert_refused(&subject.backup(), 2, &["misses", &format!("far_{engine}")]);
         subject.mariadb().sql(&format!("DROP TABLE app.far_{engine}"));
     }
 }
@@ -98,25 +160,12 @@ fn a_scratch_server_never_opens_the_originals_binary_logs() {
     subject.assert_clean();
 }
 
-/// A directory of another server, at the path that this one names as its own: a container's and its host's.
 #[test]
 fn a_volume_that_another_server_runs_on_is_refused() {
     let Some(mut subject) = mariadb() else { return };
     // A checkpoint that no new server has.
     reconfigure(&mut subject, "");
-    let (data, away) = (subject.data(), subject.place.join("disk/away"));
-    let mut other = Server::make(&MARIADB, &subject.place.join("other"), &subject.place.join("other.s"), "");
-    other.stop();
-    fs::rename(&data, &away).unwrap();
-    let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&data).output().unwrap();
-    assert!(made.status.success());
-    let copied = Command::new("cp").arg("-a").arg(other.data.join(".")).arg(&data).status().unwrap();
-    assert!(copied.success());
-    let outcome = subject.backup();
-    Command::new("btrfs").args(["subvolume", "delete"]).arg(&data).output().unwrap();
-    fs::rename(&away, &data).unwrap();
-    refused(&subject, &outcome, 2, &["is not the data directory of MariaDB", "another server runs on it"]);
-    subject.backup_ok();
+    refuses_a_volume_of_another_server(&subject, "MariaDB");
 }
 
 /// The server may be made to wait; writers to InnoDB tables never are, and those behind us no longer than `lockWait`.
@@ -141,8 +190,7 @@ fn a_long_statement_in_the_way_of_the_stage_is_named_and_writers_go_on() {
     let took = since.elapsed();
     other.run(&format!("KILL QUERY {id}")).unwrap();
     drop(update.join().unwrap());
-    refused(
-        &subject,
+    subject.assert_refused(
         &outcome,
         1,
         &[
@@ -169,7 +217,11 @@ fn a_statement_older_than_allowed_refuses_the_backup_before_anything_is_held() {
     let outcome = subject.backup();
     subject.mariadb().sql(&format!("KILL QUERY {id}"));
     drop(update.join().unwrap());
-    refused(&subject, &outcome, 1, &["an UPDATE of connection", "has been running for", "longer than 1s"]);
+    subject.assert_refused(
+        &outcome,
+        1,
+        &["an UPDATE of connection", "has been running for", "longer than 1s"],
+    );
     subject.backup_ok();
 }
 
@@ -180,10 +232,7 @@ fn each_missing_grant_is_named_with_the_statement_that_gives_it() {
         subject.mariadb().sql(&format!("REVOKE {grant} ON *.* FROM {USER}@localhost"));
         let outcome = subject.backup();
         if needed {
-            let says = [format!("user {USER}@localhost lacks {grant} ("), format!("GRANT {grant} ON *.* TO")];
-            assert_eq!(outcome.code(), Some(2), "{outcome}");
-            let error = outcome.json()["error"].to_string();
-            assert!(says.iter().all(|text| error.contains(text)), "{outcome}");
+            names_the_missing_right(&subject, &outcome, grant);
         } else {
             assert_eq!(outcome.code(), Some(0), "{outcome}");
         }
@@ -205,16 +254,15 @@ fn a_wrong_password_a_missing_one_and_a_server_that_is_not_there_are_told() {
     };
     let user = format!("user={KEEPER}");
     let outcome = with(&[user.clone(), format!("port={port}"), format!("password=@{}", wrong.display())]);
-    refused(
-        &subject,
+    subject.assert_refused(
         &outcome,
         2,
         &[&format!("the password for user {KEEPER} is wrong at 127.0.0.1:{port}")],
     );
     let outcome = with(&[user.clone(), format!("port={port}")]);
-    refused(&subject, &outcome, 2, &["does not let user keeper in without a password"]);
+    subject.assert_refused(&outcome, 2, &["does not let user keeper in without a password"]);
     let outcome = with(&[user, "port=1".to_owned()]);
-    refused(&subject, &outcome, 2, &["nobody listens at 127.0.0.1:1", "Start MariaDB"]);
+    subject.assert_refused(&outcome, 2, &["nobody listens at 127.0.0.1:1", "Start MariaDB"]);
 }
 
 /// It speaks the same protocol, and answers most of what it is asked.
@@ -224,14 +272,14 @@ fn a_server_of_another_flavour_is_refused_by_name() {
     // What the server calls itself is a setting of MariaDB.
     reconfigure(&mut subject, "version = 8.4.3\n");
     let outcome = subject.backup();
-    refused(&subject, &outcome, 2, &["is MySQL 8.4.3", "not MariaDB", "Use a blueprint for MySQL"]);
+    subject.assert_refused(&outcome, 2, &["is MySQL 8.4.3", "not MariaDB", "Use a blueprint for MySQL"]);
 }
 
 #[test]
 fn a_wrong_role_is_refused() {
     let Some(subject) = mariadb() else { return };
     let subject = subject.with("role=replica");
-    refused(&subject, &subject.backup(), 2, &["is a primary, and a replica was asked for"]);
+    subject.assert_refused(&subject.backup(), 2, &["is a primary, and a replica was asked for"]);
     // Stopped, and a replica all the same.
     subject
         .mariadb()
@@ -244,17 +292,7 @@ fn a_wrong_role_is_refused() {
 #[test]
 fn a_flipped_byte_in_a_table_fails_the_verification() {
     let Some(mut subject) = mariadb() else { return };
-    // A page that is still in the redo log would be made anew from there.
-    reconfigure(&mut subject, "");
-    let server = subject.mariadb();
-    server.sql("SELECT SUM(LENGTH(text)) FROM app.ballast");
-    let file = server.data.join("app/ballast.ibd");
-    let table = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
-    // In the middle of a leaf page: the server itself has it in memory and does not notice.
-    let at = 10 * 16384 + 5000;
-    let mut byte = [0];
-    table.read_exact_at(&mut byte, at).unwrap();
-    table.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+    flip_a_byte(&mut subject);
     let point = subject.backup_ok();
     let outcome = subject.verify(&point);
     assert_eq!(outcome.code(), Some(4), "{outcome}");
@@ -263,88 +301,31 @@ fn a_flipped_byte_in_a_table_fails_the_verification() {
     subject.assert_clean();
 }
 
-/// The hold dies with the server: nothing that was captured may be called consistent.
 #[test]
 fn a_server_that_is_killed_while_it_is_held_fails_the_backup() {
-    let Some(mut subject) = mariadb() else { return };
-    let began = subject.place.join("began");
-    let script =
-        subject.place.file("slow", &format!("#!/bin/sh\ntouch '{}'\nexec sleep 3\n", began.display()));
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let capture = "      capture:\n";
-    let slow =
-        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", script.display());
-    let text = crate::support::subject::shipped("mariadb").replace(capture, &slow);
-    let blueprint = subject.place.file("slow.yaml", &text);
-    let mut arguments = subject.backup_arguments();
-    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
-    let runner = subject.place.start(arguments);
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
-    {
-        let Application::Mariadb(server) = &mut subject.application else { panic!("not MariaDB") };
-        server.end(Signal::KILL);
-        server.start();
+    if let Some(subject) = mariadb() {
+        claims_nothing_after_a_restart(subject, "lapsed");
     }
-    let outcome = runner.wait();
-    refused(&subject, &outcome, 1, &["lapsed"]);
-    subject.backup_ok();
-    subject.assert_clean();
 }
 
-/// Locks in files of one user's state directory keep nobody else out.
 #[test]
 fn a_run_of_somebody_else_on_the_same_server_is_locked_out() {
-    let Some(subject) = mariadb() else { return };
-    let mut first = subject.place.command(subject.backup_arguments());
-    // It stands still while it holds the lock, for less than the lease.
-    first.env("STANDSTILL_FAILPOINT", "6:after:stop");
-    let mut first = subject.place.spawn(first);
-    eventually(Duration::from_secs(30), "the first run stops", || first.is_stopped() || first.has_ended());
-    assert!(first.is_stopped());
-    let mut second = subject.place.command(subject.backup_arguments());
-    second.env("XDG_STATE_HOME", subject.place.join("elsewhere"));
-    let second = subject.place.spawn(second).wait();
-    first.signal(Signal::CONT);
-    let first = first.wait();
-    assert_eq!(second.code(), Some(1), "{second}");
-    assert!(
-        second.json()["error"]["message"].as_str().unwrap().contains("is working on MariaDB"),
-        "{second}"
-    );
-    assert_eq!(first.code(), Some(0), "{first}");
-    subject.assert_clean();
+    if let Some(subject) = mariadb() {
+        locks_somebody_else_out(&subject, "is working on MariaDB");
+    }
 }
 
-/// Another engine has no recovery, so its writers and all commits wait while it is cut; nothing else changes.
 #[test]
 fn tables_of_other_engines_make_commits_wait_and_come_back_whole() {
-    let Some(subject) = mariadb() else { return };
-    let server: &Server = subject.mariadb();
-    server.sql("CREATE TABLE app.log (id INT PRIMARY KEY) ENGINE = MyISAM; INSERT INTO app.log SELECT id FROM app.ballast");
-    let writer = subject.database().writer();
-    let outcome = subject.backup();
-    assert_eq!(outcome.code(), Some(0), "{outcome}");
-    let report = outcome.json();
-    assert_eq!(report["holds"][0]["blocksWrites"], true, "{outcome}");
-    assert_eq!(report["holds"][0]["evidence"]["stage"], "BLOCK_COMMIT", "{outcome}");
-    let freeze = report["freeze"]["milliseconds"].as_u64().unwrap();
-    println!("commits waited {freeze} ms");
-    assert!((1..3000).contains(&freeze), "{outcome}");
-    drop(writer);
-    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+    if let Some(subject) = mariadb() {
+        other_engines_make_writers_wait(&subject, ("stage", "BLOCK_COMMIT"));
+    }
 }
 
 #[test]
 fn where_all_tables_are_innodb_commits_go_on() {
     let Some(subject) = mariadb() else { return };
-    let writer = subject.database().writer();
-    let since = Instant::now();
-    let outcome = subject.backup();
-    assert_eq!(outcome.code(), Some(0), "{outcome}");
-    let report = outcome.json();
-    assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
-    assert_eq!(report["holds"][0]["evidence"]["stage"], "BLOCK_DDL", "{outcome}");
-    println!("the longest stall of a writer was {:?}", writer.longest_stall(since));
+    assert_eq!(writers_go_on(&subject)["stage"], "BLOCK_DDL");
 }
 
 /// A certificate for 127.0.0.1, and the authority that signed it.
@@ -369,7 +350,7 @@ fn a_certificate_is_looked_at_as_far_as_was_asked() {
         arguments
     };
     let without = subject.place.run(arguments(&subject, &["sslmode=require"]));
-    refused(&subject, &without, 2, &["has no TLS, and sslmode demands it"]);
+    subject.assert_refused(&without, 2, &["has no TLS, and sslmode demands it"]);
 
     let sockets = subject.mariadb().sockets.clone();
     let made = Command::new("sh").args(["-ec", CERTIFICATES]).current_dir(&sockets).output().unwrap();

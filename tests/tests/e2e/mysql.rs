@@ -1,23 +1,23 @@
 //! MySQL: its traps, and what an operator is told.
 
 use std::{
-    fs,
-    os::unix::fs::FileExt,
     path::Path,
-    process::Command,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
-
 use crate::{
-    mariadb::{reconfigure, refused},
+    mariadb::{
+        flip_a_byte, names_the_missing_right, other_engines_make_writers_wait, reconfigure,
+        refuses_a_volume_of_another_server, writers_go_on,
+    },
     support::{
-        Application, Subject, eventually,
+        Subject,
+        cases::claims_nothing_after_a_restart,
+        eventually,
+        kind::Kind,
         mariadb::{MARIADB, Server, Session, USER},
         mysql::MYSQL,
-        subject::{Kind, shipped},
     },
 };
 
@@ -66,7 +66,7 @@ fn a_binary_log_outside_the_volume_of_mysql_is_refused() {
     let Some(mut subject) = mysql() else { return };
     let elsewhere = subject.mariadb().sockets.join("far");
     reconfigure(&mut subject, &format!("log-bin = {}\n", elsewhere.display()));
-    refused(&subject, &subject.backup(), 2, &["misses the binary log in", "data directory"]);
+    subject.assert_refused(&subject.backup(), 2, &["misses the binary log in", "data directory"]);
 }
 
 #[test]
@@ -85,26 +85,14 @@ fn a_table_of_mysql_in_a_directory_of_its_own_is_refused() {
     let far = subject.mariadb().sockets.display().to_string();
     reconfigure(&mut subject, &format!("innodb-directories = {far}\n"));
     subject.mariadb().sql(&format!("CREATE TABLE app.far (id INT) DATA DIRECTORY = '{far}'"));
-    refused(&subject, &subject.backup(), 2, &["misses table app/far in", "mysql-dump"]);
+    subject.assert_refused(&subject.backup(), 2, &["misses table app/far in", "mysql-dump"]);
 }
 
-/// A directory of another server, at the path that this one names as its own: a container's and its host's.
 #[test]
 fn a_volume_that_another_server_of_mysql_runs_on_is_refused() {
-    let Some(subject) = mysql() else { return };
-    let (data, away) = (subject.data(), subject.place.join("disk/away"));
-    let mut other = Server::make(&MYSQL, &subject.place.join("other"), &subject.place.join("other.s"), "");
-    other.stop();
-    fs::rename(&data, &away).unwrap();
-    let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&data).output().unwrap();
-    assert!(made.status.success());
-    let copied = Command::new("cp").arg("-a").arg(other.data.join(".")).arg(&data).status().unwrap();
-    assert!(copied.success());
-    let outcome = subject.backup();
-    Command::new("btrfs").args(["subvolume", "delete"]).arg(&data).output().unwrap();
-    fs::rename(&away, &data).unwrap();
-    refused(&subject, &outcome, 2, &["is not the data directory of MySQL", "another server runs on it"]);
-    subject.backup_ok();
+    if let Some(subject) = mysql() {
+        refuses_a_volume_of_another_server(&subject, "MySQL");
+    }
 }
 
 /// A global read lock that waited for a reader would make other readers of the table wait for it too, even after it was
@@ -128,8 +116,7 @@ fn a_long_reader_keeps_the_global_read_lock_from_being_tried() {
     drop(long);
     println!("the longest stall of a reader was {longest:?}, of a writer {stalled:?}");
     assert!(longest.max(stalled) < Duration::from_secs(3), "readers waited {longest:?}, writers {stalled:?}");
-    refused(
-        &subject,
+    subject.assert_refused(
         &outcome,
         1,
         &[
@@ -185,8 +172,7 @@ fn a_long_definition_in_the_way_of_the_lock_for_backups_is_named() {
     let outcome = subject.backup();
     let id = long.id;
     drop(long);
-    refused(
-        &subject,
+    subject.assert_refused(
         &outcome,
         1,
         &["did not get its lock within 1.0 s: a CREATE of connection", &format!("KILL QUERY {id};")],
@@ -200,7 +186,11 @@ fn a_statement_of_mysql_older_than_allowed_refuses_the_backup_before_anything_is
     let long = Long::start(subject.mariadb(), "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
     let outcome = subject.backup();
     drop(long);
-    refused(&subject, &outcome, 1, &["an UPDATE of connection", "has been running for", "longer than 1s"]);
+    subject.assert_refused(
+        &outcome,
+        1,
+        &["an UPDATE of connection", "has been running for", "longer than 1s"],
+    );
     subject.backup_ok();
 }
 
@@ -219,10 +209,7 @@ fn each_missing_grant_of_mysql_is_named_with_the_statement_that_gives_it() {
         if grant == "REPLICATION CLIENT" {
             assert_eq!(outcome.code(), Some(0), "{outcome}");
         } else {
-            let says = [format!("user {USER}@localhost lacks {grant} ("), format!("GRANT {grant} ON *.* TO")];
-            assert_eq!(outcome.code(), Some(2), "{outcome}");
-            let error = outcome.json()["error"].to_string();
-            assert!(says.iter().all(|text| error.contains(text)), "{outcome}");
+            names_the_missing_right(&subject, &outcome, grant);
         }
         subject.mariadb().sql(&format!("GRANT {grant} ON *.* TO {USER}@localhost"));
         subject.assert_clean();
@@ -246,13 +233,13 @@ fn a_blueprint_that_meets_the_other_flavour_says_so() {
         let place = if blueprint == "mariadb" { "dataDir" } else { "scratchOwner" };
         arguments.push(format!("--set={place}={}", subject.data().display()));
         let outcome = subject.place.run(arguments);
-        refused(&subject, &outcome, 2, &["is MySQL 9", "not MariaDB", "Use a blueprint for MySQL"]);
+        subject.assert_refused(&outcome, 2, &["is MySQL 9", "not MariaDB", "Use a blueprint for MySQL"]);
     }
     if MARIADB.is_here() {
         let other = Server::make(&MARIADB, &subject.place.join("other"), &subject.place.join("other.s"), "");
         let outcome = meets("mysql", &other.socket());
         drop(other);
-        refused(&subject, &outcome, 2, &["is MariaDB 1", "not MySQL", "Use a blueprint for MariaDB"]);
+        subject.assert_refused(&outcome, 2, &["is MariaDB 1", "not MySQL", "Use a blueprint for MariaDB"]);
     }
 }
 
@@ -260,7 +247,7 @@ fn a_blueprint_that_meets_the_other_flavour_says_so() {
 fn a_wrong_role_of_mysql_is_refused() {
     let Some(subject) = mysql() else { return };
     let subject = subject.with("role=replica");
-    refused(&subject, &subject.backup(), 2, &["is a primary, and a replica was asked for"]);
+    subject.assert_refused(&subject.backup(), 2, &["is a primary, and a replica was asked for"]);
     // Stopped, and a replica all the same.
     subject.mariadb().sql("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = 1");
     subject.backup_ok();
@@ -272,7 +259,11 @@ fn a_wrong_role_of_mysql_is_refused() {
 fn a_server_that_cannot_show_its_locks_is_refused() {
     let Some(mut subject) = mysql() else { return };
     reconfigure(&mut subject, "performance-schema = OFF\n");
-    refused(&subject, &subject.backup(), 2, &["the performance schema of MySQL", "performance_schema = ON"]);
+    subject.assert_refused(
+        &subject.backup(),
+        2,
+        &["the performance schema of MySQL", "performance_schema = ON"],
+    );
 }
 
 /// They lie in the data directory, outrank every other, and may name the original's places.
@@ -294,17 +285,7 @@ fn a_scratch_server_does_not_load_settings_that_were_made_to_persist() {
 #[test]
 fn a_flipped_byte_in_a_table_of_mysql_fails_the_verification() {
     let Some(mut subject) = mysql() else { return };
-    // A page that is still in the redo log would be made anew from there.
-    reconfigure(&mut subject, "");
-    let server = subject.mariadb();
-    server.sql("SELECT SUM(LENGTH(text)) FROM app.ballast");
-    let file = server.data.join("app/ballast.ibd");
-    let table = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
-    // In the middle of a leaf page: the server itself has it in memory and does not notice.
-    let at = 10 * 16384 + 5000;
-    let mut byte = [0];
-    table.read_exact_at(&mut byte, at).unwrap();
-    table.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+    flip_a_byte(&mut subject);
     let point = subject.place.run({
         let mut arguments = subject.backup_arguments();
         arguments.push("--set=facts=none".to_owned());
@@ -316,95 +297,25 @@ fn a_flipped_byte_in_a_table_of_mysql_fails_the_verification() {
     subject.assert_clean();
 }
 
-/// The hold dies with the server: nothing that was captured may be called consistent.
 #[test]
 fn a_server_of_mysql_that_is_restarted_between_quiesce_and_cut_fails_the_backup() {
-    let Some(mut subject) = mysql() else { return };
-    let began = subject.place.join("began");
-    let script =
-        subject.place.file("slow", &format!("#!/bin/sh\ntouch '{}'\nexec sleep 3\n", began.display()));
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let capture = "      capture:\n";
-    let slow =
-        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", script.display());
-    let blueprint = subject.place.file("slow.yaml", &shipped("mysql").replace(capture, &slow));
-    let mut arguments = subject.backup_arguments();
-    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
-    let runner = subject.place.start(arguments);
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
-    {
-        let Application::Mariadb(server) = &mut subject.application else { panic!("not MySQL") };
-        server.end(Signal::KILL);
-        server.start();
+    if let Some(subject) = mysql() {
+        claims_nothing_after_a_restart(subject, "lapsed");
     }
-    let outcome = runner.wait();
-    refused(&subject, &outcome, 1, &["lapsed"]);
-    subject.backup_ok();
-    subject.assert_clean();
 }
 
-/// Another engine has no recovery, so its writers and all others wait while it is cut; nothing else changes.
 #[test]
 fn tables_of_other_engines_make_writes_of_mysql_wait_and_come_back_whole() {
-    let Some(subject) = mysql() else { return };
-    subject.mariadb().sql(
-        "CREATE TABLE app.log (id INT PRIMARY KEY) ENGINE = MyISAM; INSERT INTO app.log SELECT id FROM app.ballast",
-    );
-    let writer = subject.database().writer();
-    let outcome = subject.backup();
-    assert_eq!(outcome.code(), Some(0), "{outcome}");
-    let report = outcome.json();
-    assert_eq!(report["holds"][0]["blocksWrites"], true, "{outcome}");
-    assert_eq!(report["holds"][0]["evidence"]["lock"], "global", "{outcome}");
-    let freeze = report["freeze"]["milliseconds"].as_u64().unwrap();
-    println!("writes waited {freeze} ms");
-    assert!((1..3000).contains(&freeze), "{outcome}");
-    drop(writer);
-    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
+    if let Some(subject) = mysql() {
+        other_engines_make_writers_wait(&subject, ("lock", "global"));
+    }
 }
 
 #[test]
 fn where_all_tables_are_innodb_writes_of_mysql_go_on() {
     let Some(subject) = mysql() else { return };
-    let writer = subject.database().writer();
-    let since = Instant::now();
-    let outcome = subject.backup();
-    assert_eq!(outcome.code(), Some(0), "{outcome}");
-    let report = outcome.json();
-    assert_eq!(report["freeze"]["milliseconds"], 0, "{outcome}");
-    let evidence = &report["holds"][0]["evidence"];
-    assert_eq!(evidence["lock"], "instance", "{outcome}");
-    assert_eq!(evidence["metadataLocks"], serde_json::json!(["BACKUP LOCK"]), "{outcome}");
-    assert!(evidence["logsFrom"]["lsn"].as_u64() < evidence["logsTo"]["lsn"].as_u64(), "{outcome}");
-    println!("the longest stall of a writer was {:?}", writer.longest_stall(since));
-}
-
-/// With the executed transactions in it, `mysqldump` begins under the global read lock.
-#[test]
-fn a_dump_of_mysql_waits_for_no_long_statement_and_takes_every_database_by_its_name() {
-    let Some(subject) = Subject::new(&Kind::MysqlDump) else { return };
-    let server = subject.mariadb();
-    server.sql(
-        "CREATE DATABASE `my db *$HOME`; CREATE TABLE `my db *$HOME`.`t 1` (id INT);
-         INSERT INTO `my db *$HOME`.`t 1` VALUES (1), (2); CREATE DATABASE `--help`; CREATE TABLE `--help`.t (id INT)",
-    );
-    let long = Long::start(server, "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
-    let writer = server.connect();
-    let mut runner = subject.place.start(subject.backup_arguments());
-    let (since, mut longest, mut number) = (Instant::now(), Duration::ZERO, 0);
-    while !runner.has_ended() && since.elapsed() < Duration::from_mins(2) {
-        number += 1;
-        let asked = Instant::now();
-        writer.run(&format!("INSERT INTO app.orders VALUES ({number}, 'order')")).unwrap();
-        longest = longest.max(asked.elapsed());
-    }
-    let outcome = runner.wait();
-    drop(long);
-    assert_eq!(outcome.code(), Some(0), "{outcome}");
-    assert!(longest < Duration::from_secs(3), "writers waited {longest:?}");
-    let report = outcome.json();
-    let facts = report["facts"].to_string();
-    assert!(facts.contains("`my db *$HOME`.`t 1`"), "{facts}");
-    subject.verify_ok(report["recoveryPoint"].as_str().unwrap());
-    subject.assert_clean();
+    let evidence = writers_go_on(&subject);
+    assert_eq!(evidence["lock"], "instance", "{evidence}");
+    assert_eq!(evidence["metadataLocks"], serde_json::json!(["BACKUP LOCK"]), "{evidence}");
+    assert!(evidence["logsFrom"]["lsn"].as_u64() < evidence["logsTo"]["lsn"].as_u64(), "{evidence}");
 }

@@ -6,9 +6,9 @@ use rustix::process::Signal;
 
 use crate::support::{
     Place, Subject, eventually,
+    kind::Kind,
     object_store::{ObjectStore, SECRET_KEY},
     place::PASSWORD,
-    subject::Kind,
 };
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -10,11 +9,13 @@ use std::{
 use rustix::process::Signal;
 
 use crate::support::{
-    Application, Subject, eventually,
-    place::Outcome,
+    Application, Subject,
+    cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
+    eventually,
+    kind::Kind,
     postgresql::ROLE_PASSWORD,
     redis::{KEEPER, PERMISSIONS, Server, USER},
-    subject::{Kind, shipped},
+    subject::shipped,
     writer::assert_whole,
 };
 
@@ -25,44 +26,6 @@ fn redis() -> Option<Subject> {
 pub(crate) fn server(subject: &mut Subject) -> &mut Server {
     let Application::Redis(server) = &mut subject.application else { panic!("not Redis") };
     server
-}
-
-#[track_caller]
-pub(crate) fn refused(subject: &Subject, outcome: &Outcome, status: i32, says: &[&str]) {
-    assert_eq!(outcome.code(), Some(status), "{outcome}");
-    let report = outcome.json();
-    assert!(report["recoveryPoint"].is_null(), "{outcome}");
-    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
-    for text in says {
-        assert!(message.contains(text), "`{text}` is not said: {outcome}");
-    }
-    assert_eq!(subject.place.points(), Vec::<String>::new());
-    subject.assert_clean();
-}
-
-/// The arguments of a backup with a blueprint of one's own in the place of the one that ships.
-pub(crate) fn with_blueprint(subject: &Subject, text: &str) -> Vec<String> {
-    let path = subject.place.file("own.yaml", text);
-    let mut arguments = subject.backup_arguments();
-    path.to_str().unwrap().clone_into(&mut arguments[1]);
-    arguments
-}
-
-/// An executable script.
-pub(crate) fn script(subject: &Subject, name: &str, text: &str) -> PathBuf {
-    let path = subject.place.file(name, &format!("#!/bin/sh\n{text}\n"));
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    path
-}
-
-/// The blueprint that ships, with a step more in `capture` that says that it began and then takes three seconds.
-pub(crate) fn slow_capture(subject: &Subject) -> (String, PathBuf) {
-    let began = subject.place.join("began");
-    let slow = script(subject, "slow", &format!("touch '{}'; exec sleep 3", began.display()));
-    let capture = "      capture:\n";
-    let step =
-        format!("{capture}        - name: slow\n          exec: {{command: [\"{}\"]}}\n", slow.display());
-    (shipped(subject.kind.blueprint()).replace(capture, &step), began)
 }
 
 /// A count that was made inside `MULTI`, or before the save, is of another instant than the file.
@@ -144,7 +107,7 @@ fn others_that_never_end_are_given_up_on_and_named() {
     subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 20000");
     subject.redis().ask::<String>("BGSAVE");
     let outcome = subject.backup();
-    refused(&subject, &outcome, 1, &["a save of somebody else", "did not end within 1.0 s"]);
+    subject.assert_refused(&outcome, 1, &["a save of somebody else", "did not end within 1.0 s"]);
 }
 
 /// The file of a save that failed is still the one of the save before, and nothing is in progress.
@@ -154,7 +117,7 @@ fn a_save_that_fails_fails_the_backup() {
     // Nothing can take the name of a directory.
     fs::create_dir(subject.data().join("dump.rdb")).unwrap();
     let outcome = subject.backup();
-    refused(&subject, &outcome, 1, &["could not save", "stop-writes-on-bgsave-error"]);
+    subject.assert_refused(&outcome, 1, &["could not save", "stop-writes-on-bgsave-error"]);
     fs::remove_dir(subject.data().join("dump.rdb")).unwrap();
     subject.backup_ok();
 }
@@ -187,15 +150,9 @@ fn a_save_for_which_there_is_no_room_is_not_tried() {
 /// Whatever was asked of the server before is not what is on the disk after.
 #[test]
 fn a_server_that_was_restarted_before_the_cut_fails_the_backup() {
-    let Some(mut subject) = redis() else { return };
-    let (text, began) = slow_capture(&subject);
-    let runner = subject.place.start(with_blueprint(&subject, &text));
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
-    server(&mut subject).end(Signal::KILL);
-    server(&mut subject).start();
-    let outcome = runner.wait();
-    refused(&subject, &outcome, 1, &["was restarted, or is another one now"]);
-    subject.backup_ok();
+    if let Some(subject) = redis() {
+        claims_nothing_after_a_restart(subject, "was restarted, or is another one now");
+    }
 }
 
 #[test]
@@ -234,11 +191,15 @@ fn a_wrong_password_a_missing_one_and_a_server_that_is_not_there_are_told() {
     };
     let (user, own) = (format!("user={KEEPER}"), format!("port={port}"));
     let outcome = with(&[user.clone(), own.clone(), format!("password=@{}", wrong.display())]);
-    refused(&subject, &outcome, 2, &[&format!("user {KEEPER} or the password is wrong at 127.0.0.1:{port}")]);
+    subject.assert_refused(
+        &outcome,
+        2,
+        &[&format!("user {KEEPER} or the password is wrong at 127.0.0.1:{port}")],
+    );
     let outcome = with(&[user.clone(), own.clone()]);
-    refused(&subject, &outcome, 2, &["does not let user keeper in without a password"]);
+    subject.assert_refused(&outcome, 2, &["does not let user keeper in without a password"]);
     let outcome = with(&[user, "port=1".to_owned()]);
-    refused(&subject, &outcome, 2, &["nobody listens at 127.0.0.1:1"]);
+    subject.assert_refused(&outcome, 2, &["nobody listens at 127.0.0.1:1"]);
     subject.redis().ask::<()>(&format!("CONFIG SET requirepass {}", ROLE_PASSWORD.as_str()));
     let outcome = with(&["user=default".to_owned(), own]);
     assert_eq!(outcome.code(), Some(2), "{outcome}");
@@ -253,7 +214,7 @@ fn a_directory_that_is_not_the_servers_is_refused() {
     let mut arguments = subject.backup_arguments();
     arguments.push(format!("--set=dataDir={}", other.display()));
     let outcome = subject.place.run(arguments);
-    refused(&subject, &outcome, 2, &["keeps its files in", "Set the volume's path to"]);
+    subject.assert_refused(&outcome, 2, &["keeps its files in", "Set the volume's path to"]);
 }
 
 /// A directory of another server, at the path that this one names as its own: a container's and its host's.
@@ -272,7 +233,7 @@ fn a_volume_that_another_server_saves_into_is_refused() {
     }
     let outcome = subject.backup();
     assert!(Command::new("umount").arg(&data).status().unwrap().success());
-    refused(&subject, &outcome, 2, &["is not what the server", "has just saved"]);
+    subject.assert_refused(&outcome, 2, &["is not what the server", "has just saved"]);
     subject.backup_ok();
 }
 
@@ -318,7 +279,7 @@ fn every_change_of_the_file_fails_the_verification() {
         ("longer", "printf XXXX >> \"$1/dump.rdb\""),
     ];
     for (name, change) in changes {
-        let change = script(&subject, name, change);
+        let change = subject.script(name, change);
         let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
         let text = shipped("redis").replace(
             restored,
@@ -327,7 +288,7 @@ fn every_change_of_the_file_fails_the_verification() {
                 change.display()
             ),
         );
-        let outcome = subject.place.run(with_blueprint(&subject, &text));
+        let outcome = subject.place.run(subject.with_blueprint(&text));
         assert_eq!(outcome.code(), Some(0), "{outcome}");
         let outcome = subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap());
         assert_eq!(outcome.code(), Some(4), "{name}: {outcome}");
@@ -337,27 +298,11 @@ fn every_change_of_the_file_fails_the_verification() {
     subject.assert_clean();
 }
 
-/// Locks in files of one user's state directory keep nobody else out.
 #[test]
 fn a_run_of_somebody_else_on_the_same_server_is_locked_out() {
-    let Some(subject) = redis() else { return };
-    let mut first = subject.place.command(subject.backup_arguments());
-    first.env("STANDSTILL_FAILPOINT", "6:after:stop");
-    let mut first = subject.place.spawn(first);
-    eventually(Duration::from_secs(30), "the first run stops", || first.is_stopped() || first.has_ended());
-    assert!(first.is_stopped());
-    let mut second = subject.place.command(subject.backup_arguments());
-    second.env("XDG_STATE_HOME", subject.place.join("elsewhere"));
-    let second = subject.place.spawn(second).wait();
-    first.signal(Signal::CONT);
-    let first = first.wait();
-    assert_eq!(second.code(), Some(1), "{second}");
-    assert!(
-        second.json()["error"]["message"].as_str().unwrap().contains("is working on the server"),
-        "{second}"
-    );
-    assert_eq!(first.code(), Some(0), "{first}");
-    subject.assert_clean();
+    if let Some(subject) = redis() {
+        locks_somebody_else_out(&subject, "is working on the server");
+    }
 }
 
 /// A server that hangs answers nobody, and says nothing either.
@@ -371,7 +316,7 @@ fn a_server_that_hangs_is_given_up_on() {
     let outcome = subject.backup();
     rustix::process::kill_process(pid, Signal::CONT).unwrap();
     assert!(since.elapsed() < Duration::from_mins(1), "{outcome}");
-    refused(&subject, &outcome, 2, &["no answer from"]);
+    subject.assert_refused(&outcome, 2, &["no answer from"]);
 }
 
 /// A certificate for 127.0.0.1, one for a client, and the authority that signed both.
@@ -418,15 +363,15 @@ fn certificates_of_both_sides_are_looked_at() {
         format!("tlsKey={}", file("client.key")),
     );
     let outcome = with(&[]);
-    refused(&subject, &outcome, 2, &["TLS needs an authority"]);
+    subject.assert_refused(&outcome, 2, &["TLS needs an authority"]);
     // The server asks for a certificate by itself.
     let outcome = with(std::slice::from_ref(&authority));
-    refused(&subject, &outcome, 2, &[]);
+    subject.assert_refused(&outcome, 2, &[]);
     let outcome = with(&[format!("tlsCa={}", file("client.pem")), own.clone(), key.clone()]);
-    refused(&subject, &outcome, 2, &["TLS to 127.0.0.1", "is refused by one side"]);
+    subject.assert_refused(&outcome, 2, &["TLS to 127.0.0.1", "is refused by one side"]);
     let plain = format!("port={}", subject.redis().port);
     let outcome = with(&[authority.clone(), own.clone(), key.clone(), plain]);
-    refused(&subject, &outcome, 2, &["no answer from", "`tls-port`"]);
+    subject.assert_refused(&outcome, 2, &["no answer from", "`tls-port`"]);
     let outcome = with(&[authority, own, key]);
     assert_eq!(outcome.code(), Some(0), "{outcome}");
 }

@@ -5,11 +5,16 @@ use std::{fs, process::Command, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    redis::{refused, script, server, slow_capture, with_blueprint},
+    redis::server,
     support::{
-        Subject, eventually, leftovers,
+        Subject,
+        cases::claims_nothing_after_a_restart,
+        eventually,
+        kind::Kind,
+        leftovers,
         redis::{MIN_SIZE, USER, valkey},
-        subject::{Kind, shipped},
+        slow::Slow,
+        subject::shipped,
         writer::assert_whole,
     },
 };
@@ -31,7 +36,7 @@ fn a_server_without_an_append_only_file_is_refused() {
     let Some(subject) = aof() else { return };
     subject.redis().ask::<()>("CONFIG SET appendonly no");
     let outcome = subject.backup();
-    refused(&subject, &outcome, 2, &["has no append-only file", "Use the blueprint redis"]);
+    subject.assert_refused(&outcome, 2, &["has no append-only file", "Use the blueprint redis"]);
 }
 
 /// A rewrite that is done in the middle of a copy removes the base that the copied list still names.
@@ -55,13 +60,11 @@ fn a_rewrite_that_runs_already_is_waited_for_and_none_happens_by_itself() {
 #[test]
 fn a_rewrite_that_somebody_orders_meanwhile_fails_the_backup() {
     let Some(subject) = aof() else { return };
-    let (blueprint, began) = slow_capture(&subject);
-    let runner = subject.place.start(with_blueprint(&subject, &blueprint));
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let slow = Slow::start(&subject, &[]);
     assert!(subject.redis().setting("auto-aof-rewrite-min-size").ends_with(&MIN_SIZE.to_string()));
     subject.redis().ask::<String>("BGREWRITEAOF");
-    let outcome = runner.wait();
-    refused(&subject, &outcome, 1, &["rewrite its append-only file"]);
+    let outcome = slow.finish();
+    subject.assert_refused(&outcome, 1, &["rewrite its append-only file"]);
     subject.backup_ok();
 }
 
@@ -79,14 +82,12 @@ fn holders(subject: &Subject) -> Vec<Pid> {
 #[test]
 fn a_run_whose_holder_is_killed_claims_nothing_and_puts_the_setting_back() {
     let Some(subject) = aof() else { return };
-    let (blueprint, began) = slow_capture(&subject);
-    let runner = subject.place.start(with_blueprint(&subject, &blueprint));
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let slow = Slow::start(&subject, &[]);
     for pid in holders(&subject) {
         kill_process(pid, Signal::KILL).unwrap();
     }
-    let outcome = runner.wait();
-    refused(&subject, &outcome, 1, &["lapsed"]);
+    let outcome = slow.finish();
+    subject.assert_refused(&outcome, 1, &["lapsed"]);
     subject.backup_ok();
 }
 
@@ -94,16 +95,14 @@ fn a_run_whose_holder_is_killed_claims_nothing_and_puts_the_setting_back() {
 #[test]
 fn what_a_killed_holder_left_is_put_back_by_recovery() {
     let Some(subject) = aof() else { return };
-    let (blueprint, began) = slow_capture(&subject);
-    let runner = subject.place.start(with_blueprint(&subject, &blueprint));
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let slow = Slow::start(&subject, &[]);
     // The holder first, or it would let go when the runner is gone.
     let killed = holders(&subject);
     for pid in &killed {
         kill_process(*pid, Signal::STOP).unwrap();
     }
-    runner.signal(Signal::KILL);
-    drop(runner.wait());
+    slow.runner.signal(Signal::KILL);
+    drop(slow.runner.wait());
     for pid in killed {
         let _gone = kill_process(pid, Signal::KILL);
     }
@@ -128,19 +127,12 @@ fn a_hold_of_somebody_else_is_refused_with_the_command_that_ends_it() {
     subject.assert_clean();
 }
 
-/// The hold dies with the server, and the setting with it.
+/// The setting dies with the server too.
 #[test]
 fn a_server_that_is_killed_while_rewrites_are_held_off_fails_the_backup() {
-    let Some(mut subject) = aof() else { return };
-    let (blueprint, began) = slow_capture(&subject);
-    let runner = subject.place.start(with_blueprint(&subject, &blueprint));
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
-    server(&mut subject).end(Signal::KILL);
-    server(&mut subject).start();
-    let outcome = runner.wait();
-    refused(&subject, &outcome, 1, &["lapsed"]);
-    subject.backup_ok();
-    subject.assert_clean();
+    if let Some(subject) = aof() {
+        claims_nothing_after_a_restart(subject, "lapsed");
+    }
 }
 
 /// Nobody answers, and no connection is closed either: as when packets are dropped.
@@ -148,18 +140,16 @@ fn a_server_that_is_killed_while_rewrites_are_held_off_fails_the_backup() {
 fn a_server_that_falls_silent_while_rewrites_are_held_off_has_its_setting_back_afterwards() {
     let Some(subject) = aof() else { return };
     let subject = subject.with_short_lease();
-    let (blueprint, began) = slow_capture(&subject);
-    let mut runner = subject.place.start(with_blueprint(&subject, &blueprint));
-    eventually(Duration::from_mins(1), "the slow step begins", || began.exists());
+    let mut slow = Slow::start(&subject, &[]);
     let pid: i32 = subject.redis().info("process_id").parse().unwrap();
     let pid = Pid::from_raw(pid).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     std::thread::sleep(Duration::from_secs(8));
-    let ended_early = runner.has_ended();
+    let ended_early = slow.runner.has_ended();
     kill_process(pid, Signal::CONT).unwrap();
-    let outcome = runner.wait();
+    let outcome = slow.finish();
     assert!(!ended_early || outcome.code() != Some(0), "{outcome}");
-    refused(&subject, &outcome, 1, &[]);
+    subject.assert_refused(&outcome, 1, &[]);
     subject.backup_ok();
 }
 
@@ -198,7 +188,7 @@ fn an_append_only_file_that_lost_what_was_acknowledged_fails_the_verification() 
         ),
     ];
     for (name, change, says) in changes {
-        let change = script(&subject, name, change);
+        let change = subject.script(name, change);
         let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
         let text = shipped("redis-aof").replace(
             restored,
@@ -207,7 +197,7 @@ fn an_append_only_file_that_lost_what_was_acknowledged_fails_the_verification() 
                 change.display()
             ),
         );
-        let outcome = subject.place.run(with_blueprint(&subject, &text));
+        let outcome = subject.place.run(subject.with_blueprint(&text));
         assert_eq!(outcome.code(), Some(0), "{outcome}");
         let outcome = subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap());
         assert_eq!(outcome.code(), Some(4), "{name}: {outcome}");
@@ -232,7 +222,7 @@ fn a_dump_that_is_cut_off_leaves_no_recovery_point() {
     subject.redis().ask::<i64>("CLIENT KILL TYPE replica");
     let outcome = runner.wait();
     subject.redis().ask::<()>("CONFIG SET rdb-key-save-delay 0");
-    refused(&subject, &outcome, 1, &["broke off after", "client-output-buffer-limit"]);
+    subject.assert_refused(&outcome, 1, &["broke off after", "client-output-buffer-limit"]);
     assert_eq!(fs::read_dir(subject.place.repository().join("snapshots")).unwrap().count(), 0);
     subject.backup_ok();
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    Place, Subject, place::PASSWORD, postgresql::Version, subject::Kind, writer::assert_whole,
+    Place, Subject, kind::Kind, place::PASSWORD, postgresql::Version, writer::assert_whole,
 };
 
 /// Debian's restic on the repository of a place; `None`, and said, where there is none.

@@ -12,10 +12,10 @@ use std::{
 
 use crate::support::{
     Application, Subject,
+    kind::Kind,
     place::PASSWORD,
     postgresql::{ROLE, ROLE_PASSWORD, Version},
     process,
-    subject::Kind,
 };
 
 /// Looks at every command line and every environment under `/proc`, again and again.

@@ -10,22 +10,13 @@ use std::{
 use rustix::process::Signal;
 
 use crate::support::{
-    Subject, eventually,
-    place::Outcome,
+    Subject,
+    cases::locks_somebody_else_out,
+    eventually,
+    kind::Kind,
     postgresql::{self, Version},
-    subject::{Kind, LEASE},
+    subject::LEASE,
 };
-
-#[track_caller]
-fn refused(outcome: &Outcome, status: i32, says: &[&str]) {
-    assert_eq!(outcome.code(), Some(status), "{outcome}");
-    let report = outcome.json();
-    assert!(report["recoveryPoint"].is_null(), "{outcome}");
-    let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
-    for text in says {
-        assert!(message.contains(text), "`{text}` is not said: {outcome}");
-    }
-}
 
 /// The restored tablespace links of a copy would point at production's places.
 #[test]
@@ -36,7 +27,7 @@ fn a_server_with_a_tablespace_outside_the_volume_is_refused() {
     fs::create_dir(&space).unwrap();
     postgresql::give(&space);
     subject.server().sql(&format!("CREATE TABLESPACE far LOCATION '{}'", space.display()));
-    refused(&subject.backup(), 2, &["miss", space.to_str().unwrap()]);
+    subject.backup().claims_nothing(2, &["miss", space.to_str().unwrap()]);
     subject.assert_clean();
 }
 
@@ -48,7 +39,7 @@ fn a_nested_subvolume_is_refused_instead_of_captured_empty() {
     let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&nested).output().unwrap();
     assert!(made.status.success());
     fs::write(nested.join("precious"), "yes").unwrap();
-    refused(&subject.backup(), 2, &["nested subvolume", nested.to_str().unwrap()]);
+    subject.backup().claims_nothing(2, &["nested subvolume", nested.to_str().unwrap()]);
     subject.assert_clean();
 }
 
@@ -74,25 +65,12 @@ fn a_scratch_server_does_not_archive() {
     assert_eq!(others, Vec::<&str>::new(), "somebody else ran the archive command");
 }
 
-/// Locks in files of one user's state directory keep nobody else out.
 #[test]
 fn a_run_of_somebody_else_on_the_same_server_is_locked_out() {
     let Some(version) = Version::first() else { return };
-    let Some(subject) = Subject::new(&Kind::Postgresql(version)) else { return };
-    let mut first = subject.place.command(subject.backup_arguments());
-    // It stands still while it holds the lock, for less than the lease.
-    first.env("STANDSTILL_FAILPOINT", "6:after:stop");
-    let mut first = subject.place.spawn(first);
-    eventually(Duration::from_secs(30), "the first run stops", || first.is_stopped() || first.has_ended());
-    assert!(first.is_stopped());
-    let mut second = subject.place.command(subject.backup_arguments());
-    second.env("XDG_STATE_HOME", subject.place.join("elsewhere"));
-    let second = subject.place.spawn(second).wait();
-    first.signal(Signal::CONT);
-    let first = first.wait();
-    refused(&second, 1, &["is working on"]);
-    assert_eq!(first.code(), Some(0), "{first}");
-    subject.assert_clean();
+    if let Some(subject) = Subject::new(&Kind::Postgresql(version)) {
+        locks_somebody_else_out(&subject, "is working on");
+    }
 }
 
 /// The dump is the real hold: one whose reader has stopped would queue every writer behind the next ALTER.

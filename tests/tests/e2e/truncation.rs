@@ -119,7 +119,7 @@ fn a_producer_that_cannot_be_started_leaves_no_recovery_point() {
 
 #[test]
 fn a_killed_pg_dump_leaves_no_recovery_point() {
-    use crate::support::{Subject, postgresql::Version, subject::Kind};
+    use crate::support::{Subject, kind::Kind, postgresql::Version};
     let Some(version) = Version::first() else { return };
     let Some(mut subject) = Subject::new(&Kind::Dump(version.clone())) else { return };
     // In the place of the real one: it hands over some of the dump, then dies.

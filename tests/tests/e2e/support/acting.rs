@@ -1,5 +1,7 @@
 //! What is done with a subject.
 
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
 use super::{place::Outcome, subject::Subject};
 
 impl Subject {
@@ -40,5 +42,28 @@ impl Subject {
         let report = outcome.json();
         assert_eq!(report["outcome"], "passed", "{outcome}");
         assert_ne!(report["checks"].as_array().map(Vec::len), Some(0), "{outcome}");
+    }
+
+    /// The arguments of a backup with a blueprint of one's own in the place of the one that ships.
+    pub fn with_blueprint(&self, text: &str) -> Vec<String> {
+        let path = self.place.file("own.yaml", text);
+        let mut arguments = self.backup_arguments();
+        path.to_str().unwrap().clone_into(&mut arguments[1]);
+        arguments
+    }
+
+    /// Asserts that a backup was refused with that status and these words, and that nothing is left of it.
+    #[track_caller]
+    pub fn assert_refused(&self, outcome: &Outcome, status: i32, says: &[&str]) {
+        outcome.claims_nothing(status, says);
+        assert_eq!(self.place.points(), Vec::<String>::new());
+        self.assert_clean();
+    }
+
+    /// An executable script of the shell's.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.place.file(name, &format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 }

@@ -3,7 +3,9 @@
 //! - [`place`]: a directory of a test's own, and the binary run in it
 //! - [`database`]: what is protected: [`sqlite`], [`postgresql`], [`mariadb`] (and [`mysql`]), [`redis`], [`etcd`],
 //!   [`files`], [`kv`], [`group`], each with a [`writer`]
-//! - [`subject`]: a database, a blueprint and the values that bind them
+//! - [`subject`]: a database, a blueprint and the values that bind them, of one [`kind`]
+//! - [`cases`]: what every server is tried with
+//! - [`slow`]: a backup that stands still in the middle
 //! - [`filesystem`]: loop-mounted file systems
 //! - [`object_store`]: an S3 server
 //! - [`relay`]: a network that falls silent
@@ -11,11 +13,13 @@
 //! - [`sample`]: what a normal run leaves out of the full one
 
 mod acting;
+pub mod cases;
 pub mod database;
 pub mod etcd;
 pub mod files;
 pub mod filesystem;
 pub mod group;
+pub mod kind;
 pub mod kv;
 pub mod leftovers;
 pub mod mariadb;
@@ -27,6 +31,7 @@ pub mod process;
 pub mod redis;
 pub mod relay;
 pub mod sample;
+pub mod slow;
 pub mod sqlite;
 pub mod subject;
 pub mod writer;

@@ -330,6 +330,20 @@ impl Outcome {
         serde_json::from_str(&self.stdout).unwrap_or_else(|cause| panic!("{cause} in the output of {self}"))
     }
 
+    /// Asserts the exit status, that the report's error says all of this and what to do, and that it names no recovery
+    /// point.
+    #[track_caller]
+    pub fn claims_nothing(&self, status: i32, says: &[&str]) {
+        assert_eq!(self.code(), Some(status), "{self}");
+        let report = self.json();
+        assert!(report["recoveryPoint"].is_null(), "{self}");
+        assert!(report["error"]["remedy"].is_string(), "{self}");
+        let message = format!("{} {}", report["error"]["message"], report["error"]["remedy"]);
+        for text in says {
+            assert!(message.contains(text), "`{text}` is not said: {self}");
+        }
+    }
+
     /// Asserts the exit status, and that standard error says all of this (line breaks of a terminal aside).
     #[track_caller]
     pub fn fails(&self, status: i32, says: &[&str]) {
