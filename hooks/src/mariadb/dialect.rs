@@ -89,30 +89,7 @@ pub(crate) static MARIADB: Dialect = Dialect {
     scratch: Scratch {
         section: "[mariadbd]",
         directories: &["datadir", "tmpdir", "aria-log-dir-path"],
-        // Without grant tables it also runs no events and loads no plugins that the data name.
-        fixed: "\
-skip-networking
-skip-grant-tables
-skip-slave-start
-skip-name-resolve
-event-scheduler = OFF
-local-infile = OFF
-general-log = OFF
-slow-query-log = OFF
-performance-schema = OFF
-wsrep-on = OFF
-innodb-data-home-dir =
-innodb-log-group-home-dir = ./
-innodb-undo-directory = ./
-innodb-buffer-pool-size = 128M
-innodb-buffer-pool-load-at-startup = OFF
-innodb-buffer-pool-dump-at-shutdown = OFF
-innodb-flush-log-at-trx-commit = 0
-innodb-use-native-aio = OFF
-sync-binlog = 0
-max-connections = 20
-",
-        given: &["lower_case_table_names", "character_set_server", "collation_server"],
+        fixed: &["skip-slave-start", "wsrep-on = OFF", "innodb-data-home-dir ="],
         of_files: &[
             "server_id",
             "innodb_page_size",

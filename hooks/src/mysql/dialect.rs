@@ -89,33 +89,14 @@ pub(crate) static MYSQL: Dialect = Dialect {
     scratch: Scratch {
         section: "[mysqld]",
         directories: &["datadir", "tmpdir"],
-        // Settings that were made to persist may name the original's places. Without grant tables the server also
-        // runs no events and loads no plugins that the data name.
-        fixed: "\
-persisted-globals-load = OFF
-skip-networking
-skip-grant-tables
-loose-skip-replica-start
-loose-skip-slave-start
-loose-mysqlx = OFF
-skip-name-resolve
-event-scheduler = OFF
-local-infile = OFF
-secure-file-priv = NULL
-general-log = OFF
-slow-query-log = OFF
-performance-schema = OFF
-innodb-log-group-home-dir = ./
-innodb-undo-directory = ./
-innodb-buffer-pool-size = 128M
-innodb-buffer-pool-load-at-startup = OFF
-innodb-buffer-pool-dump-at-shutdown = OFF
-innodb-flush-log-at-trx-commit = 0
-innodb-use-native-aio = OFF
-sync-binlog = 0
-max-connections = 20
-",
-        given: &["lower_case_table_names", "character_set_server", "collation_server"],
+        // Settings that were made to persist may name the original's places.
+        fixed: &[
+            "persisted-globals-load = OFF",
+            "loose-skip-replica-start",
+            "loose-skip-slave-start",
+            "loose-mysqlx = OFF",
+            "secure-file-priv = NULL",
+        ],
         of_files: &[
             "server_id",
             "innodb_page_size",

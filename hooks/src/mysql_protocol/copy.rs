@@ -44,11 +44,9 @@ pub(crate) struct Scratch {
     /// The options that name a directory, all of them the copy's. One of them is that for temporary files: a server
     /// that starts removes leftovers there, the original's too if it were the usual one.
     pub directories: &'static [&'static str],
-    /// What it has whatever the original had.
-    pub fixed: &'static str,
-    /// Variables that are given to it as they were.
-    pub given: &'static [&'static str],
-    /// Those that belong to the files, and are not given to a directory that was made anew.
+    /// What it has whatever the original had, besides what every scratch server has.
+    pub fixed: &'static [&'static str],
+    /// The recorded variables that belong to the files, and are not given to a directory that was made anew.
     pub of_files: &'static [&'static str],
 }
 
@@ -74,6 +72,31 @@ pub(crate) fn configure(
     Ok(Called::default())
 }
 
+/// The settings of every scratch server. Without grant tables it also runs no events and loads no plugins that the data
+/// name.
+const FIXED: &[&str] = &[
+    "skip-networking",
+    "skip-grant-tables",
+    "skip-name-resolve",
+    "event-scheduler = OFF",
+    "local-infile = OFF",
+    "general-log = OFF",
+    "slow-query-log = OFF",
+    "performance-schema = OFF",
+    "innodb-log-group-home-dir = ./",
+    "innodb-undo-directory = ./",
+    "innodb-buffer-pool-size = 128M",
+    "innodb-buffer-pool-load-at-startup = OFF",
+    "innodb-buffer-pool-dump-at-shutdown = OFF",
+    "innodb-flush-log-at-trx-commit = 0",
+    "innodb-use-native-aio = OFF",
+    "sync-binlog = 0",
+    "max-connections = 20",
+];
+
+/// The recorded variables that every scratch server is given.
+const GIVEN: &[&str] = &["lower_case_table_names", "character_set_server", "collation_server"];
+
 fn configuration(scratch: &Scratch, path: &Path, settings: &Map<String, Value>, fresh: bool) -> String {
     // A recorded value is a server's word, and one line of a file.
     let text = |name: &str| {
@@ -85,9 +108,9 @@ fn configuration(scratch: &Scratch, path: &Path, settings: &Map<String, Value>, 
         scratch.section.to_owned(),
     ];
     lines.extend(scratch.directories.iter().map(|option| format!("{option} = {}", path.display())));
-    lines.push(scratch.fixed.trim_end().to_owned());
+    lines.extend(FIXED.iter().chain(scratch.fixed).map(|&line| line.to_owned()));
     let files: &[&str] = if fresh { &[] } else { scratch.of_files };
-    for name in files.iter().chain(scratch.given) {
+    for name in files.iter().chain(GIVEN) {
         if let Some(value) = text(name) {
             lines.push(format!("{name} = {value}"));
         }

@@ -17,6 +17,7 @@ mod demo;
 mod etcd;
 mod frozen;
 mod group;
+mod hostile;
 mod interrupt;
 mod keeper;
 mod mariadb;

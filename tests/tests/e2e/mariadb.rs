@@ -246,12 +246,7 @@ fn a_wrong_password_a_missing_one_and_a_server_that_is_not_there_are_told() {
     let Some(subject) = mariadb() else { return };
     let wrong = subject.place.file("wrong", "not it");
     let port = subject.mariadb().port;
-    let with = |more: &[String]| {
-        let mut arguments = subject.backup_arguments();
-        arguments.extend(["--set=socket=".to_owned(), "--set=host=127.0.0.1".to_owned()]);
-        arguments.extend(more.iter().map(|value| format!("--set={value}")));
-        subject.place.run(arguments)
-    };
+    let with = |more: &[String]| subject.backup_over_tcp(more);
     let user = format!("user={KEEPER}");
     let outcome = with(&[user.clone(), format!("port={port}"), format!("password=@{}", wrong.display())]);
     subject.assert_refused(

@@ -13,6 +13,7 @@ use crate::support::{
     cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
     eventually,
     kind::Kind,
+    place::Outcome,
     postgresql::ROLE_PASSWORD,
     redis::{KEEPER, PERMISSIONS, Server, USER},
     subject::shipped,
@@ -183,12 +184,7 @@ fn a_wrong_password_a_missing_one_and_a_server_that_is_not_there_are_told() {
     let Some(subject) = redis() else { return };
     let wrong = subject.place.file("wrong", "not it");
     let port = subject.redis().port;
-    let with = |more: &[String]| {
-        let mut arguments = subject.backup_arguments();
-        arguments.extend(["--set=socket=".to_owned(), "--set=host=127.0.0.1".to_owned()]);
-        arguments.extend(more.iter().map(|value| format!("--set={value}")));
-        subject.place.run(arguments)
-    };
+    let with = |more: &[String]| subject.backup_over_tcp(more);
     let (user, own) = (format!("user={KEEPER}"), format!("port={port}"));
     let outcome = with(&[user.clone(), own.clone(), format!("password=@{}", wrong.display())]);
     subject.assert_refused(
@@ -269,6 +265,20 @@ fn a_wrong_role_and_a_replica_that_lost_its_primary_are_refused() {
     subject.assert_clean();
 }
 
+/// Backs up, and verifies a restored copy that this command of the shell's has changed; `$1` is the copy.
+pub(crate) fn verify_changed(subject: &Subject, change: &str) -> Outcome {
+    let change = subject.script("change", change);
+    let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
+    let step = format!(
+        "{restored}        - exec: {{command: [\"{}\", \"{{{{ volumes.scratch.path }}}}\"]}}\n",
+        change.display()
+    );
+    let text = shipped(subject.kind.blueprint()).replace(restored, &step);
+    let outcome = subject.place.run(subject.with_blueprint(&text));
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap())
+}
+
 /// What `redis-check-rdb` and the server itself take for a good file, and what they do not.
 #[test]
 fn every_change_of_the_file_fails_the_verification() {
@@ -279,18 +289,7 @@ fn every_change_of_the_file_fails_the_verification() {
         ("longer", "printf XXXX >> \"$1/dump.rdb\""),
     ];
     for (name, change) in changes {
-        let change = subject.script(name, change);
-        let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
-        let text = shipped("redis").replace(
-            restored,
-            &format!(
-                "{restored}        - exec: {{command: [\"{}\", \"{{{{ volumes.scratch.path }}}}\"]}}\n",
-                change.display()
-            ),
-        );
-        let outcome = subject.place.run(subject.with_blueprint(&text));
-        assert_eq!(outcome.code(), Some(0), "{outcome}");
-        let outcome = subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap());
+        let outcome = verify_changed(&subject, change);
         assert_eq!(outcome.code(), Some(4), "{name}: {outcome}");
         let checks = outcome.json()["checks"].to_string();
         assert!(checks.contains("checksum of dump.rdb"), "{name}: {outcome}");

@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    redis::server,
+    redis::{server, verify_changed},
     support::{
         Subject,
         cases::claims_nothing_after_a_restart,
@@ -14,7 +14,6 @@ use crate::{
         leftovers,
         redis::{MIN_SIZE, USER, valkey},
         slow::Slow,
-        subject::shipped,
         writer::assert_whole,
     },
 };
@@ -188,18 +187,7 @@ fn an_append_only_file_that_lost_what_was_acknowledged_fails_the_verification() 
         ),
     ];
     for (name, change, says) in changes {
-        let change = subject.script(name, change);
-        let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
-        let text = shipped("redis-aof").replace(
-            restored,
-            &format!(
-                "{restored}        - exec: {{command: [\"{}\", \"{{{{ volumes.scratch.path }}}}\"]}}\n",
-                change.display()
-            ),
-        );
-        let outcome = subject.place.run(subject.with_blueprint(&text));
-        assert_eq!(outcome.code(), Some(0), "{outcome}");
-        let outcome = subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap());
+        let outcome = verify_changed(&subject, change);
         assert_eq!(outcome.code(), Some(4), "{name}: {outcome}");
         assert!(outcome.json()["checks"].to_string().contains(says), "{name}: {outcome}");
     }

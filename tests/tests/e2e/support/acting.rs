@@ -28,6 +28,15 @@ impl Subject {
         report["recoveryPoint"].as_str().unwrap_or_else(|| panic!("no recovery point: {outcome}")).to_owned()
     }
 
+    /// Backs it up over TCP, with these values besides.
+    #[track_caller]
+    pub fn backup_over_tcp(&self, more: &[String]) -> Outcome {
+        let mut arguments = self.backup_arguments();
+        arguments.extend(["--set=socket=".to_owned(), "--set=host=127.0.0.1".to_owned()]);
+        arguments.extend(more.iter().map(|value| format!("--set={value}")));
+        self.place.run(arguments)
+    }
+
     /// Verifies a recovery point.
     #[track_caller]
     pub fn verify(&self, point: &str) -> Outcome {

@@ -71,10 +71,6 @@ impl Database for Files {
         if self.is_frozen() { vec!["the file system is frozen".to_owned()] } else { Vec::new() }
     }
 
-    fn read_copy(&self, copy: &Path) -> Vec<i64> {
-        read(copy).unwrap_or_else(|cause| panic!("the copy in {}: {cause}", copy.display()))
-    }
-
     fn plain_copy(&self, to: &Path) -> bool {
         Command::new("cp").arg("-a").arg(&self.directory).arg(to).output().unwrap().status.success()
     }

@@ -94,10 +94,6 @@ impl Database for Kv {
         }
     }
 
-    fn read_copy(&self, copy: &Path) -> Vec<i64> {
-        read(copy).unwrap()
-    }
-
     fn plain_copy(&self, to: &Path) -> bool {
         std::fs::create_dir(to).unwrap();
         std::fs::copy(self.directory.join("data"), to.join("data")).is_ok()

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
 
 use super::{
-    database::Database,
+    database::{Database, copy_carelessly},
     eventually,
     writer::{Commit, Writer},
 };
@@ -318,14 +318,8 @@ impl Database for Server {
         Self::held(self)
     }
 
-    fn read_copy(&self, copy: &Path) -> Vec<i64> {
-        self.read_careless_copy(copy)
-            .unwrap_or_else(|cause| panic!("the copy in {}: {cause}", copy.display()))
-    }
-
     fn plain_copy(&self, to: &Path) -> bool {
-        // Half of a copy under load complains of files that vanished; that is part of what the control shows.
-        let _complained = Command::new("cp").arg("-a").arg(&self.data).arg(to).output().unwrap();
+        copy_carelessly(&self.data, to);
         let _none = fs::remove_file(to.join("postmaster.pid"));
         true
     }
