@@ -16,6 +16,7 @@ use tokio::{
 use super::{dialect::Dialect, errors, lease::Limits, settings::Target};
 use crate::server::{
     driver::{AbortOnDrop, spawn},
+    patience,
     ssl::SslMode,
 };
 
@@ -187,13 +188,7 @@ impl Session {
         attempt: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        tokio::select! {
-            done = work => done,
-            () = context.cancel.cancelled() => {
-                self.kill(context).await;
-                Err(Error::cancelled(format!("cancelled on trying to {attempt} at {}", self.place)))
-            }
-        }
+        patience::cancellable(context, (attempt, &self.place), work, self.kill(context)).await
     }
 
     /// Does work elsewhere while this session is kept from falling idle.
@@ -201,13 +196,7 @@ impl Session {
     /// # Errors
     /// When the session is gone; the work is given up then.
     pub async fn awake<T>(&self, every: Duration, work: impl Future<Output = T>) -> Result<T> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return Ok(done),
-                () = tokio::time::sleep(every) => self.run(LOOKUP, "keep the session awake", "DO 0").await?,
-            }
-        }
+        patience::awake(every, work, || self.run(LOOKUP, "keep the session awake", "DO 0")).await
     }
 
     /// Has the server end this session by another one; best effort. A user may always end sessions of its own.

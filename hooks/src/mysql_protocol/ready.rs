@@ -19,19 +19,7 @@ use super::{
     layout::Layout,
     server::{self, Server},
 };
-
-/// Which kind of server is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-enum Role {
-    /// Either will do.
-    #[default]
-    Any,
-    /// It follows no other server.
-    Primary,
-    /// It follows another server.
-    Replica,
-}
+use crate::server::role::Role;
 
 /// What the backup will be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -72,7 +60,8 @@ pub(crate) async fn ready(
     let server = Server::of(&session).await?;
     no_galera(&session, &server)?;
     let replica = server::is_replica(&session).await?;
-    role_fits(&session, replica, arguments.role)?;
+    let place = session.place();
+    arguments.role.expect(replica, &format!("{} at {place}", dialect.product))?;
     let needs = match arguments.purpose {
         For::Files => dialect.backup_grants,
         For::Dump => dialect.dump_grants,
@@ -107,20 +96,6 @@ pub(crate) fn no_galera(session: &Session, server: &Server) -> Result<()> {
     Err(Error::input(format!("{} at {} is a node of a Galera cluster", session.dialect().product, session.place())).remedy(format!(
         "Back up an asynchronous replica of the cluster, or use the blueprint {}-dump against a node that takes no traffic.", session.dialect().hook
     )))
-}
-
-fn role_fits(session: &Session, replica: bool, role: Role) -> Result<()> {
-    let (found, wanted) = match (role, replica) {
-        (Role::Any, _) | (Role::Primary, false) | (Role::Replica, true) => return Ok(()),
-        (Role::Primary, true) => ("replica", "primary"),
-        (Role::Replica, false) => ("primary", "replica"),
-    };
-    Err(Error::input(format!(
-        "{} at {} is a {found}, and a {wanted} was asked for",
-        session.dialect().product,
-        session.place()
-    ))
-    .remedy(format!("Connect to the {wanted}, or ask for role `any`.")))
 }
 
 async fn no_old_statement(session: &Session, limit: &str) -> Result<()> {

@@ -17,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{errors, lease::Limits, settings::Target, tls};
 use crate::server::{
     driver::{AbortOnDrop, spawn},
+    patience,
     ssl::SslMode,
 };
 
@@ -216,13 +217,7 @@ impl Session {
         attempt: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        tokio::select! {
-            done = work => done,
-            () = context.cancel.cancelled() => {
-                self.cancel_statement().await;
-                Err(Error::cancelled(format!("cancelled on trying to {attempt} at {}", self.place)))
-            }
-        }
+        patience::cancellable(context, (attempt, &self.place), work, self.cancel_statement()).await
     }
 
     /// Does work elsewhere while this session is kept from falling idle.
@@ -230,15 +225,10 @@ impl Session {
     /// # Errors
     /// When the session is gone; the work is given up then.
     pub async fn awake<T>(&self, every: Duration, work: impl Future<Output = T>) -> Result<T> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return Ok(done),
-                () = tokio::time::sleep(every) => {
-                    self.one(every * 2, "keep the session awake", "SELECT 1", &[]).await?;
-                }
-            }
-        }
+        patience::awake(every, work, || async move {
+            self.one(every * 2, "keep the session awake", "SELECT 1", &[]).await.map(drop)
+        })
+        .await
     }
 
     /// Asks the server to end the running statement; best effort, as the protocol has it.

@@ -20,19 +20,7 @@ use super::{
     info::Info,
     server::Server,
 };
-
-/// Which kind of server is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-enum Role {
-    /// Either will do.
-    #[default]
-    Any,
-    /// It follows no other server.
-    Primary,
-    /// It follows another server.
-    Replica,
-}
+use crate::server::role::Role;
 
 /// What the backup will be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -68,7 +56,8 @@ pub(super) async fn ready(context: &HookContext, arguments: Arguments) -> Result
     let place = session.place();
     let info = Info::of(&session, LOOKUP).await?;
     let server = Server::read(&info, place)?;
-    role_fits(&server, &info, place, arguments.role)?;
+    arguments.role.expect(server.replica, &format!("the server at {place}"))?;
+    replicates(&server, &info, place)?;
     match arguments.purpose {
         For::Save => {
             // A save that was told nonsense is refused for that, or because this user may not save at all.
@@ -108,19 +97,7 @@ async fn may(session: &Session, attempt: &str, words: &[&str]) -> Result<()> {
     }
 }
 
-fn role_fits(server: &Server, info: &Info, place: &str, role: Role) -> Result<()> {
-    let wanted = match (role, server.replica) {
-        (Role::Primary, true) => "primary",
-        (Role::Replica, false) => "replica",
-        _ => "",
-    };
-    if !wanted.is_empty() {
-        return Err(Error::input(format!(
-            "the server at {place} is a {}, and a {wanted} was asked for",
-            server.role()
-        ))
-        .remedy(format!("Connect to the {wanted}, or ask for role `any`.")));
-    }
+fn replicates(server: &Server, info: &Info, place: &str) -> Result<()> {
     if server.replica && info.get("master_link_status") != Some("up") {
         let since = info.number("master_link_down_since_seconds");
         let since = since.map_or_else(|| "ever since".into(), |seconds| format!("for {seconds} s"));

@@ -13,6 +13,7 @@ use super::{
     errors,
     info::Info,
 };
+use crate::server::role::Role;
 
 /// The oldest version: 7.0 counts its saves (`rdb_saves`), keeps its append-only file in parts, and lets a user be
 /// given single subcommands.
@@ -83,7 +84,7 @@ impl Server {
 
     /// What kind of server it is, in one word.
     pub const fn role(&self) -> &'static str {
-        if self.replica { "replica" } else { "primary" }
+        Role::name(self.replica)
     }
 
     /// Refuses another server than this one, and this one after a restart: then nothing that was asked for or set

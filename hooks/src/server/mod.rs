@@ -3,8 +3,8 @@
 //! ```text
 //!   arguments, describe        a verb: reading what it is told, and saying what it is
 //!   settings, ssl, tls         a connection's settings, and its words for TLS
-//!   volumes                    whether volumes hold what a server keeps
-//!   driver                     the thread that serves all sessions
+//!   role, volumes              which kind of server it is, and whether volumes hold what it keeps
+//!   driver, patience           the thread that serves all sessions, and waiting for what takes long
 //!   hold, lock, undo           what lives and dies with a session: a hold, the run's lock, what a dead run left
 //!   facts, compare, names      facts, and how a restored server is asked for them
 //!   errors                     what is said of a hold that is no more, and of a server that is another one
@@ -21,6 +21,8 @@ pub(crate) mod facts;
 pub(crate) mod hold;
 pub(crate) mod lock;
 pub(crate) mod names;
+pub(crate) mod patience;
+pub(crate) mod role;
 pub(crate) mod settings;
 pub(crate) mod ssl;
 pub(crate) mod tls;
