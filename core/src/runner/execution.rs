@@ -149,8 +149,9 @@ impl Execution<'_> {
                 error = self.interrupted(), if ends_early => Some(error),
             };
             if let Some(error) = interrupted {
-                token.cancel();
+                // First why, or a step that notes its own end at once would be taken for the reason.
                 self.world.ledger.note(Event::Stopped { error: Failure::from(&error) });
+                token.cancel();
                 self.abandoned.extend(tasks);
                 break;
             }
