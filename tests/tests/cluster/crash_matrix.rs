@@ -4,8 +4,8 @@ use std::{ffi::OsString, time::Duration};
 
 use crate::support::{
     Postgres, Space, eventually,
-    place::{Outcome, Started},
-    runs::{journal, states},
+    place::Started,
+    runs::{BELIEVED, journal, states, unlocked},
     sample::{Random, full},
     writer::{Writer, assert_whole},
 };
@@ -13,8 +13,6 @@ use crate::support::{
 /// How long writes may wait after the runner is gone: the lease, the second that is promised, and room for a busy
 /// machine that runs a whole cluster.
 const PROMISED: Duration = Duration::from_secs(10 + 1 + 4);
-/// How long a runner that died may be taken for alive: its lease, and room.
-const BELIEVED: Duration = Duration::from_mins(1);
 
 /// A line of the journal, whether it is there already, and what happens to the runner then.
 #[derive(Debug, Clone, Copy)]
@@ -52,19 +50,6 @@ impl<'a> Matrix<'a> {
         self.server.start_backup_with(&[("STANDSTILL_FAILPOINT", point.failpoint(how))])
     }
 
-    /// A backup, once the lock of a dead run is over: also one that noted its end is kept out for as long as that.
-    fn back_up(&self) -> Outcome {
-        let mut next = self.server.backup(&[]);
-        eventually(BELIEVED, "the lock of a dead run ends", || {
-            let locked = next.stdout.contains(" is working on ");
-            if locked {
-                next = self.server.backup(&[]);
-            }
-            !locked
-        });
-        next
-    }
-
     /// After a death: the writer goes on, nothing half-done is listed, and the next run cleans up.
     fn recovers(&self, point: Point, writer: &Writer) {
         eventually(PROMISED, &format!("the hold ends by itself, {point:?}"), || {
@@ -74,7 +59,7 @@ impl<'a> Matrix<'a> {
         eventually(BELIEVED, &format!("the run is known to be dead, {point:?}"), || {
             states(self.space).iter().all(|(_, state)| state != "running")
         });
-        let next = self.back_up();
+        let next = unlocked(|| self.server.backup(&[]));
         assert_eq!(next.code(), Some(0), "{point:?}: {next}");
         let points = self.space.place.points();
         for (run, state) in states(self.space) {

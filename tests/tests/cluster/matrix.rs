@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::support::{
     Space, eventually,
-    place::Started,
-    runs::{journal, states},
+    place::{Outcome, Started},
+    runs::{BELIEVED, HELD, await_held, journal, states, unlocked},
     sample::{Random, full},
     sqlite::Application,
 };
@@ -16,8 +16,6 @@ use crate::support::{
 const LEASE: Duration = Duration::from_secs(3);
 /// The second that is promised on top of it, and room for a busy machine that runs a whole cluster.
 const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1 + 4);
-/// How long a runner that died may be taken for alive: its Lease, and room.
-const BELIEVED: Duration = Duration::from_mins(1);
 /// How long the cluster may take to remove what was let go.
 const REMOVED: Duration = Duration::from_mins(2);
 
@@ -37,18 +35,19 @@ fn start(space: &Space, more: &[&str], failpoint: Option<String>) -> Started {
 /// Starts a backup that holds the lock for as long as the storage does not answer; the ceiling is far away.
 #[track_caller]
 pub fn start_held(space: &Space) -> Started {
-    let hangs = ["--set=target.snapshotClass=btrfs-hangs", "--set=target.snapshotDeadline=2m"];
-    let mut run = start(space, &[&["--set=maxFreeze=120s"], &hangs[..]].concat(), None);
-    eventually(Duration::from_mins(2), "a snapshot is asked for", || {
-        assert!(!run.has_ended(), "{}", run.stderr());
-        !space.get(&["volumesnapshots"])["items"].as_array().unwrap().is_empty()
-    });
+    let mut run = start(space, &[&["--set=maxFreeze=120s"], &HELD[..]].concat(), None);
+    await_held(space, &mut run);
     run
 }
 
+/// A backup, whatever comes of it.
+pub fn attempt(space: &Space) -> Outcome {
+    start(space, &[], None).wait()
+}
+
 #[track_caller]
-pub fn back_up(space: &Space) -> String {
-    let outcome = start(space, &[], None).wait();
+fn back_up(space: &Space) -> String {
+    let outcome = attempt(space);
     assert_eq!(outcome.code(), Some(0), "{outcome}");
     outcome.json()["run"].as_str().unwrap().to_owned()
 }
@@ -84,7 +83,7 @@ fn nothing_is_left(space: &Space) {
 
 /// After a death: nothing half-done is listed; the command or the next run cleans up.
 #[track_caller]
-pub fn recovers(space: &Space, point: &str, by_command: bool, back_up: impl Fn() -> String) {
+pub fn recovers(space: &Space, point: &str, by_command: bool, attempt: impl Fn() -> Outcome) {
     eventually(BELIEVED, &format!("the run is known to be dead, {point}"), || {
         states(space).iter().all(|(_, state)| state != "running")
     });
@@ -93,7 +92,8 @@ pub fn recovers(space: &Space, point: &str, by_command: bool, back_up: impl Fn()
         space.run_plain(&["recover"]);
         nothing_is_left(space);
     }
-    back_up();
+    let next = unlocked(attempt);
+    assert_eq!(next.code(), Some(0), "{point}: {next}");
     let points = space.place.points();
     for (run, state) in states(space) {
         assert!(["succeeded", "failed"].contains(&state.as_str()), "{point}: {run} is {state}");
@@ -126,7 +126,7 @@ fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable_and_leaves_nothing() 
         let stalled = application.longest_stall(begun);
         println!("  writes waited {stalled:?}");
         assert!(stalled < PROMISED, "{point}: writes waited {stalled:?}");
-        recovers(&space, &point, random.coin(), || back_up(&space));
+        recovers(&space, &point, random.coin(), || attempt(&space));
     }
 }
 
@@ -146,5 +146,5 @@ fn a_runner_whose_pod_is_deleted_while_it_holds_the_lock_lets_go_and_is_cleaned_
     println!("writes went on {waited:?} after the pod was deleted");
     assert!(waited < PROMISED, "writes went on only after {waited:?}");
     assert_eq!(space.place.points(), Vec::<String>::new());
-    recovers(&space, "deleted", false, || back_up(&space));
+    recovers(&space, "deleted", false, || attempt(&space));
 }

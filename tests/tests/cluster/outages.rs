@@ -19,6 +19,16 @@ const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1 + 4);
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_secs(30);
 
+/// Waits until the cluster takes a pod for ready again, as it does not while its node is silent.
+#[track_caller]
+fn ready(space: &Space, pod: &str) {
+    eventually(Duration::from_mins(2), &format!("{pod} is ready"), || {
+        let wait = ["wait", "--for=condition=Ready", "--timeout=20s"];
+        let node = space.try_kubectl(&[&wait[..], &["node", "--all"]].concat());
+        node.status.success() && space.try_kubectl(&[&wait[..], &[pod]].concat()).status.success()
+    });
+}
+
 /// SQLite's lock, held by a helper in the runner's pod, while `daemon` is away.
 #[track_caller]
 fn of_sqlite(name: &str, outage: fn(&str) -> Outage) {
@@ -30,12 +40,13 @@ fn of_sqlite(name: &str, outage: fn(&str) -> Outage) {
     let since = outage.since;
     std::thread::sleep(AWAY);
     drop(outage);
+    ready(&space, "pod/app");
     let waited = application.waited_after(since);
     println!("writes went on {waited:?} after the API server was away");
     let outcome = run.wait();
     assert_ne!(outcome.code(), Some(0), "{outcome}");
     assert!(waited < PROMISED, "writes went on only after {waited:?}");
-    matrix::recovers(&space, name, false, || matrix::back_up(&space));
+    matrix::recovers(&space, name, false, || matrix::attempt(&space));
     assert_eq!(space.place.points().len(), 1);
 }
 
@@ -59,13 +70,14 @@ fn of_kv(name: &str, by_session: bool, outage: fn(&str) -> Outage) {
     let since = outage.since;
     std::thread::sleep(AWAY);
     drop(outage);
+    ready(&space, "pod/kv");
     let waited = kv.waited_after(since);
     println!("writes went on {waited:?} after the API server was away");
     let outcome = run.wait();
     assert_ne!(outcome.code(), Some(0), "{outcome}");
     assert!(waited < PROMISED, "writes went on only after {waited:?}");
     assert_eq!(kv.ask("STATE"), "running");
-    matrix::recovers(&space, name, false, || kv.back_up());
+    matrix::recovers(&space, name, false, || kv.attempt());
 }
 
 #[test]
@@ -88,12 +100,13 @@ fn a_pause_ends_when_the_kubelet_stops() {
     let since = outage.since;
     std::thread::sleep(LEASE * 3);
     drop(outage);
+    ready(&space, "pod/kv");
     let waited = kv.waited_after(since);
     println!("writes went on {waited:?} after the kubelet stopped");
     let outcome = run.wait();
     assert_ne!(outcome.code(), Some(0), "{outcome}");
     assert!(waited < PROMISED, "writes went on only after {waited:?}");
-    matrix::recovers(&space, "kubelet", false, || kv.back_up());
+    matrix::recovers(&space, "kubelet", false, || kv.attempt());
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn killed_anywhere(name: &str, by_session: bool) {
         println!("  writes waited {stalled:?}");
         assert!(stalled < PROMISED, "{point}: writes waited {stalled:?}");
         assert_free(&kv);
-        recovers(&space, &point, random.coin(), || kv.back_up());
+        recovers(&space, &point, random.coin(), || kv.attempt());
     }
 }
 
@@ -103,7 +103,7 @@ fn an_application_goes_on_when_the_runners_pod_is_deleted_at_once() {
         println!("writes went on {waited:?} after the pod was deleted");
         assert!(waited < PROMISED, "writes went on only after {waited:?}");
         assert_free(&kv);
-        recovers(&space, "deleted", by_session, || kv.back_up());
+        recovers(&space, "deleted", by_session, || kv.attempt());
     }
 }
 

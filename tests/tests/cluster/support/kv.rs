@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{
     Space, eventually, image,
     place::{Outcome, Started},
+    runs::{HELD, await_held},
 };
 
 #[path = "../../e2e/support/kv_blueprint.rs"]
@@ -42,10 +43,15 @@ impl<'a> Kv<'a> {
         self.space.start_with(&arguments, failpoint.as_slice())
     }
 
+    /// A backup, whatever comes of it.
+    pub fn attempt(&self) -> Outcome {
+        self.start_backup(&[], None).wait()
+    }
+
     /// A backup that must succeed; its run.
     #[track_caller]
     pub fn back_up(&self) -> String {
-        let outcome = self.start_backup(&[], None).wait();
+        let outcome = self.attempt();
         assert_eq!(outcome.code(), Some(0), "{outcome}");
         assert_eq!(outcome.json()["consistency"], "application", "{outcome}");
         println!("writes waited {}", outcome.json()["freeze"]);
@@ -55,12 +61,8 @@ impl<'a> Kv<'a> {
     /// Starts a backup whose hold stays on: the storage never answers.
     #[track_caller]
     pub fn start_held(&self) -> Started {
-        let hangs = ["--set=target.snapshotClass=btrfs-hangs", "--set=target.snapshotDeadline=2m"];
-        let mut run = self.start_backup(&hangs, None);
-        eventually(Duration::from_mins(2), "the application is paused", || {
-            assert!(!run.has_ended(), "{}", run.stderr());
-            !self.space.get(&["volumesnapshots"])["items"].as_array().unwrap().is_empty()
-        });
+        let mut run = self.start_backup(&HELD, None);
+        await_held(self.space, &mut run);
         assert_eq!(self.ask("STATE"), "paused");
         run
     }

@@ -1,17 +1,8 @@
 //! MariaDB in a pod, and somebody who writes to it.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    path::PathBuf,
-    process::{Child, Stdio},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use super::{
-    Space, eventually,
-    place::Outcome,
-    writer::{Commit, Writer},
-};
+use super::{Space, client, eventually, place::Outcome, writer::Writer};
 
 /// A shell command that connects to the server of the pod.
 const CLIENT: &str = "MYSQL_PWD=$(cat /run/secrets/maria/password) exec mariadb --no-defaults --socket=/run/mysqld/mysqld.sock \
@@ -82,16 +73,7 @@ impl<'a> Maria<'a> {
     }
 
     fn try_sql(&self, sql: &str) -> Result<String, String> {
-        let mut command = self.space.command(&["exec", "--stdin", &self.pod, "--", "sh", "-c", CLIENT]);
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|cause| cause.to_string())?;
-        child.stdin.take().unwrap().write_all(sql.as_bytes()).map_err(|cause| cause.to_string())?;
-        let output = child.wait_with_output().map_err(|cause| cause.to_string())?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
+        client::ask(self.space, &self.pod, CLIENT, sql)
     }
 
     /// Runs statements; what they say.
@@ -103,23 +85,11 @@ impl<'a> Maria<'a> {
     /// Somebody who writes to it, over a connection inside the pod.
     pub fn writer(&self) -> Writer {
         let last: i64 = self.sql("SELECT COALESCE(MAX(id), 0) FROM app.orders").parse().unwrap();
-        let mut command = self.space.command(&["exec", "--stdin", &self.pod, "--", "sh", "-c", CLIENT]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Writer::start(last, move || {
-            let mut client = Client(command.spawn().unwrap());
-            let (mut orders, answers) = (client.0.stdin.take().unwrap(), client.0.stdout.take().unwrap());
-            let mut answers = BufReader::new(answers).lines();
-            let commit: Commit = Box::new(move |number| {
-                let _until_the_writer_ends = &client;
-                let sql =
-                    format!("INSERT INTO app.orders VALUES ({number}, 'order {number}'); SELECT {number};\n");
-                orders.write_all(sql.as_bytes()).map_err(|cause| cause.to_string())?;
-                match answers.next() {
-                    Some(Ok(answer)) if answer == number.to_string() => Ok(()),
-                    other => Err(format!("{other:?} instead of {number}")),
-                }
-            });
-            commit
+        client::writer(self.space, &self.pod, CLIENT, last, |number| {
+            (
+                format!("INSERT INTO app.orders VALUES ({number}, 'order {number}'); SELECT {number};"),
+                number.to_string(),
+            )
         })
     }
 
@@ -172,15 +142,5 @@ impl<'a> Maria<'a> {
         assert_eq!(verified.json()["outcome"], "passed", "{verified}");
         self.space.assert_clean();
         (before, after)
-    }
-}
-
-/// A client in a pod, ended with this value.
-struct Client(Child);
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _status = self.0.wait();
     }
 }

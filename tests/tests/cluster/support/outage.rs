@@ -1,8 +1,8 @@
-//! Daemons of the cluster that stop for a while.
+//! Daemons of the cluster that stop for a while, and containers that end at once.
 
 use std::{process::Command, time::SystemTime};
 
-use super::image;
+use super::{Space, image};
 
 /// A daemon that is stopped, or does not answer; it runs again when this is dropped.
 pub struct Outage {
@@ -16,8 +16,9 @@ impl Outage {
     /// Ends a daemon: connections to it break.
     #[track_caller]
     pub fn stop(daemon: &str) -> Self {
+        let since = now();
         run(Command::new(image::folder().join("stop")).arg(daemon));
-        Self { frozen: None, since: now() }
+        Self { frozen: None, since }
     }
 
     /// Freezes a daemon: connections to it stay, and nobody answers.
@@ -39,6 +40,22 @@ impl Drop for Outage {
             None => run(&mut Command::new(image::folder().join("up"))),
         }
     }
+}
+
+/// Ends every process of the run's own pod at once, as a node does that has no memory left.
+#[track_caller]
+pub fn kill_runner(space: &Space) {
+    let id = "--output=jsonpath={.items[0].status.containerStatuses[0].containerID}";
+    let id = space.kubectl(&[
+        "get",
+        "pods",
+        "--selector=standstill.dev/role=runner",
+        "--field-selector=status.phase=Running",
+        id,
+    ]);
+    let id = id.trim().strip_prefix("containerd://").unwrap();
+    let processes = std::fs::read_to_string(format!("/sys/fs/cgroup/pids/k8s.io/{id}/cgroup.procs")).unwrap();
+    run(Command::new("kill").arg("-KILL").args(processes.lines()));
 }
 
 /// Seconds since 1970.

@@ -1,17 +1,11 @@
 //! PostgreSQL in a pod, and somebody who writes to it.
 
-use std::{
-    ffi::OsString,
-    io::{BufRead, BufReader, Write},
-    path::PathBuf,
-    process::{Child, Stdio},
-    time::Duration,
-};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use super::{
-    Space, eventually,
+    Space, client, eventually,
     place::{Outcome, Started},
-    writer::{Commit, Writer},
+    writer::Writer,
 };
 
 /// The server's password, as its manifest says it.
@@ -85,16 +79,7 @@ impl<'a> Postgres<'a> {
     }
 
     fn try_sql(&self, sql: &str) -> Result<String, String> {
-        let mut command = self.space.command(&["exec", "--stdin", &self.pod, "--", "sh", "-c", CLIENT]);
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|cause| cause.to_string())?;
-        child.stdin.take().unwrap().write_all(sql.as_bytes()).map_err(|cause| cause.to_string())?;
-        let output = child.wait_with_output().map_err(|cause| cause.to_string())?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
+        client::ask(self.space, &self.pod, CLIENT, sql)
     }
 
     /// Runs statements; what they say.
@@ -106,22 +91,11 @@ impl<'a> Postgres<'a> {
     /// Somebody who writes to it, over a connection inside the pod.
     pub fn writer(&self) -> Writer {
         let last: i64 = self.sql("SELECT coalesce(max(id), 0) FROM orders").parse().unwrap();
-        let mut command = self.space.command(&["exec", "--stdin", &self.pod, "--", "sh", "-c", CLIENT]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Writer::start(last, move || {
-            let mut client = Client(command.spawn().unwrap());
-            let (mut orders, answers) = (client.0.stdin.take().unwrap(), client.0.stdout.take().unwrap());
-            let mut answers = BufReader::new(answers).lines();
-            let commit: Commit = Box::new(move |number| {
-                let _until_the_writer_ends = &client;
-                let sql = format!("INSERT INTO orders VALUES ({number}, 'order {number}') RETURNING id;\n");
-                orders.write_all(sql.as_bytes()).map_err(|cause| cause.to_string())?;
-                match answers.next() {
-                    Some(Ok(answer)) if answer == number.to_string() => Ok(()),
-                    other => Err(format!("{other:?} instead of {number}")),
-                }
-            });
-            commit
+        client::writer(self.space, &self.pod, CLIENT, last, |number| {
+            (
+                format!("INSERT INTO orders VALUES ({number}, 'order {number}') RETURNING id;"),
+                number.to_string(),
+            )
         })
     }
 
@@ -174,15 +148,5 @@ impl<'a> Postgres<'a> {
         let arguments = [command, "latest", "--output=json", "--values", values];
         let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
         self.space.run(&arguments)
-    }
-}
-
-/// A client in a pod, ended with this value.
-struct Client(Child);
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _status = self.0.wait();
     }
 }

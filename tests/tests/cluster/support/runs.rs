@@ -1,8 +1,28 @@
 //! What the journals of a namespace say.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::Space;
+use super::{
+    Space, eventually,
+    place::{Outcome, Started},
+};
+
+/// How long a run that died may be taken for alive: its Lease, and room.
+pub const BELIEVED: Duration = Duration::from_mins(1);
+
+/// Arguments of a backup that holds what it holds, for as long as the storage does not answer.
+pub const HELD: [&str; 2] = ["--set=target.snapshotClass=btrfs-hangs", "--set=target.snapshotDeadline=2m"];
+
+/// Waits until such a backup holds it.
+#[track_caller]
+pub fn await_held(space: &Space, run: &mut Started) {
+    eventually(Duration::from_mins(2), "a snapshot is asked for", || {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        !space.get(&["volumesnapshots"])["items"].as_array().unwrap().is_empty()
+    });
+}
 
 /// Each run and its state, oldest first.
 #[track_caller]
@@ -17,4 +37,18 @@ pub fn states(space: &Space) -> Vec<(String, String)> {
 pub fn journal(space: &Space, run: &str) -> Vec<Value> {
     let entries = space.run_plain(&["logs", run]).json();
     entries.as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect()
+}
+
+/// A backup, once the lock of a dead run is over: also one that noted its end is kept out for as long as that.
+#[track_caller]
+pub fn unlocked(back_up: impl Fn() -> Outcome) -> Outcome {
+    let mut next = back_up();
+    eventually(BELIEVED, "the lock of a dead run ends", || {
+        let locked = next.stdout.contains(" is working on ");
+        if locked {
+            next = back_up();
+        }
+        !locked
+    });
+    next
 }
