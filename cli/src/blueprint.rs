@@ -13,6 +13,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("etcd", include_str!("../../blueprints/etcd/blueprint.yaml")),
     ("filesystem", include_str!("../../blueprints/filesystem/blueprint.yaml")),
     ("mariadb", include_str!("../../blueprints/mariadb/blueprint.yaml")),
+    ("mariadb-backup", include_str!("../../blueprints/mariadb-backup/blueprint.yaml")),
     ("mariadb-dump", include_str!("../../blueprints/mariadb-dump/blueprint.yaml")),
     ("mysql", include_str!("../../blueprints/mysql/blueprint.yaml")),
     ("mysql-dump", include_str!("../../blueprints/mysql-dump/blueprint.yaml")),

@@ -146,6 +146,12 @@ pub trait Producer: Read + Send {
     /// When it did not exit with status 0. The message names the command, its status and its last lines of
     /// standard error.
     fn finish(&mut self) -> Result<()>;
+
+    /// The end of what the process wrote to its standard error, once [`Producer::finish`] has returned; empty where
+    /// there is no process.
+    fn said(&self) -> String {
+        String::new()
+    }
 }
 
 /// A consumer of a stream: its standard input is written, closed, and then its end is awaited.

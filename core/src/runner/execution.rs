@@ -176,18 +176,18 @@ impl Execution<'_> {
         };
         let holds: Vec<Arc<LiveHold>> = locked(&self.world.holds).values().cloned().collect();
         let lapses = async {
-            let mut lapses: tokio::task::JoinSet<()> = tokio::task::JoinSet::new();
+            let mut lapses = tokio::task::JoinSet::new();
             for hold in holds {
-                lapses.spawn(async move { hold.lapsed.cancelled().await });
+                lapses.spawn(hold.lapse.clone().wait());
             }
-            if lapses.join_next().await.is_none() {
-                std::future::pending::<()>().await;
+            match lapses.join_next().await {
+                Some(Ok(error)) => error,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
             error = at_ceiling => error,
-            () = lapses => Error::lapsed("a hold lapsed while the volume was being captured")
-                .remedy("Run the backup again; the log says why the hold could not be renewed."),
+            error = lapses => error,
             () = self.cancel.cancelled() => cancelled(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -78,10 +78,10 @@ impl HoldThread {
             let Acquired { hold, outputs, since } = acquire.await?;
             let blocks_writes = hold.blocks_writes().unwrap_or(blocks_writes);
             let hold = Arc::new(Mutex::new(hold));
-            let lapsed = CancellationToken::new();
+            let lapse = Lapse::default();
             let journal = blocks_writes.then_some(journal);
-            let renewals = handle.spawn(renew(Arc::clone(&hold), journal, lease, lapsed.clone()));
-            Ok((LiveHold { hold, since, blocks_writes, lapsed, renewals: Some(renewals) }, outputs))
+            let renewals = handle.spawn(renew(Arc::clone(&hold), journal, lease, lapse.clone()));
+            Ok((LiveHold { hold, since, blocks_writes, lapse, renewals: Some(renewals) }, outputs))
         };
         self.within(deadline, "acquiring the hold", live).await
     }
@@ -92,8 +92,8 @@ impl HoldThread {
         let evidence = self
             .within(deadline, "proving the hold", async move { hold.lock().await.confirm().await })
             .await?;
-        if live.lapsed.is_cancelled() {
-            return Err(Error::lapsed("the hold could not be renewed in time"));
+        if live.lapse.has_come.is_cancelled() {
+            return Err(live.lapse.error());
         }
         Ok(evidence)
     }
@@ -122,9 +122,37 @@ pub(super) struct LiveHold {
     pub(super) since: Instant,
     /// Whether writes wait.
     pub(super) blocks_writes: bool,
-    /// Cancelled when a renewal failed for so long that the hold must be taken as lapsed.
-    pub(super) lapsed: CancellationToken,
+    /// Whether it must be taken as lapsed.
+    pub(super) lapse: Lapse,
     renewals: Option<JoinHandle<()>>,
+}
+
+/// That a hold must be taken as lapsed: it said so, or it could not be renewed for a whole lease.
+#[derive(Clone, Default)]
+pub(super) struct Lapse {
+    has_come: CancellationToken,
+    reason: Arc<OnceLock<Error>>,
+}
+
+impl Lapse {
+    fn come(&self, reason: Error) {
+        // The first reason is the one that counts.
+        let _later = self.reason.set(reason);
+        self.has_come.cancel();
+    }
+
+    /// Waits until it has come, and says why.
+    pub(super) async fn wait(self) -> Error {
+        self.has_come.cancelled().await;
+        self.error()
+    }
+
+    fn error(&self) -> Error {
+        let reason = self.reason.get();
+        let why = reason.map_or_else(|| "it could not be renewed in time".to_owned(), Error::chain);
+        let remedy = reason.and_then(Error::remedy_text).unwrap_or("Run the backup again.");
+        Error::lapsed(format!("a hold lapsed: {why}")).remedy(remedy)
+    }
 }
 
 impl Drop for LiveHold {
@@ -140,7 +168,7 @@ async fn renew(
     hold: Arc<Mutex<Box<dyn Hold>>>,
     journal: Option<Arc<dyn Journal>>,
     lease: Duration,
-    lapsed: CancellationToken,
+    lapse: Lapse,
 ) {
     let mut ticks = tokio::time::interval(lease / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -159,16 +187,14 @@ async fn renew(
                 }
             }),
         );
-        match renewed.and(ours) {
-            Ok(()) => good = began,
-            Err(error) if matches!(error.kind(), ErrorKind::HoldLapsed | ErrorKind::Fenced) => {
-                tracing::error!("a hold lapsed: {}", error.chain());
-                return lapsed.cancel();
-            }
-            Err(error) => tracing::warn!("{}", error.chain()),
-        }
-        if good.elapsed() >= lease {
-            return lapsed.cancel();
+        let Err(error) = renewed.and(ours) else {
+            good = began;
+            continue;
+        };
+        tracing::warn!("a hold: {}", error.chain());
+        let at_once = matches!(error.kind(), ErrorKind::HoldLapsed | ErrorKind::Fenced);
+        if at_once || good.elapsed() >= lease {
+            return lapse.come(error);
         }
     }
 }
@@ -176,13 +202,12 @@ async fn renew(
 /// One attempt at keeping a hold.
 async fn attempt(within: Duration, what: &str, work: impl Future<Output = Result<()>>) -> Result<()> {
     match tokio::time::timeout(within, work).await {
-        Ok(Err(error)) => {
-            let kind = error.kind();
-            Err(error.during(&format!("a hold could not {what}")).of_kind(kind))
-        }
+        // What says that it lapsed says why.
+        Ok(Err(error)) if error.kind() == ErrorKind::HoldLapsed => Err(error),
+        Ok(Err(error)) => Err(error.during(&format!("it could not {what}"))),
         Ok(Ok(())) => Ok(()),
         Err(_) => Err(Error::temporary(format!(
-            "a hold could not {what} within {}",
+            "it could not {what} within {}",
             crate::units::show_duration(within)
         ))),
     }
@@ -234,7 +259,7 @@ mod tests {
             async { Ok(Acquired { hold: Box::new(Steady), outputs: Outputs::new(), since: Instant::now() }) };
         let acquired = thread.acquire(second, lease, blocks_writes, Arc::new(Unreachable), acquire);
         let live = acquired.await.unwrap().0;
-        tokio::time::timeout(lease * 4, live.lapsed.cancelled()).await.is_ok()
+        tokio::time::timeout(lease * 4, live.lapse.clone().wait()).await.is_ok()
     }
 
     #[tokio::test]

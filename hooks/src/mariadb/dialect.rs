@@ -32,6 +32,8 @@ pub(crate) static MARIADB: Dialect = Dialect {
         FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ('HANDLER_WRITE', 'HANDLER_DELETE', \
             'COM_TRUNCATE', 'COM_DROP_TABLE', 'COM_CREATE_TABLE', 'COM_ALTER_TABLE', 'COM_RENAME_TABLE')",
     busy,
+    waiting: "SELECT ID, CONCAT(USER, '@', HOST), UPPER(REGEXP_SUBSTR(COALESCE(INFO, COMMAND), '[A-Za-z_]+')) \
+        FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for backup lock'",
     variables: "information_schema.GLOBAL_VARIABLES",
     recorded: &[
         "version",

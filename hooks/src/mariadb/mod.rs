@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `probe`, `query`, the lock, undo | nothing (USAGE) |
 //! | `ready`, `backup-stage` | RELOAD, PROCESS, BINLOG MONITOR, SELECT |
+//! | `mariadb-backup` itself | RELOAD, PROCESS, BINLOG MONITOR |
 //! | `ready` with `for: dump` | SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT, PROCESS |
 //! | `role`, also when replication is stopped | SLAVE MONITOR |
 //!

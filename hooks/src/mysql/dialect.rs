@@ -36,6 +36,9 @@ pub(crate) static MYSQL: Dialect = Dialect {
             WHERE EVENT_NAME IN ('statement/sql/truncate', 'statement/sql/drop_table', 'statement/sql/create_table', \
                 'statement/sql/alter_table', 'statement/sql/rename_table'))",
     busy,
+    waiting: "SELECT PROCESSLIST_ID, CONCAT(PROCESSLIST_USER, '@', PROCESSLIST_HOST), \
+            UPPER(REGEXP_SUBSTR(COALESCE(PROCESSLIST_INFO, PROCESSLIST_COMMAND), '[A-Za-z_]+')) \
+        FROM performance_schema.threads WHERE PROCESSLIST_STATE = 'Waiting for backup lock'",
     variables: "performance_schema.global_variables",
     recorded: &[
         "version",

@@ -34,6 +34,8 @@ pub(crate) struct Dialect {
     /// Statements of others that run for longer than `?` seconds, the oldest first: connection, user, seconds, first
     /// word. Only those that change something, unless readers are in the way too.
     pub busy: fn(readers: bool) -> String,
+    /// Statements that wait for the server's lock for backups: connection, user and host, first word.
+    pub waiting: &'static str,
     /// The table of the server's variables.
     pub variables: &'static str,
     /// The variables that are recorded with a backup. The first ones decide whether a copy starts at all.

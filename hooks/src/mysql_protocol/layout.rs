@@ -50,6 +50,11 @@ impl Layout {
         Ok(Self { data, parts, far })
     }
 
+    /// From now on the binary log may lie anywhere.
+    pub fn forget_binary_log(&mut self) {
+        self.parts.retain(|(name, _)| *name != "binary log");
+    }
+
     /// Refuses volumes that would miss a part of the database, or belong to another one.
     ///
     /// # Errors

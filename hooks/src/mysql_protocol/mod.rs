@@ -6,7 +6,7 @@
 //!     ├ server, lock                      probe, advisory lock
 //!     ├ ready ─▶ grants, engines, busy, layout      preflight
 //!     ├ opening ─▶ acquire, observed ─▶ facts, variables     what the holds of both are made of
-//!     ├ observe                           counts before and after a dump
+//!     ├ observe ─▶ watch                  counts before and after what a program of the server's does
 //!     ├ copy                              restored files
 //!     ├ query, compare                    a restored server
 //!     └ undo                              what a dead run left
@@ -36,3 +36,4 @@ pub(crate) mod settings;
 pub(crate) mod undo;
 pub(crate) mod variables;
 pub(crate) mod verbs;
+mod watch;

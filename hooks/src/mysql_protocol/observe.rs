@@ -21,6 +21,7 @@ use super::{
     server::Server,
     settings::Target,
     variables,
+    watch::Watch,
 };
 use crate::server::facts::{usual_tables, usual_time};
 
@@ -51,6 +52,10 @@ pub(crate) struct Arguments {
     /// How long each counting may take; tables that are not reached are left out and said so.
     #[serde(default = "usual_time")]
     facts_timeout: String,
+    /// How long a statement may wait for a lock that the server's own backup program takes meanwhile (`3s`); then the
+    /// run is ended, and the program with it. By default nobody looks.
+    #[serde(default)]
+    longest_wait: Option<String>,
 }
 
 /// Counts for the first time.
@@ -75,7 +80,11 @@ pub(crate) async fn acquire(
         ("settings".into(), variables::read(&session).await?),
     ]);
     session.close().await;
-    let hold = Observing { target, server, before, tables: arguments.tables, within, receipt: None };
+    let watch = match arguments.longest_wait.filter(|limit| !limit.is_empty()) {
+        Some(limit) => Some(Watch::begin(&target, parse_duration(&limit)?).await?),
+        None => None,
+    };
+    let hold = Observing { target, server, before, tables: arguments.tables, within, watch, receipt: None };
     Ok(Acquired { hold: Box::new(hold), outputs, since: Instant::now() })
 }
 
@@ -94,16 +103,20 @@ struct Observing {
     before: Option<Counts>,
     tables: u32,
     within: Duration,
+    watch: Option<Watch>,
     receipt: Option<Receipt>,
 }
 
 #[async_trait]
 impl Hold for Observing {
     async fn renew(&mut self) -> Result<()> {
-        Ok(())
+        self.watch.as_ref().map_or(Ok(()), Watch::check)
     }
 
     async fn confirm(&mut self) -> Result<Evidence> {
+        if let Some(watch) = self.watch.take() {
+            watch.check()?;
+        }
         let session = Session::to(&self.target).await?;
         let server = Server::of(&session).await?;
         self.server.expect_same(&server, session.place())?;

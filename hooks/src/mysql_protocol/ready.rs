@@ -32,8 +32,12 @@ enum For {
     Dump,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 /// What `ready` is told.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Arguments {
     /// Which kind of server is asked for: any, primary or replica.
@@ -45,6 +49,10 @@ pub(crate) struct Arguments {
     /// The volumes that are captured: everything that the server keeps must lie in them.
     #[serde(default)]
     covers: Vec<String>,
+    /// Whether the binary log must lie in them, too (true by default). A copy that the server's own backup program makes
+    /// is recovered without it.
+    #[serde(default = "yes")]
+    with_binary_log: bool,
     /// Refuse while a statement that changes something is older than this (`10m`); by default none is too old.
     #[serde(default)]
     max_statement_age: Option<String>,
@@ -72,7 +80,11 @@ pub(crate) async fn ready(
     }
     let others = Others::of(&session).await?;
     if !arguments.covers.is_empty() {
-        Layout::of(&session).await?.covered(context, &session, &arguments.covers).await?;
+        let mut layout = Layout::of(&session).await?;
+        if !arguments.with_binary_log {
+            layout.forget_binary_log();
+        }
+        layout.covered(context, &session, &arguments.covers).await?;
     }
     session.close().await;
     Ok(Called {

@@ -135,6 +135,10 @@ impl Producer for LocalProducer {
         self.output = None;
         self.peer.finish(self.at_end)
     }
+
+    fn said(&self) -> String {
+        self.peer.tail.text_at_end()
+    }
 }
 
 /// A consumer under a guard.

@@ -153,6 +153,7 @@ fn every_blueprint_that_ships_is_free_of_mistakes() {
         blueprints.as_array().unwrap().iter().map(|blueprint| blueprint["name"].as_str().unwrap()).collect();
     for expected in [
         "mariadb",
+        "mariadb-backup",
         "mariadb-dump",
         "mysql",
         "mysql-dump",

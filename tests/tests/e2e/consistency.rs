@@ -102,6 +102,11 @@ fn every_snapshot_of_mariadb_is_whole() {
 }
 
 #[test]
+fn every_backup_of_mariadb_by_its_own_program_is_whole() {
+    stays_consistent(&Kind::MariadbBackup);
+}
+
+#[test]
 fn every_dump_of_mariadb_is_whole() {
     stays_consistent(&Kind::MariadbDump);
 }

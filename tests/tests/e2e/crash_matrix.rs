@@ -317,6 +317,11 @@ fn killed_anywhere_a_snapshot_of_mariadb_lets_commits_go_on() {
 }
 
 #[test]
+fn killed_anywhere_mariadbs_own_program_goes_with_its_runner() {
+    survives_kills(&Kind::MariadbBackup);
+}
+
+#[test]
 fn killed_anywhere_a_dump_of_mariadb_leaves_nothing() {
     survives_kills(&Kind::MariadbDump);
 }
@@ -417,6 +422,7 @@ fn stopped_anywhere_a_backup_of_mariadb_lets_go_and_claims_nothing() {
     survives_stops(&Kind::Mariadb);
     survives_stops(&Kind::MariadbBlocked);
     if full() {
+        survives_stops(&Kind::MariadbBackup);
         survives_stops(&Kind::MariadbDump);
     }
 }

@@ -21,6 +21,7 @@ mod hostile;
 mod interrupt;
 mod keeper;
 mod mariadb;
+mod mariadb_backup;
 mod mysql;
 mod object_store;
 mod redis;

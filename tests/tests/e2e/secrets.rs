@@ -144,9 +144,17 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     let watch = Watch::start(
         &*SECRETS,
         if by_environment {
-            &["standstill", "pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mysqldump"]
+            &[
+                "standstill",
+                "pg_dump",
+                "pg_dumpall",
+                "pg_basebackup",
+                "mariadb-dump",
+                "mariadb-backup",
+                "mysqldump",
+            ]
         } else {
-            &["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mysqldump"]
+            &["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mariadb-backup", "mysqldump"]
         },
     );
     let mut said = String::new();
@@ -206,6 +214,7 @@ fn the_passwords_of_a_base_backup_are_nowhere() {
 fn the_passwords_of_backups_of_mariadb_are_nowhere() {
     keeps_secrets(&Kind::Mariadb, true);
     keeps_secrets(&Kind::MariadbDump, false);
+    keeps_secrets(&Kind::MariadbBackup, true);
 }
 
 #[test]

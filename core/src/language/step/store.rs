@@ -90,4 +90,8 @@ pub struct StreamStep {
     /// that ends otherwise is not stored, whatever the exit status says. Only in `backup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_line: Option<String>,
+    /// What the last line of the command's standard error holds when all went well (`completed OK!`); otherwise its
+    /// output is not stored, whatever the exit status says. Only in `backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_message: Option<String>,
 }

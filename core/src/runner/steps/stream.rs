@@ -30,7 +30,8 @@ pub(super) async fn stream(context: &StepContext, step: &StreamStep) -> Result<P
             let inner = StepContext { scope: Arc::new(scope), ..context.clone() };
             let producer = super::hook::produce(&inner, hook).await?;
             let name = context.world.plan.qualified(&name);
-            let stored = store(context, name, producer, hook.verb.clone(), None).await?;
+            let source = Produced::new(producer, hook.verb.clone(), Ends::default());
+            let stored = store(context, name, source).await?;
             bytes += stored.bytes;
             performed.artifacts.push(stored);
             continue;
@@ -42,8 +43,9 @@ pub(super) async fn stream(context: &StepContext, step: &StreamStep) -> Result<P
         if context.world.plan.commits() {
             let name = context.world.plan.qualified(&name);
             let producer = context.world.host.runtime.producer(&command, &context.cancel).await?;
-            let program = command.program().to_owned();
-            let stored = store(context, name, producer, program, step.last_line.clone()).await?;
+            let ends = Ends { line: step.last_line.clone(), message: step.last_message.clone() };
+            let source = Produced::new(producer, command.program().to_owned(), ends);
+            let stored = store(context, name, source).await?;
             bytes += stored.bytes;
             performed.artifacts.push(stored);
         } else {
@@ -84,21 +86,24 @@ fn items(context: &StepContext, step: &StreamStep) -> Result<Vec<(String, Scope)
     }
 }
 
-async fn store(
-    context: &StepContext,
-    name: String,
-    producer: Box<dyn Producer>,
-    program: String,
-    last_line: Option<String>,
-) -> Result<StoredArtifact> {
+async fn store(context: &StepContext, name: String, produced: Produced) -> Result<StoredArtifact> {
     let progress = context.world.host.observer.transfer(&name);
     let request = PutStream {
         run: context.world.run.clone(),
         application: context.world.plan.request.application.clone(),
         artifact: name,
     };
-    let source = Box::new(Produced { producer, program, bytes: 0, last_line, end: Vec::new() });
-    context.world.repository()?.put_stream(request, source, progress, context.cancel.clone()).await
+    let repository = context.world.repository()?;
+    repository.put_stream(request, Box::new(produced), progress, context.cancel.clone()).await
+}
+
+/// How a command must end, beside its exit status.
+#[derive(Debug, Default)]
+struct Ends {
+    /// What the last line of its output must begin with.
+    line: Option<String>,
+    /// What the last line of its standard error must hold.
+    message: Option<String>,
 }
 
 /// A producer as the repository reads it: what it handed over is counted on this side too.
@@ -106,8 +111,7 @@ struct Produced {
     producer: Box<dyn Producer>,
     program: String,
     bytes: u64,
-    /// What the last line must begin with.
-    last_line: Option<String>,
+    ends: Ends,
     /// The last bytes that were handed over, where they are needed.
     end: Vec<u8>,
 }
@@ -116,8 +120,12 @@ struct Produced {
 const END: usize = 4096;
 
 impl Produced {
+    fn new(producer: Box<dyn Producer>, program: String, ends: Ends) -> Self {
+        Self { producer, program, bytes: 0, ends, end: Vec::new() }
+    }
+
     fn remember(&mut self, bytes: &[u8]) {
-        if self.last_line.is_none() {
+        if self.ends.line.is_none() {
             return;
         }
         self.end.extend_from_slice(&bytes[bytes.len().saturating_sub(END)..]);
@@ -126,18 +134,33 @@ impl Produced {
     }
 
     fn is_complete(&self) -> Result<()> {
-        let Some(expected) = &self.last_line else { return Ok(()) };
-        let end = String::from_utf8_lossy(&self.end);
-        let last = end.trim_end().lines().next_back().unwrap_or_default();
-        if last.starts_with(expected.as_str()) {
+        let output = String::from_utf8_lossy(&self.end);
+        if let Some(expected) = &self.ends.line
+            && !last_line(&output).starts_with(expected.as_str())
+        {
+            return Err(self.incomplete("output", expected, ""));
+        }
+        let Some(expected) = &self.ends.message else { return Ok(()) };
+        let said = self.producer.said();
+        let last = last_line(&said);
+        if last.contains(expected.as_str()) {
             return Ok(());
         }
-        let program = &self.program;
-        Err(Error::failed(format!(
-            "the output of {program} does not end with `{expected}`, so it is not complete"
-        ))
-        .remedy(format!("Run {program} by hand as the same user to see what is wrong.")))
+        Err(self.incomplete("standard error", expected, last))
     }
+
+    fn incomplete(&self, of: &str, expected: &str, last: &str) -> Error {
+        let program = &self.program;
+        let but = if last.is_empty() { String::new() } else { format!(" but with `{last}`") };
+        Error::failed(format!(
+            "the {of} of {program} does not end with `{expected}`{but}, so what it gave is not complete"
+        ))
+        .remedy(format!("Run {program} by hand as the same user to see what is wrong."))
+    }
+}
+
+fn last_line(text: &str) -> &str {
+    text.trim_end().lines().next_back().unwrap_or_default()
 }
 
 impl Read for Produced {
@@ -195,7 +218,7 @@ impl Write for Consumed {
 mod tests {
     use super::*;
 
-    struct Text(std::io::Cursor<Vec<u8>>);
+    struct Text(std::io::Cursor<Vec<u8>>, &'static str);
 
     impl Read for Text {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -207,12 +230,19 @@ mod tests {
         fn finish(&mut self) -> Result<()> {
             Ok(())
         }
+
+        fn said(&self) -> String {
+            self.1.into()
+        }
     }
 
-    fn finishes(text: &str, last_line: Option<&str>) -> Result<u64> {
-        let producer = Box::new(Text(std::io::Cursor::new(text.into())));
-        let last_line = last_line.map(Into::into);
-        let mut source = Produced { producer, program: "dump".into(), bytes: 0, last_line, end: Vec::new() };
+    fn finishes(text: &str, line: Option<&str>) -> Result<u64> {
+        ends(text, "", Ends { line: line.map(Into::into), message: None })
+    }
+
+    fn ends(text: &str, said: &'static str, ends: Ends) -> Result<u64> {
+        let producer = Box::new(Text(std::io::Cursor::new(text.into()), said));
+        let mut source = Produced::new(producer, "dump".into(), ends);
         let mut buffer = [0; 7];
         while source.read(&mut buffer).unwrap() > 0 {}
         source.finish()
@@ -227,5 +257,16 @@ mod tests {
         assert!(error.to_string().contains("does not end with `-- Dump completed`"), "{error}");
         assert!(finishes("", Some("-- Dump completed")).is_err());
         assert!(finishes(&rows, None).is_ok());
+    }
+
+    #[test]
+    fn a_program_that_does_not_say_that_it_completed_did_not_whatever_its_status() {
+        let says = |said| ends("data", said, Ends { line: None, message: Some("completed OK!".into()) });
+        assert_eq!(says("[01] copying\n[00] 2026-01-01 00:00:00 completed OK!\n\n").unwrap(), 4);
+        for said in ["", "completed OK!\n[00] the disk is on fire\n"] {
+            let error = says(said).unwrap_err();
+            assert!(error.to_string().contains("does not end with `completed OK!`"), "{error}");
+        }
+        assert!(says("x\nout of memory\n").unwrap_err().to_string().contains("but with `out of memory`"));
     }
 }

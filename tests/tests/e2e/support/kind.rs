@@ -30,6 +30,8 @@ pub enum Kind {
     Mariadb,
     /// The same, with commits waiting and exact facts.
     MariadbBlocked,
+    /// `mariadb-backup`.
+    MariadbBackup,
     /// `mariadb-dump`.
     MariadbDump,
     /// A group of PostgreSQL and SQLite: copies.
@@ -71,6 +73,7 @@ impl Kind {
             Self::Basebackup(_) => "postgresql-basebackup",
             Self::Dump(_) => "postgresql-dump",
             Self::Mariadb | Self::MariadbBlocked => "mariadb",
+            Self::MariadbBackup => "mariadb-backup",
             Self::MariadbDump => "mariadb-dump",
             Self::Group(_) | Self::GroupOnBtrfs(_) => "shop",
             Self::Redis | Self::RedisOnBtrfs => "redis",
@@ -116,7 +119,7 @@ impl Kind {
     /// Whether it is MariaDB, or MySQL, which is much the same.
     pub const fn flavour(&self) -> Option<&'static Flavour> {
         match self {
-            Self::Mariadb | Self::MariadbBlocked | Self::MariadbDump => Some(&MARIADB),
+            Self::Mariadb | Self::MariadbBlocked | Self::MariadbBackup | Self::MariadbDump => Some(&MARIADB),
             Self::Mysql | Self::MysqlBlocked | Self::MysqlDump => Some(&MYSQL),
             _ => None,
         }

@@ -122,7 +122,7 @@ pub fn server_user() -> Option<(u32, u32)> {
 }
 
 /// Gives a directory to the servers' user.
-fn give(path: &Path) {
+pub fn give(path: &Path) {
     if let Some((user, group)) = server_user() {
         chown(path, Some(user), Some(group)).unwrap();
     }

@@ -325,6 +325,11 @@ impl Subject {
                 postgresql::give(&copy);
                 arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}")));
             }
+            Application::Mariadb(_) if self.kind == Kind::MariadbBackup => {
+                fs::create_dir(&copy).unwrap();
+                mariadb::give(&copy);
+                arguments.extend(self.places(&copy).iter().map(|value| format!("--set={value}")));
+            }
             _ => {
                 if self.kind.is_group() {
                     fs::create_dir(&copy).unwrap();

@@ -56,6 +56,7 @@ impl Linter<'_> {
             ("as", !step.run_as.is_runner()),
             ("volume", step.volume.is_some()),
             ("lastLine", step.last_line.is_some()),
+            ("lastMessage", step.last_message.is_some()),
         ];
         for (key, _) in of_commands.iter().filter(|(_, given)| *given) {
             let message = format!("`{key}` is for a stream of a command, and this one is of a hook");
