@@ -28,6 +28,7 @@ mod redis;
 mod redis_aof;
 mod restic;
 mod secrets;
+mod severed;
 mod transfer;
 mod traps;
 mod truncation;
