@@ -13,6 +13,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         ["install", ..] => crate::kubernetes::install_main(&arguments[1..]),
         ["demo-writer", ..] => crate::demo::writer_main(&arguments[1..]),
         ["hold", "filesystem", ..] => standstill_hooks::filesystem::holder_main(&arguments[2..]),
+        ["hold", "mongodb", ..] => standstill_hooks::mongodb::holder_main(&arguments[2..]),
         ["hold", "redis", ..] => standstill_hooks::redis::holder_main(&arguments[2..]),
         ["hold", "sqlite", ..] => standstill_hooks::sqlite::holder_main(&arguments[2..]),
         _ => {

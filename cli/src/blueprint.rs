@@ -15,6 +15,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("mariadb", include_str!("../../blueprints/mariadb/blueprint.yaml")),
     ("mariadb-backup", include_str!("../../blueprints/mariadb-backup/blueprint.yaml")),
     ("mariadb-dump", include_str!("../../blueprints/mariadb-dump/blueprint.yaml")),
+    ("mongodb", include_str!("../../blueprints/mongodb/blueprint.yaml")),
     ("mysql", include_str!("../../blueprints/mysql/blueprint.yaml")),
     ("mysql-dump", include_str!("../../blueprints/mysql-dump/blueprint.yaml")),
     ("postgresql", include_str!("../../blueprints/postgresql/blueprint.yaml")),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   core::hook::Hooks ◀── registry ──▶ sqlite, filesystem ──runtime──▶ helper processes beside the files
-//!                             └──▶ postgresql, redis, etcd ──dial──▶ the server
+//!                             └──▶ postgresql, redis, etcd, mongodb ──dial──▶ the server
 //!                             └──▶ mariadb, mysql ──▶ mysql_protocol: what they have in common ──dial──▶ the server
 //!                                    └──▶ server, helper: what hooks of servers, and helper processes, share
 //! ```
@@ -15,6 +15,7 @@ pub mod etcd;
 pub mod filesystem;
 mod helper;
 pub mod mariadb;
+pub mod mongodb;
 pub mod mysql;
 mod mysql_protocol;
 pub mod postgresql;

@@ -16,6 +16,7 @@ impl Registry {
             Arc::new(crate::etcd::Etcd),
             Arc::new(crate::filesystem::Filesystem),
             Arc::new(crate::mariadb::Mariadb),
+            Arc::new(crate::mongodb::Mongodb),
             Arc::new(crate::mysql::Mysql),
             Arc::new(crate::postgresql::Postgresql),
             Arc::new(crate::redis::Redis),

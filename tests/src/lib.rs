@@ -6,4 +6,5 @@
 //!   bench/    figures, measured side by side
 //! ```
 //!
-//! Nothing is in the library; `src/bin/kv.rs` is the application that no hook knows.
+//! Nothing is in the library; `src/bin/kv.rs` is the application that no hook knows, `src/bin/fake-mongod.rs` a fake of
+//! MongoDB's lock.

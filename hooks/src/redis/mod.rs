@@ -8,7 +8,7 @@
 //!      ├ append_only ──▶ holder       rewrites are held off by a process of its own
 //!      │    └ mark                    and the setting by which they are
 //!      ├ dump ─▶ replication          all keys over the connection
-//!      ├ files ─▶ rdb, crc64, aof     restored files
+//!      ├ files ─▶ rdb, aof          restored files
 //!      ├ query, keys                  a restored server
 //!      └ undo                         what a dead run left
 //! ```
@@ -31,7 +31,6 @@ mod aof;
 mod append_only;
 mod config;
 mod connect;
-mod crc64;
 mod description;
 mod dial;
 mod dump;

@@ -9,7 +9,8 @@ use std::{
 
 use standstill_core::{Error, Result};
 
-use super::{crc64::Crc64, info::Keys};
+use super::info::Keys;
+use crate::server::crc64::Jones as Crc64;
 
 /// The length of magic word and version: `REDIS0011`, `VALKEY080`.
 const MAGIC: usize = 9;

@@ -7,6 +7,7 @@
 //!   driver, patience           the thread that serves all sessions, and waiting for what takes long
 //!   hold, lock, undo           what lives and dies with a session: a hold, the run's lock, what a dead run left
 //!   facts, compare, names      facts, and how a restored server is asked for them
+//!   crc64                      the checksum of several formats
 //!   errors                     what is said of a hold that is no more, and of a server that is another one
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod compare;
+pub(crate) mod crc64;
 pub(crate) mod describe;
 pub(crate) mod driver;
 pub(crate) mod errors;

@@ -141,6 +141,13 @@ fn every_snapshot_of_etcd_is_whole() {
     stays_consistent(&Kind::Etcd);
 }
 
+/// The fake's files tell a careless copy from a right one; what MongoDB's do, it does not show.
+#[test]
+fn every_copy_of_mongodb_is_whole() {
+    stays_consistent(&Kind::MongodbLocked);
+    stays_consistent(&Kind::Mongodb);
+}
+
 #[test]
 fn every_copy_of_a_frozen_file_system_is_whole() {
     stays_consistent(&Kind::Frozen(On::Ext4));

@@ -362,6 +362,17 @@ fn killed_anywhere_a_snapshot_of_etcd_leaves_nothing() {
     survives_kills(&Kind::Etcd);
 }
 
+/// On the fake, which keeps the lock as the manual describes it.
+#[test]
+fn killed_anywhere_a_copy_of_mongodb_leaves_no_lock() {
+    survives_kills(&Kind::MongodbLocked);
+}
+
+#[test]
+fn killed_anywhere_a_snapshot_of_mongodb_leaves_nothing() {
+    survives_kills(&Kind::Mongodb);
+}
+
 #[test]
 fn killed_anywhere_a_backup_of_a_frozen_file_system_thaws_it() {
     survives_kills(&Kind::Frozen(On::Ext4));
@@ -453,6 +464,14 @@ fn stopped_anywhere_a_save_of_redis_claims_nothing() {
 #[test]
 fn stopped_anywhere_a_snapshot_of_etcd_claims_nothing() {
     survives_stops(&Kind::Etcd);
+}
+
+#[test]
+fn stopped_anywhere_a_copy_of_mongodb_is_unlocked_and_claims_nothing() {
+    survives_stops(&Kind::MongodbLocked);
+    if full() {
+        survives_stops(&Kind::Mongodb);
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod interrupt;
 mod keeper;
 mod mariadb;
 mod mariadb_backup;
+mod mongodb;
 mod mysql;
 mod object_store;
 mod redis;

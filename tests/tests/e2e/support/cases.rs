@@ -39,6 +39,10 @@ pub fn claims_nothing_after_a_restart(mut subject: Subject, says: &str) {
             server.end(Signal::KILL);
             server.start();
         }
+        Application::Mongodb(server) => {
+            server.end(Signal::KILL);
+            server.start();
+        }
         _ => panic!("{} cannot be restarted", subject.kind),
     }
     subject.assert_refused(&slow.finish(), 1, &[says]);

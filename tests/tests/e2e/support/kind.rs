@@ -3,6 +3,7 @@
 use super::{
     filesystem,
     mariadb::{Flavour, MARIADB},
+    mongodb,
     mysql::MYSQL,
     postgresql::Version,
 };
@@ -50,6 +51,10 @@ pub enum Kind {
     RedisDump,
     /// `etcd`: its own snapshot.
     Etcd,
+    /// `mongodb`, copied under the lock: the fake.
+    MongodbLocked,
+    /// `mongodb` on btrfs, a snapshot after a flush: the fake.
+    Mongodb,
     /// `filesystem`: a copy of a frozen one.
     Frozen(filesystem::Kind),
     /// `mysql` on btrfs: a snapshot under the lock for backups, while writes go on.
@@ -80,6 +85,7 @@ impl Kind {
             Self::RedisAof | Self::RedisAofOnBtrfs => "redis-aof",
             Self::RedisDump => "redis-dump",
             Self::Etcd => "etcd",
+            Self::Mongodb | Self::MongodbLocked => "mongodb",
             Self::Frozen(_) => "filesystem",
             Self::Mysql | Self::MysqlBlocked => "mysql",
             Self::MysqlDump => "mysql-dump",
@@ -113,6 +119,7 @@ impl Kind {
                 | Self::RedisAofOnBtrfs
                 | Self::Mysql
                 | Self::MysqlBlocked
+                | Self::Mongodb
         )
     }
 
@@ -136,6 +143,14 @@ impl Kind {
         )
     }
 
+    /// Which server it is, if it speaks MongoDB's protocol.
+    pub const fn mongodb(&self) -> Option<mongodb::Flavour> {
+        match self {
+            Self::Mongodb | Self::MongodbLocked => Some(mongodb::Flavour::Fake),
+            _ => None,
+        }
+    }
+
     pub const fn redis_settings(&self) -> &[&str] {
         match self {
             Self::RedisAof | Self::RedisAofOnBtrfs => &["--appendonly", "yes"],
@@ -155,6 +170,7 @@ impl Kind {
                 | Self::RedisOnBtrfs
                 | Self::RedisDump
                 | Self::Etcd
+                | Self::Mongodb
         )
     }
 
@@ -185,6 +201,7 @@ impl std::fmt::Display for Kind {
                 formatter.write_str(" on btrfs")?;
             }
             Self::PostgresqlCopied(_) => formatter.write_str(" copied")?,
+            Self::MongodbLocked => formatter.write_str(" locked")?,
             Self::MariadbBlocked | Self::MysqlBlocked => formatter.write_str(" with commits blocked")?,
             Self::Frozen(kind) => write!(formatter, " {kind:?}")?,
             _ => {}

@@ -23,6 +23,7 @@ pub mod kind;
 pub mod kv;
 pub mod leftovers;
 pub mod mariadb;
+pub mod mongodb;
 pub mod mysql;
 pub mod object_store;
 pub mod place;

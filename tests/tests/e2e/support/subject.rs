@@ -15,7 +15,7 @@ use super::{
     group::{self, Group},
     kind::Kind,
     kv::{self, Kv},
-    leftovers, mariadb,
+    leftovers, mariadb, mongodb,
     place::Place,
     postgresql::{self, Server},
     redis,
@@ -32,6 +32,7 @@ pub enum Application {
     Mariadb(mariadb::Server),
     Redis(redis::Server),
     Etcd(etcd::Member),
+    Mongodb(mongodb::Server),
     Files(Files),
     Kv(Kv),
     Group(Group),
@@ -62,6 +63,7 @@ impl Subject {
     /// As [`Subject::new`], with a file system of that many megabytes where it has one of its own.
     pub fn sized(kind: &Kind, megabytes: u64) -> Option<Self> {
         let lacks = kind.flavour().is_some_and(|flavour| !flavour.is_here());
+        let lacks = lacks || kind.mongodb().is_some_and(|flavour| flavour.program().is_none());
         if lacks || (kind.is_redis() && !redis::is_here()) || (*kind == Kind::Etcd && !etcd::is_here()) {
             return None;
         }
@@ -109,6 +111,10 @@ impl Subject {
                 Application::Redis(server)
             }
             None if *kind == Kind::Etcd => Application::Etcd(etcd::Member::make(&directory("data"))),
+            None if kind.mongodb().is_some() => {
+                let flavour = kind.mongodb().unwrap();
+                Application::Mongodb(mongodb::Server::make(flavour, &directory("data"), &place.join("bin")))
+            }
             None => match kind.flavour() {
                 Some(flavour) => {
                     let server = mariadb::Server::make(flavour, &directory("data"), &place.join("my"), "");
@@ -168,6 +174,7 @@ impl Subject {
             Application::Mariadb(server) => server,
             Application::Redis(server) => server,
             Application::Etcd(member) => member,
+            Application::Mongodb(server) => server,
             Application::Files(files) => files,
             Application::Kv(kv) => kv,
             Application::Group(group) => group,
@@ -206,6 +213,14 @@ impl Subject {
         }
     }
 
+    #[track_caller]
+    pub fn mongodb(&mut self) -> &mut mongodb::Server {
+        match &mut self.application {
+            Application::Mongodb(server) => server,
+            _ => panic!("{} is not MongoDB", self.kind),
+        }
+    }
+
     /// The directory that is protected.
     pub fn data(&self) -> PathBuf {
         match &self.application {
@@ -214,6 +229,7 @@ impl Subject {
             Application::Mariadb(server) => server.data.clone(),
             Application::Redis(server) => server.data.clone(),
             Application::Etcd(member) => member.data.clone(),
+            Application::Mongodb(server) => server.data.clone(),
             Application::Files(files) => files.directory.clone(),
             Application::Kv(kv) => kv.directory.clone(),
             // Both are in it.
@@ -262,6 +278,14 @@ impl Subject {
                 values.push("host=127.0.0.1".to_owned());
                 values.push(format!("port={}", member.port));
             }
+            Application::Mongodb(server) => {
+                values.push("host=127.0.0.1".to_owned());
+                values.push(format!("port={}", server.port));
+                values.push(format!("binDir={}", server.bin.display()));
+                if self.kind == Kind::MongodbLocked {
+                    values.extend(["quiesce=lock".to_owned(), "maxFreeze=20s".to_owned()]);
+                }
+            }
             Application::Sqlite(_) | Application::Files(_) | Application::Kv(_) => {}
         }
         values.extend(self.more.clone());
@@ -291,6 +315,7 @@ impl Subject {
             Application::Postgresql(_)
             | Application::Mariadb(_)
             | Application::Redis(_)
+            | Application::Mongodb(_)
             | Application::Etcd(_) => {
                 vec![format!("dataDir={directory}")]
             }

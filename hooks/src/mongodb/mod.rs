@@ -1,0 +1,108 @@
+//! MongoDB 5.0 and later: replica sets and single servers.
+//!
+//! ```text
+//!   Mongodb (Hook) ── session ─▶ wire, scram ──▶ one connection each, never made anew
+//!      ├ server              probe: who it is, its role, its place in the oplog
+//!      ├ ready ─▶ privileges preflight
+//!      ├ quiesce ──▶ holder  flushed, or locked by a process of its own
+//!      │    └ lock           fsyncLock, and the mark that says whose it is
+//!      ├ collections         a restored server's own check
+//!      └ undo                what a dead run left
+//! ```
+//!
+//! # Why not the driver
+//! It keeps a pool and makes connections anew behind one's back, which would hide a hold that was lost; and a locked
+//! server must be unlocked on the connection that was there before the lock. What is needed is one kind of message over
+//! one connection.
+//!
+//! # Least privileges
+//! | for | on | actions |
+//! | --- | --- | --- |
+//! | every backup of files | `{cluster: true}` | `fsync`, `serverStatus`, `getCmdLineOpts`, `getParameter` |
+//! | one that locks, also | `{cluster: true}` | `unlock`, `inprog` |
+//! | | `{db: "local", collection: "standstill"}` | `find`, `insert`, `remove` |
+
+mod collections;
+mod description;
+mod errors;
+mod holder;
+mod lock;
+mod privileges;
+mod quiesce;
+mod ready;
+mod scram;
+mod server;
+mod session;
+mod settings;
+mod undo;
+mod wire;
+
+pub use holder::holder_main;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use standstill_core::{
+    Result,
+    hook::{Acquired, Called, HoldTraits, Hook, HookContext, HookDescription, Probe, Undone},
+};
+
+use crate::server::arguments::{NoArguments, read, unknown};
+
+/// The hook's name.
+const NAME: &str = "mongodb";
+
+/// The hook.
+#[derive(Debug, Clone, Copy)]
+pub struct Mongodb;
+
+#[async_trait]
+impl Hook for Mongodb {
+    fn describe(&self) -> &HookDescription {
+        &description::DESCRIPTION
+    }
+
+    fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {
+        match verb {
+            quiesce::VERB if quiesce::locks(arguments) => Some(quiesce::LOCK),
+            quiesce::VERB => Some(quiesce::FLUSH),
+            _ => None,
+        }
+    }
+
+    async fn probe(&self, context: &HookContext) -> Result<Probe> {
+        server::probe(context).await
+    }
+
+    async fn call(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Called> {
+        match verb {
+            "ready" => ready::ready(context, read(NAME, verb, arguments)?).await,
+            "accepting" => {
+                let NoArguments {} = read(NAME, verb, arguments)?;
+                ready::accepting(context).await
+            }
+            "check-collections" => {
+                let NoArguments {} = read(NAME, verb, arguments)?;
+                collections::check(context).await
+            }
+            _ => Err(unknown(NAME, verb)),
+        }
+    }
+
+    fn undo_record(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Value> {
+        match verb {
+            quiesce::VERB => quiesce::undo_record(context, arguments),
+            _ => Err(unknown(NAME, verb)),
+        }
+    }
+
+    async fn acquire(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Acquired> {
+        match verb {
+            quiesce::VERB => quiesce::acquire(context, read(NAME, verb, arguments)?).await,
+            _ => Err(unknown(NAME, verb)),
+        }
+    }
+
+    async fn undo(&self, record: &Value, context: &HookContext) -> Result<Undone> {
+        undo::undo(record, context).await
+    }
+}
