@@ -29,6 +29,18 @@ impl Pattern {
     }
 }
 
+/// A test to start from, where the application can be brought up beside the one that is there. What is stopped is a unit
+/// of the machine's, and a dump is restored into a server that is there.
+fn starter_test(pattern: Pattern, name: &str) -> Option<String> {
+    let client = match pattern {
+        Pattern::Pair => format!("{name}ctl"),
+        Pattern::Session => format!("{name}-client"),
+        Pattern::Dump | Pattern::Stop => return None,
+    };
+    let text = include_str!("../../starters/test.yaml");
+    Some(text.replace(PLACEHOLDER, name).replace("CLIENT", &client))
+}
+
 /// Writes a starter blueprint with the values that its tests need; never over something that is there.
 pub fn new(global: &Global, arguments: &New) -> Result<u8> {
     let text = arguments.pattern.starter().replace(PLACEHOLDER, &arguments.name);
@@ -49,14 +61,28 @@ pub fn new(global: &Global, arguments: &New) -> Result<u8> {
     );
     write_new(&file, &text)?;
     write_new(&values, &bindings)?;
-    let document = json!({"blueprint": file, "values": values});
-    output::result(global, &document, || {
-        format!(
-            "wrote {file}\nNext: put your application's own commands in, then `standstill lint {file}`",
-            file = file.display()
-        )
-    })?;
+    let tried = starter_test(arguments.pattern, &arguments.name)
+        .map(|text| (directory.join("tests/acknowledged.yaml"), text));
+    if let Some((file, text)) = &tried {
+        write_new(file, text)?;
+    }
+    let tried = tried.map(|(file, _)| file);
+    let document = json!({"blueprint": file, "values": values, "test": tried});
+    output::result(global, &document, || wrote(&directory, &file, tried.as_deref()))?;
     Ok(output::DONE)
+}
+
+/// What was written, and what to do next.
+fn wrote(directory: &Path, file: &Path, test: Option<&Path>) -> String {
+    let (file, directory) = (file.display(), directory.display());
+    let next = format!("Next: put your application's own commands in, then `standstill lint {file}`");
+    match test {
+        Some(test) => {
+            let test = test.display();
+            format!("wrote {file} and {test}\n{next} and `standstill test {directory}`")
+        }
+        None => format!("wrote {file}\n{next}"),
+    }
 }
 
 /// Writes a file that must not be there yet.
@@ -92,6 +118,14 @@ mod tests {
             let text = fs::read_to_string(place.path().join("blueprint.yaml")).unwrap();
             assert!(!text.contains(PLACEHOLDER), "{text}");
             let found = mistakes(&Text { origin: "blueprint.yaml".into(), text }, wiring::hooks().as_ref());
+            let found: Vec<String> = found.into_iter().map(|(_, rendered)| rendered).collect();
+            assert_eq!(found, Vec::<String>::new(), "{pattern:?}");
+            let tried = place.path().join("tests/acknowledged.yaml");
+            assert_eq!(tried.exists(), starter_test(*pattern, "my-shop").is_some());
+            let Ok(text) = fs::read_to_string(&tried) else { continue };
+            assert!(!text.contains(PLACEHOLDER) && !text.contains("CLIENT"), "{text}");
+            let origin = tried.display().to_string();
+            let found = mistakes(&Text { origin, text }, wiring::hooks().as_ref());
             let found: Vec<String> = found.into_iter().map(|(_, rendered)| rendered).collect();
             assert_eq!(found, Vec::<String>::new(), "{pattern:?}");
         }
