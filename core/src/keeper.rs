@@ -12,7 +12,6 @@ use crate::{
 
 /// How a keeper's hold is acquired, proven and let go: the blueprint's `pair` and `session` steps.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each hold, and it is hardly ever moved")]
 pub enum KeeperProgram {
     /// One-shot commands.
     Pair {
@@ -37,6 +36,8 @@ pub enum KeeperProgram {
         confirm: Option<(String, String)>,
         /// Lines to let go with.
         release: Vec<String>,
+        /// A regular expression for the line that says that it was let go.
+        release_until: Option<String>,
         /// Whether the state outlives the client, so that the release lines must be run by a new client.
         survives_client: bool,
     },
@@ -78,6 +79,9 @@ pub enum ReleaseRecord {
         client: CommandRecord,
         /// The lines.
         lines: Vec<String>,
+        /// A regular expression for the line that says that it was let go.
+        #[serde(default)]
+        until: Option<String>,
     },
     /// The hold is gone when its client is.
     WithItsClient,
@@ -104,8 +108,12 @@ impl ReleaseRecord {
     pub fn of(program: &KeeperProgram) -> Result<Self> {
         Ok(match program {
             KeeperProgram::Pair { release, .. } => Self::Command(CommandRecord::of(release)?),
-            KeeperProgram::Session { client, release, survives_client: true, .. } => {
-                Self::Client { client: CommandRecord::of(client)?, lines: release.clone() }
+            KeeperProgram::Session { client, release, release_until, survives_client: true, .. } => {
+                Self::Client {
+                    client: CommandRecord::of(client)?,
+                    lines: release.clone(),
+                    until: release_until.clone(),
+                }
             }
             KeeperProgram::Session { survives_client: false, .. } => Self::WithItsClient,
         })
@@ -115,7 +123,7 @@ impl ReleaseRecord {
     pub fn by_hand(&self) -> Option<String> {
         match self {
             Self::Command(command) => Some(format!("`{}`", command.show())),
-            Self::Client { client, lines } => {
+            Self::Client { client, lines, .. } => {
                 Some(format!("`{}` and enter {}", client.show(), lines.join(", ")))
             }
             Self::WithItsClient => None,

@@ -108,6 +108,7 @@ fn spec(kind: &str, directory: &Path, lease: Duration) -> KeeperSpec {
             keep_alive: None,
             confirm: None,
             release: vec!["RESUME".to_owned()],
+            release_until: None,
             survives_client: kind == "survivor",
         }
     };

@@ -47,6 +47,7 @@ fn session(machine: &Machine, lease: Duration, survives_client: bool) -> KeeperS
         keep_alive: Some("PING".to_owned()),
         confirm: Some(("STATE".to_owned(), "^paused".to_owned())),
         release: vec!["RESUME".to_owned()],
+        release_until: None,
         survives_client,
     };
     KeeperSpec { name: "pause".to_owned(), program, lease, timeout: Duration::from_secs(2) }
@@ -91,6 +92,31 @@ async fn a_session_is_acquired_proven_and_let_go() {
         assert_eq!(acquired.hold.confirm().await.unwrap().get("said").unwrap(), "paused");
         acquired.hold.release().await.unwrap();
         assert!(!machine.path("held").exists());
+    }
+}
+
+/// Several clients end with status 0 after any error.
+#[tokio::test]
+async fn a_client_that_does_not_say_that_it_let_go_is_not_believed() {
+    let machine = Machine::new(LONG);
+    for survives_client in [true, false] {
+        let mut spec = session(&machine, LONG, survives_client);
+        let KeeperProgram::Session { client, release_until, .. } = &mut spec.program else { panic!() };
+        *client = machine.script(
+            "while read line; do case $line in PAUSE) touch held; echo OK;; \
+             RESUME) if test -e broken; then echo ERR; else rm -f held; echo gone; fi;; esac; done",
+        );
+        *release_until = Some("^gone$".to_owned());
+        let (mut acquired, _) = kept(&machine, &spec).await;
+        fs::write(machine.path("broken"), "").unwrap();
+        let error = acquired.hold.release().await.unwrap_err();
+        assert_eq!(error.kind() == ErrorKind::HoldLapsed, !survives_client, "{}", error.chain());
+        fs::remove_file(machine.path("broken")).unwrap();
+        if survives_client {
+            assert!(error.chain().contains("no line matched `^gone$`"), "{}", error.chain());
+            acquired.hold.release().await.unwrap();
+            assert!(!machine.path("held").exists());
+        }
     }
 }
 

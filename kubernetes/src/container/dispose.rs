@@ -51,7 +51,7 @@ fn script(record: &KeeperRecord, secrets: &BTreeMap<String, Secret>) -> Result<S
     let builder = match &record.release {
         ReleaseRecord::WithItsClient => builder.function("ss_release", ":")?,
         ReleaseRecord::Command(command) => builder.command("ss_release", &command.with_secrets(secrets)?)?,
-        ReleaseRecord::Client { client, lines } => builder
+        ReleaseRecord::Client { client, lines, .. } => builder
             .command("ss_client", &client.with_secrets(secrets)?)?
             .lines("ss_lines", lines)?
             .function("ss_release", "ss_lines \"$@\" | ss_client \"$@\"")?,

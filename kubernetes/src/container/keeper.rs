@@ -98,6 +98,11 @@ fn script(spec: &KeeperSpec, record: &KeeperRecord, word: &str) -> Result<Script
             };
             Ok(builder.pair())
         }
+        KeeperProgram::Session { release_until: Some(_), .. } => Err(standstill_core::Error::input(format!(
+            "`releaseUntil` of {} is not watched for in a container",
+            spec.name
+        ))
+        .remedy("Remove it, and let the client end with another status than 0 when it could not let go.")),
         KeeperProgram::Session { client, release, survives_client, .. } => {
             let builder = builder.command("ss_client", client)?.lines("ss_lines", release)?;
             Ok(builder.session(*survives_client))

@@ -7,7 +7,7 @@ use std::{
 
 use regex::Regex;
 use standstill_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     runtime::{Exit, Session},
     units::show_duration,
 };
@@ -103,34 +103,54 @@ impl Client {
     /// did not end well, a new client is told. May be called again after an error.
     pub(super) async fn release(&mut self, patience: Duration) -> Result<Said> {
         if let Some(session) = &mut self.session {
+            // What was said before says nothing of this.
+            while session.output().ready().is_some() {}
             for line in &self.program.release {
                 if session.send(line).await.is_err() {
                     break;
                 }
             }
+            let said = says(session, self.program.release_until.as_deref(), patience).await;
             let exit = session.close(patience).await?;
             self.session = None;
-            if exit.is_success() || !self.program.survives_client {
-                return Ok(Said { exit_code: status(exit), ..Said::default() });
+            match said {
+                Ok(()) if exit.is_success() || !self.program.survives_client => {
+                    return Ok(Said { exit_code: status(exit), ..Said::default() });
+                }
+                // It went with its client, but nothing shows that it had been on until then.
+                Err(error) if !self.program.survives_client => {
+                    return Err(error.of_kind(ErrorKind::HoldLapsed));
+                }
+                _ => {}
             }
         } else if !self.program.survives_client {
             return Ok(Said::default());
         }
-        release_by_new_client(&self.launcher, &self.program.client, &self.program.release, self.timeout).await
+        let SessionProgram { client, release, release_until, .. } = &self.program;
+        release_by_new_client(&self.launcher, client, release, release_until.as_deref(), self.timeout).await
     }
 }
 
-/// Tells a new client to let go; it must read everything and end with status 0.
+/// Waits until the client says that it was let go, where that is to be waited for: several clients end with status 0
+/// after any error.
+async fn says(session: &mut LocalSession, pattern: Option<&str>, within: Duration) -> Result<()> {
+    let Some(pattern) = pattern else { return Ok(()) };
+    wait_for(session, &regex(pattern)?, within).await.map(drop)
+}
+
+/// Tells a new client to let go; it must say so, where it can, read everything and end with status 0.
 pub(super) async fn release_by_new_client(
     launcher: &Arc<Launcher>,
     client: &Prepared,
     lines: &[String],
+    until: Option<&str>,
     timeout: Duration,
 ) -> Result<Said> {
     let mut session = LocalSession::start(launcher, client).await?;
     for line in lines {
         session.send(line).await?;
     }
+    says(&mut session, until, timeout).await?;
     let exit = session.close(timeout).await?;
     if exit.is_success() {
         return Ok(Said { exit_code: status(exit), ..Said::default() });

@@ -132,9 +132,10 @@ async fn release_once(
             let output = exec(launcher, &prepared, record.timeout(), &CancellationToken::new()).await?;
             succeeded(prepared.program(), output).map(drop)
         }
-        ReleaseRecord::Client { client, lines } => {
+        ReleaseRecord::Client { client, lines, until } => {
             let prepared = launcher.prepare(&client.with_secrets(secrets)?)?;
-            release_by_new_client(launcher, &prepared, lines, record.timeout()).await.map(drop)
+            let timeout = record.timeout();
+            release_by_new_client(launcher, &prepared, lines, until.as_deref(), timeout).await.map(drop)
         }
     }
 }

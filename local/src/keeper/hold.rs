@@ -161,17 +161,25 @@ fn start_line(launcher: &Launcher, spec: &KeeperSpec, record: &KeeperRecord) -> 
             confirm: confirm.as_ref().map(|(command, _)| launcher.prepare(command)).transpose()?,
             release: launcher.prepare(release)?,
         }),
-        KeeperProgram::Session { client, send, until, keep_alive, confirm, release, survives_client } => {
-            Program::Session(SessionProgram {
-                client: launcher.prepare(client)?,
-                send: send.clone(),
-                until: until.clone(),
-                keep_alive: keep_alive.clone(),
-                confirm: confirm.clone(),
-                release: release.clone(),
-                survives_client: *survives_client,
-            })
-        }
+        KeeperProgram::Session {
+            client,
+            send,
+            until,
+            keep_alive,
+            confirm,
+            release,
+            release_until,
+            survives_client,
+        } => Program::Session(SessionProgram {
+            client: launcher.prepare(client)?,
+            send: send.clone(),
+            until: until.clone(),
+            keep_alive: keep_alive.clone(),
+            confirm: confirm.clone(),
+            release: release.clone(),
+            release_until: release_until.clone(),
+            survives_client: *survives_client,
+        }),
     };
     let start = Start {
         lease_milliseconds: milliseconds(spec.lease).max(1),
@@ -289,7 +297,11 @@ impl Hold for KeptHold {
             return Err(lapsed);
         }
         // Whatever keeps it from being proven means that it is not proven.
-        self.ask_for_proof().await.map_err(|error| error.of_kind(ErrorKind::HoldLapsed))
+        self.ask_for_proof().await.map_err(|error| {
+            let known = error.remedy_text().is_some();
+            let error = error.of_kind(ErrorKind::HoldLapsed);
+            if known { error } else { error.remedy("Find out what let it go, then run the backup again.") }
+        })
     }
 
     async fn release(&mut self) -> Result<Receipt> {

@@ -61,6 +61,9 @@ pub(super) struct SessionProgram {
     pub(super) confirm: Option<(String, String)>,
     /// Lines to let go with.
     pub(super) release: Vec<String>,
+    /// The regular expression for the line that says that it was let go.
+    #[serde(default)]
+    pub(super) release_until: Option<String>,
     /// Whether the state outlives the client.
     pub(super) survives_client: bool,
 }

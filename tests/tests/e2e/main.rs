@@ -20,6 +20,7 @@ mod group;
 mod hostile;
 mod interrupt;
 mod keeper;
+mod lies;
 mod mariadb;
 mod mariadb_backup;
 mod mongodb;

@@ -79,6 +79,10 @@ pub struct SessionStep {
     pub confirm: Option<SessionConfirm>,
     /// Lines to let go with.
     pub release: Vec<Template>,
+    /// A regular expression for the line that says that it was let go. Without it a client that ends with status 0 after
+    /// these lines is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_until: Option<String>,
     /// Whether the state outlives the client, so that a new client must send the release lines.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub survives_client: bool,

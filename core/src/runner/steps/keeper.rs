@@ -42,6 +42,7 @@ pub(super) async fn session(context: &StepContext, step: &SessionStep) -> Result
             None => None,
         },
         release: lines(&step.release)?,
+        release_until: step.release_until.clone(),
         survives_client: step.survives_client,
     };
     kept(context, program, step.lease.as_ref(), &step.env).await

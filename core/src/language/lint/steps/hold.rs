@@ -39,6 +39,9 @@ impl Linter<'_> {
         self.lines(&step.send, "acquires", &path.key("send"), view);
         self.lines(&step.release, "lets go of", &path.key("release"), view);
         self.pattern(&step.until, &path.key("until"));
+        if let Some(pattern) = &step.release_until {
+            self.pattern(pattern, &path.key("releaseUntil"));
+        }
         self.optional(&path.key("keepAlive"), step.keep_alive.as_ref(), view, Need::Text);
         if let Some(confirm) = &step.confirm {
             let path = path.key("confirm");
