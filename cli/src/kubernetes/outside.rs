@@ -66,7 +66,7 @@ pub async fn recover(
 /// Shows what would run, and what it would be allowed to do.
 pub fn plan(global: &Global, plan: &Plan, render: fn(&ShownPlan) -> String) -> Result<u8> {
     let shown = plan.show("Kubernetes")?;
-    let permissions = permissions(plan);
+    let permissions = permissions(plan, None);
     let document = serde_json::json!({"plan": shown, "permissions": permissions});
     output::result(global, &document, || format!("{}\n{}", render(&shown), rules(&permissions)))?;
     Ok(output::DONE)

@@ -60,6 +60,7 @@ mod tests {
         let rule = |resource: &str, verbs: &[&str]| Rule {
             api_group: "storage.k8s.io".into(),
             resources: vec![resource.into()],
+            resource_names: Vec::new(),
             verbs: verbs.iter().map(|verb| (*verb).into()).collect(),
             reason: "a test".into(),
         };

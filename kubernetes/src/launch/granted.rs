@@ -101,8 +101,11 @@ fn refused<'a>(rule: &'a Rule, granted: &[ResourceRule]) -> Option<(&'a str, &'a
 
 fn grants(granted: &ResourceRule, rule: &Rule, resource: &str, verb: &str) -> bool {
     let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
-    // A rule for certain names only is not enough: the names of what a run makes are not known before.
-    granted.resource_names.as_ref().is_none_or(Vec::is_empty)
+    let names = granted.resource_names.as_deref().unwrap_or_default();
+    // For what a run makes, a rule for certain names only is not enough: they are not known before.
+    let of_these =
+        !rule.resource_names.is_empty() && rule.resource_names.iter().all(|name| names.contains(name));
+    (names.is_empty() || of_these)
         && has(granted.api_groups.as_deref().unwrap_or_default(), &rule.api_group)
         && has(granted.resources.as_deref().unwrap_or_default(), resource)
         && has(&granted.verbs, verb)
@@ -116,6 +119,7 @@ mod tests {
         let rule = |group: &str, resource: &str, verbs: &[&str]| Rule {
             api_group: group.into(),
             resources: vec![resource.into()],
+            resource_names: Vec::new(),
             verbs: verbs.iter().map(|verb| (*verb).into()).collect(),
             reason: "a test".into(),
         };
@@ -163,5 +167,18 @@ mod tests {
         let mut rules = granted(&[("*", "*", &["*"])]);
         rules[0].resource_names = Some(vec!["one".into()]);
         assert!(missing(&needed(), &rules).is_some());
+    }
+
+    #[test]
+    fn a_rule_for_certain_names_is_enough_where_just_those_are_needed() {
+        let mut needed = Permissions { cluster: Vec::new(), ..needed() };
+        needed.namespaced.truncate(1);
+        needed.namespaced[0].resource_names = vec!["one".into()];
+        let mut rules = granted(&[("", "configmaps", &["get", "create"])]);
+        assert_eq!(missing(&needed, &rules), None, "more is granted");
+        for (name, enough) in [("one", true), ("other", false)] {
+            rules[0].resource_names = Some(vec![name.into()]);
+            assert_eq!(missing(&needed, &rules).is_none(), enough, "{name}");
+        }
     }
 }

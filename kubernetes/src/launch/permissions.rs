@@ -12,6 +12,9 @@ pub struct Rule {
     pub api_group: String,
     /// The resources.
     pub resources: Vec<String>,
+    /// The names of the objects, where they are known before; otherwise all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resource_names: Vec<String>,
     /// The verbs.
     pub verbs: Vec<String>,
     /// What it is for, for people.
@@ -34,6 +37,7 @@ impl Rule {
         Self {
             api_group: api_group.to_owned(),
             resources: owned(resources),
+            resource_names: Vec::new(),
             verbs: owned(verbs),
             reason: reason.to_owned(),
         }
@@ -41,12 +45,17 @@ impl Rule {
 
     /// As a role holds it.
     pub fn manifest(&self) -> Value {
-        json!({"apiGroups": [self.api_group], "resources": self.resources, "verbs": self.verbs})
+        let mut rule =
+            json!({"apiGroups": [self.api_group], "resources": self.resources, "verbs": self.verbs});
+        if !self.resource_names.is_empty() {
+            rule["resourceNames"] = json!(self.resource_names);
+        }
+        rule
     }
 }
 
-/// What a plan needs.
-pub fn permissions(plan: &Plan) -> Permissions {
+/// What a plan needs on a target; `pod` is the target's, where it is known.
+pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
     let mut namespaced = vec![
         Rule::new("", &["configmaps"], &["create", "get", "list", "patch", "delete"], "the journal"),
         Rule::new(
@@ -59,8 +68,11 @@ pub fn permissions(plan: &Plan) -> Permissions {
     ];
     if plan.enters_target() {
         // Which verb a websocket needs differs between versions.
-        let reason = "the commands that run in the target's own container";
-        namespaced.push(Rule::new("", &["pods/exec"], &["create", "get"], reason));
+        let reason =
+            "the commands that run in the target's own container; each run is given it on that pod alone";
+        let mut rule = Rule::new("", &["pods/exec"], &["create", "get"], reason);
+        rule.resource_names.extend(pod.map(str::to_owned));
+        namespaced.push(rule);
     }
     let mut cluster = Vec::new();
     let live_only = |mode| mode == Some(CaptureMode::Live) || mode == Some(CaptureMode::Copy);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use standstill_core::{
     hook::{Hook, Hooks},
     language::Blueprint,
@@ -23,12 +23,16 @@ impl Hooks for NoHooks {
 }
 
 fn of_backup(mode: &str) -> Permissions {
+    of_plan(mode, &json!([]))
+}
+
+fn of_plan(mode: &str, quiesce: &Value) -> Permissions {
     let capture = json!([{"name": "data", "snapshot": {"volume": "data", "mode": mode}}]);
     let blueprint: Blueprint = serde_json::from_value(json!({
         "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
         "spec": {
             "summary": "a database", "volumes": {"data": {"path": "/data"}},
-            "actions": {"backup": {"capture": capture}},
+            "actions": {"backup": {"quiesce": quiesce, "capture": capture}},
         },
     }))
     .unwrap();
@@ -37,7 +41,7 @@ fn of_backup(mode: &str) -> Permissions {
         "parameters": {}, "secrets": {}, "repository": null, "point": null,
     }))
     .unwrap();
-    permissions(&Plan::make(Arc::new(blueprint), request, None, &NoHooks).unwrap())
+    permissions(&Plan::make(Arc::new(blueprint), request, None, &NoHooks).unwrap(), Some("db-0"))
 }
 
 #[test]
@@ -53,4 +57,16 @@ fn a_backup_that_reads_live_makes_no_pods_and_needs_nothing_of_the_whole_cluster
     let created: Vec<&str> =
         permissions.namespaced.iter().filter(may_make).map(|rule| rule.resources[0].as_str()).collect();
     assert_eq!(created, ["configmaps", "leases"]);
+}
+
+#[test]
+fn only_a_plan_with_commands_in_the_target_may_enter_its_pod_and_no_other() {
+    let enters = |quiesce| {
+        let rules = of_plan("live", &quiesce).namespaced;
+        rules.into_iter().find(|rule| rule.resources == ["pods/exec"])
+    };
+    let pair = |place: &str| json!([{"name": "pause", "pair": {"in": place, "acquire": ["pause"], "release": ["resume"], "blocksWrites": true}}]);
+    assert_eq!(enters(pair("target")).unwrap().manifest()["resourceNames"], json!(["db-0"]));
+    assert_eq!(enters(pair("runner")), None);
+    assert_eq!(enters(json!([])), None);
 }

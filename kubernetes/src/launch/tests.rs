@@ -67,6 +67,7 @@ fn launch(mounts: Mounts) -> Launch {
             namespaced: vec![Rule {
                 api_group: "coordination.k8s.io".into(),
                 resources: vec!["leases".into()],
+                resource_names: Vec::new(),
                 verbs: vec!["get".into()],
                 reason: "the lock".into(),
             }],

@@ -10,6 +10,8 @@ use crate::{
         Space, eventually,
         kv::{Kv, LEASE},
         outage::Outage,
+        place::Started,
+        sample::Random,
         sqlite::Application,
     },
 };
@@ -29,65 +31,82 @@ fn ready(space: &Space, pod: &str) {
     });
 }
 
-/// SQLite's lock, held by a helper in the runner's pod, while `daemon` is away.
-#[track_caller]
-fn of_sqlite(name: &str, outage: fn(&str) -> Outage) {
-    let Some(space) = Space::new(name) else { return };
+/// What keeps writes waiting.
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    /// SQLite's lock, held by a helper in the runner's pod.
+    Lock,
+    /// A pause by commands in the application's own container.
+    Commands,
+    /// A pause by a session there.
+    Session,
+}
+
+/// How the API server is away.
+#[derive(Debug, Clone, Copy)]
+enum Away {
+    /// Connections break.
+    Stopped,
+    /// Connections stay, and nobody answers.
+    Silent,
+}
+
+/// Has the API server be away for a while; since when.
+fn without_api_server(away: Away) -> f64 {
+    let outage = match away {
+        Away::Stopped => Outage::stop("kube-apiserver"),
+        Away::Silent => Outage::freeze("kube-apiserver"),
+    };
+    std::thread::sleep(AWAY);
+    outage.since
+}
+
+fn of_sqlite(away: Away) {
+    let Some(space) = Space::new("apisqlite") else { return };
     space.place.init();
     let application = Application::start(&space);
     let run = matrix::start_held(&space);
-    let outage = outage("kube-apiserver");
-    let since = outage.since;
-    std::thread::sleep(AWAY);
-    drop(outage);
+    let since = without_api_server(away);
     ready(&space, "pod/app");
-    let waited = application.waited_after(since);
-    println!("writes went on {waited:?} after the API server was away");
-    let outcome = run.wait();
-    assert_ne!(outcome.code(), Some(0), "{outcome}");
-    assert!(waited < PROMISED, "writes went on only after {waited:?}");
-    matrix::recovers(&space, name, false, || matrix::attempt(&space));
+    is_let_go(run, application.waited_after(since));
+    matrix::recovers(&space, "away", false, || matrix::attempt(&space));
     assert_eq!(space.place.points().len(), 1);
 }
 
-#[test]
-fn a_lock_is_let_go_when_the_api_server_stops() {
-    of_sqlite("apistop", Outage::stop);
-}
-
-#[test]
-fn a_lock_is_let_go_when_the_api_server_does_not_answer() {
-    of_sqlite("apifreeze", Outage::freeze);
-}
-
-#[track_caller]
-fn of_kv(name: &str, by_session: bool, outage: fn(&str) -> Outage) {
-    let Some(space) = Space::new(name) else { return };
+fn of_kv(by_session: bool, away: Away) {
+    let Some(space) = Space::new("apikv") else { return };
     space.place.init();
     let kv = Kv::start(&space, by_session);
     let run = kv.start_held();
-    let outage = outage("kube-apiserver");
-    let since = outage.since;
-    std::thread::sleep(AWAY);
-    drop(outage);
+    let since = without_api_server(away);
     ready(&space, "pod/kv");
-    let waited = kv.waited_after(since);
-    println!("writes went on {waited:?} after the API server was away");
+    is_let_go(run, kv.waited_after(since));
+    assert_eq!(kv.ask("STATE"), "running");
+    matrix::recovers(&space, "away", false, || kv.attempt());
+}
+
+/// The backup has failed, and writes waited for as long as is promised at most.
+#[track_caller]
+fn is_let_go(run: Started, waited: Duration) {
+    println!("writes went on after {waited:?}");
     let outcome = run.wait();
     assert_ne!(outcome.code(), Some(0), "{outcome}");
     assert!(waited < PROMISED, "writes went on only after {waited:?}");
-    assert_eq!(kv.ask("STATE"), "running");
-    matrix::recovers(&space, name, false, || kv.attempt());
 }
 
 #[test]
-fn a_pause_by_commands_ends_when_the_api_server_stops() {
-    of_kv("kvapistop", false, Outage::stop);
-}
-
-#[test]
-fn a_pause_by_a_session_ends_when_the_api_server_does_not_answer() {
-    of_kv("kvapifreeze", true, Outage::freeze);
+fn nothing_keeps_writes_waiting_while_the_api_server_is_away() {
+    let cases = [Held::Lock, Held::Commands, Held::Session]
+        .into_iter()
+        .flat_map(|held| [Away::Stopped, Away::Silent].map(|away| (held, away)));
+    for (held, away) in Random::of("cluster outages").sample(cases.collect(), 1) {
+        println!("{held:?}, {away:?}");
+        match held {
+            Held::Lock => of_sqlite(away),
+            Held::Commands => of_kv(false, away),
+            Held::Session => of_kv(true, away),
+        }
+    }
 }
 
 #[test]
@@ -101,11 +120,7 @@ fn a_pause_ends_when_the_kubelet_stops() {
     std::thread::sleep(LEASE * 3);
     drop(outage);
     ready(&space, "pod/kv");
-    let waited = kv.waited_after(since);
-    println!("writes went on {waited:?} after the kubelet stopped");
-    let outcome = run.wait();
-    assert_ne!(outcome.code(), Some(0), "{outcome}");
-    assert!(waited < PROMISED, "writes went on only after {waited:?}");
+    is_let_go(run, kv.waited_after(since));
     matrix::recovers(&space, "kubelet", false, || kv.attempt());
 }
 
