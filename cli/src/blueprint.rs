@@ -16,6 +16,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("mariadb-backup", include_str!("../../blueprints/mariadb-backup/blueprint.yaml")),
     ("mariadb-dump", include_str!("../../blueprints/mariadb-dump/blueprint.yaml")),
     ("mongodb", include_str!("../../blueprints/mongodb/blueprint.yaml")),
+    ("mongodb-dump", include_str!("../../blueprints/mongodb-dump/blueprint.yaml")),
     ("mysql", include_str!("../../blueprints/mysql/blueprint.yaml")),
     ("mysql-dump", include_str!("../../blueprints/mysql-dump/blueprint.yaml")),
     ("postgresql", include_str!("../../blueprints/postgresql/blueprint.yaml")),

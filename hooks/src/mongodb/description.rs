@@ -2,12 +2,20 @@
 
 use std::sync::LazyLock;
 
-use standstill_core::hook::{HookDescription, OutputType, Verb, VerbKind};
+use standstill_core::hook::{HoldKind, HoldTraits, HookDescription, OutputType, Tolerance, Verb, VerbKind};
 
-use super::{quiesce, ready, settings::Settings};
+use super::{dump, observe, quiesce, ready, restore, settings::Settings};
 use crate::server::{
     arguments::NoArguments,
+    compare,
     describe::{ASKED, NETWORK, output, verb},
+};
+
+/// Nothing is held, so no kind of copy is made right by it.
+pub(super) const OBSERVE: HoldTraits = HoldTraits {
+    kind: HoldKind::Moment,
+    blocks_writes: false,
+    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
 };
 
 /// The hook's description.
@@ -16,7 +24,7 @@ pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describ
 fn describe() -> HookDescription {
     HookDescription {
         name: "mongodb",
-        summary: "MongoDB 5.0 and later: files, flushed or locked",
+        summary: "MongoDB 5.0 and later: files, flushed or locked, and dumps",
         connection: Some(Settings::schema()),
         verbs: vec![
             ready(),
@@ -25,6 +33,28 @@ fn describe() -> HookDescription {
             verb::<NoArguments>(
                 "check-collections",
                 "Have a restored server check every collection and its indexes",
+                ASKED,
+                VerbKind::Read,
+            ),
+            observe(),
+            verb::<dump::Arguments>(
+                dump::VERB,
+                "Read every collection as of one cluster time, as an archive",
+                NETWORK,
+                VerbKind::Stream,
+            ),
+            Verb {
+                outputs: vec![output("documents", OutputType::Integer)],
+                ..verb::<restore::Arguments>(
+                    "restore",
+                    "Put what a dump has into a server that has nothing of it",
+                    ASKED,
+                    VerbKind::Act,
+                )
+            },
+            verb::<compare::Arguments>(
+                "compare-facts",
+                "Count again in a restored server, and compare",
                 ASKED,
                 VerbKind::Read,
             ),
@@ -43,6 +73,14 @@ fn ready() -> Verb {
             output("replicaSet", OutputType::Text),
         ],
         ..verb::<ready::Arguments>("ready", summary, NETWORK, VerbKind::Read)
+    }
+}
+
+fn observe() -> Verb {
+    let summary = "Observe the cluster time of a dump, and count documents around it; nothing is held";
+    Verb {
+        outputs: vec![output("clusterTime", OutputType::Text), output("version", OutputType::Text)],
+        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(OBSERVE))
     }
 }
 

@@ -6,6 +6,9 @@
 //!      ├ ready ─▶ privileges preflight
 //!      ├ quiesce ──▶ holder  flushed, or locked by a process of its own
 //!      │    └ lock           fsyncLock, and the mark that says whose it is
+//!      ├ observe             the cluster time of a dump, and counts around it
+//!      ├ dump ─▶ archive     every collection as of then
+//!      ├ restore ─▶ archive  and back
 //!      ├ collections         a restored server's own check
 //!      └ undo                what a dead run left
 //! ```
@@ -21,15 +24,21 @@
 //! | every backup of files | `{cluster: true}` | `fsync`, `serverStatus`, `getCmdLineOpts`, `getParameter` |
 //! | one that locks, also | `{cluster: true}` | `unlock`, `inprog` |
 //! | | `{db: "local", collection: "standstill"}` | `find`, `insert`, `remove` |
+//! | a dump | `{cluster: true}` | `listDatabases` |
+//! | | `{db: "", collection: ""}` | `find`, `listCollections`, `listIndexes` |
 
+mod archive;
 mod collections;
 mod description;
+mod dump;
 mod errors;
 mod holder;
 mod lock;
+mod observe;
 mod privileges;
 mod quiesce;
 mod ready;
+mod restore;
 mod scram;
 mod server;
 mod session;
@@ -44,6 +53,7 @@ use serde_json::Value;
 use standstill_core::{
     Result,
     hook::{Acquired, Called, HoldTraits, Hook, HookContext, HookDescription, Probe, Undone},
+    runtime::Producer,
 };
 
 use crate::server::arguments::{NoArguments, read, unknown};
@@ -65,6 +75,7 @@ impl Hook for Mongodb {
         match verb {
             quiesce::VERB if quiesce::locks(arguments) => Some(quiesce::LOCK),
             quiesce::VERB => Some(quiesce::FLUSH),
+            observe::VERB => Some(description::OBSERVE),
             _ => None,
         }
     }
@@ -84,6 +95,20 @@ impl Hook for Mongodb {
                 let NoArguments {} = read(NAME, verb, arguments)?;
                 collections::check(context).await
             }
+            "compare-facts" => observe::compare(context, &read(NAME, verb, arguments)?).await,
+            "restore" => restore::restore(context, read(NAME, verb, arguments)?).await,
+            _ => Err(unknown(NAME, verb)),
+        }
+    }
+
+    async fn stream(
+        &self,
+        verb: &str,
+        context: &HookContext,
+        arguments: &Value,
+    ) -> Result<Box<dyn Producer>> {
+        match verb {
+            dump::VERB => dump::begin(context, read(NAME, verb, arguments)?).await,
             _ => Err(unknown(NAME, verb)),
         }
     }
@@ -91,6 +116,7 @@ impl Hook for Mongodb {
     fn undo_record(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Value> {
         match verb {
             quiesce::VERB => quiesce::undo_record(context, arguments),
+            observe::VERB => undo::record(None, std::time::Duration::ZERO),
             _ => Err(unknown(NAME, verb)),
         }
     }
@@ -98,6 +124,7 @@ impl Hook for Mongodb {
     async fn acquire(&self, verb: &str, context: &HookContext, arguments: &Value) -> Result<Acquired> {
         match verb {
             quiesce::VERB => quiesce::acquire(context, read(NAME, verb, arguments)?).await,
+            observe::VERB => observe::acquire(context, read(NAME, verb, arguments)?).await,
             _ => Err(unknown(NAME, verb)),
         }
     }

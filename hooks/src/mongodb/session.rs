@@ -184,6 +184,20 @@ impl Session {
         answered.map_err(|refusal| errors::refused(refusal, attempt, &self.place, &self.user))
     }
 
+    /// Gives a command that was written as bytes already, with its database in it.
+    pub async fn put(
+        &self,
+        within: Duration,
+        attempt: &str,
+        command: RawDocumentBuf,
+    ) -> Result<RawDocumentBuf> {
+        let answer = self.exchange(within, attempt, command.into_bytes()).await?;
+        match Refusal::of(&answer) {
+            Some(refusal) => Err(errors::refused(refusal, attempt, &self.place, &self.user)),
+            None => Ok(answer),
+        }
+    }
+
     /// Gives a command that reads, which a secondary answers too.
     pub async fn ask(
         &self,

@@ -2,7 +2,6 @@
 
 /// That at the end of an RDB file: the polynomial of Jones, without inversion (`crc64.c` of Redis).
 pub(crate) type Jones = Crc64<0x95ac_9329_ac4b_c9b5, false>;
-#[cfg(test)]
 /// That of each collection in an archive of MongoDB's tools: ECMA-182, inverted (`hash/crc64` of Go).
 pub(crate) type Ecma = Crc64<0xc96c_5795_d787_0f42, true>;
 

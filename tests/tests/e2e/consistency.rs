@@ -148,6 +148,12 @@ fn every_copy_of_mongodb_is_whole() {
     stays_consistent(&Kind::Mongodb);
 }
 
+/// On `SecantusDB`, which is a database of its own.
+#[test]
+fn every_dump_of_mongodb_is_whole() {
+    stays_consistent(&Kind::MongodbDump);
+}
+
 #[test]
 fn every_copy_of_a_frozen_file_system_is_whole() {
     stays_consistent(&Kind::Frozen(On::Ext4));

@@ -374,6 +374,11 @@ fn killed_anywhere_a_snapshot_of_mongodb_leaves_nothing() {
 }
 
 #[test]
+fn killed_anywhere_a_dump_of_mongodb_leaves_nothing() {
+    survives_kills(&Kind::MongodbDump);
+}
+
+#[test]
 fn killed_anywhere_a_backup_of_a_frozen_file_system_thaws_it() {
     survives_kills(&Kind::Frozen(On::Ext4));
     survives_kills(&Kind::Frozen(On::Xfs));
@@ -471,6 +476,7 @@ fn stopped_anywhere_a_copy_of_mongodb_is_unlocked_and_claims_nothing() {
     survives_stops(&Kind::MongodbLocked);
     if full() {
         survives_stops(&Kind::Mongodb);
+        survives_stops(&Kind::MongodbDump);
     }
 }
 

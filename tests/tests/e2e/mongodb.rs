@@ -8,8 +8,9 @@ use rustix::process::Signal;
 use crate::support::{
     Subject, cases, eventually,
     kind::Kind,
-    mongodb::{Flavour, Server},
+    mongodb::{Client, Flavour, Server},
     process,
+    relay::Relay,
     slow::Slow,
 };
 
@@ -198,9 +199,12 @@ fn users_log_in_and_a_wrong_password_is_told() {
     }
     let (data, bin) = (subject.place.join("secantus"), subject.place.join("secantus-bin"));
     let mut server = Server::make(Flavour::Secantus, &data, &bin);
-    server.ask("admin", doc! {"createUser": "backup", "pwd": "a-pass/word=,", "roles": ["root"]});
-    server.restart(&["--auth"]);
-    let right = subject.place.file("right", "a-pass/word=,\n");
+    server.ask("admin", doc! {"createUser": "backup", "pwd": "a-pass/word", "roles": ["root"]});
+    // In order, or it may have forgotten the user.
+    server.end(Signal::TERM);
+    server.options = vec!["--auth".to_owned()];
+    server.start();
+    let right = subject.place.file("right", "a-pass/word\n");
     let wrong = subject.place.file("wrong", "another\n");
     let says = |more: &[String], says: &[&str]| {
         let mut arguments = subject.backup_arguments();
@@ -212,8 +216,90 @@ fn users_log_in_and_a_wrong_password_is_told() {
     let user = "--set=user=backup".to_owned();
     says(std::slice::from_ref(&user), &["user backup has no password"]);
     says(&[user.clone(), format!("--set=password=@{}", wrong.display())], &["or the password, is wrong"]);
-    says(
-        &[user, format!("--set=password=@{}", right.display())],
-        &["the files of MongoDB at", "are in /data/db"],
+    says(&[user, format!("--set=password=@{}", right.display())], &[]);
+}
+
+/// On `SecantusDB`, which is a database of its own.
+#[track_caller]
+fn dumped() -> Option<Subject> {
+    Subject::new(&Kind::MongodbDump)
+}
+
+#[test]
+fn a_dump_is_restored_with_its_options_and_indexes_and_replaces_nothing() {
+    let Some(mut subject) = dumped() else { return };
+    let server = subject.mongodb();
+    for number in 0..1500_i64 {
+        server.ask(
+            "app",
+            doc! {"insert": "rows", "documents": [{"_id": number + 1, "text": "x".repeat(1000)}]},
+        );
+    }
+    let index = doc! {"key": {"text": 1, "_id": -1}, "name": "by_text"};
+    server.ask("app", doc! {"createIndexes": "rows", "indexes": [index]});
+    server.ask("app", doc! {"create": "log", "capped": true, "size": 4096});
+    server.ask("other", doc! {"insert": "empty", "documents": [{"_id": 1}]});
+    server.ask("other", doc! {"delete": "empty", "deletes": [{"q": {}, "limit": 0}]});
+    let subject = subject.with("facts=exact");
+    let point = subject.backup_ok();
+    let verified = subject.verify(&point);
+    assert_eq!(verified.code(), Some(0), "{verified}");
+    let checks = verified.json()["checks"].as_array().cloned().unwrap();
+    let passed =
+        |name: &str| checks.iter().any(|check| check["name"] == name && check["outcome"] == "passed");
+    assert!(
+        passed("documents app.rows") && passed("documents other.empty") && passed("app.rows"),
+        "{verified}"
     );
+    let restored = subject.restore(&point, "restored");
+    assert_eq!(subject.read(&restored).len(), 1500);
+    let port = restored.port();
+    let mut client = Client::open(port).unwrap();
+    let indexes = client.all("app", doc! {"listIndexes": "rows"}).unwrap();
+    assert!(
+        indexes.iter().any(|index| index.get_str("name").is_ok_and(|name| name == "by_text")),
+        "{indexes:?}"
+    );
+    let again = subject.place.run([
+        "restore".to_owned(),
+        point,
+        format!("--set=port={port}"),
+        format!("--set=file={}", subject.place.join("again").display()),
+    ]);
+    assert_eq!(again.code(), Some(2), "{again}");
+    assert!(again.stderr.contains("is there already"), "{again}");
+    drop(restored);
+    subject.assert_clean();
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_middle_of_its_dump_leaves_no_recovery_point() {
+    let Some(mut subject) = dumped() else { return };
+    for number in 0..300_i64 {
+        let documents = [doc! {"_id": number + 1, "text": "x".repeat(100_000)}];
+        subject.mongodb().ask("app", doc! {"insert": "rows", "documents": documents.to_vec()});
+    }
+    let relay = Relay::to(subject.mongodb().port);
+    let mut subject = subject.with(&format!("port={}", relay.port)).with("facts=none");
+    relay.pass_at_most(8_000_000);
+    let runner = subject.place.start(subject.backup_arguments());
+    eventually(Duration::from_mins(1), "much was sent", || relay.is_full());
+    subject.mongodb().end(Signal::KILL);
+    relay.pass_at_most(u64::MAX);
+    let outcome = runner.wait();
+    outcome.claims_nothing(1, &["MongoDB at", "read app.rows"]);
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+    let snapshots = std::fs::read_dir(subject.place.repository().join("snapshots")).unwrap().count();
+    assert_eq!(snapshots, 0, "a part of a dump was stored");
+}
+
+#[test]
+fn a_server_without_history_and_one_that_is_no_mongodb_are_told_so() {
+    let Some(mut subject) = dumped() else { return };
+    subject.mongodb().restart(&["--standalone"]);
+    let outcome = subject.backup();
+    subject.assert_refused(&outcome, 2, &["stands alone", "rs.initiate()"]);
+    let subject = subject.with("port=1");
+    let outcome = subject.backup();
+    outcome.claims_nothing(2, &["nobody listens at 127.0.0.1:1"]);
 }

@@ -55,6 +55,8 @@ pub enum Kind {
     MongodbLocked,
     /// `mongodb` on btrfs, a snapshot after a flush: the fake.
     Mongodb,
+    /// `mongodb-dump`: `SecantusDB`.
+    MongodbDump,
     /// `filesystem`: a copy of a frozen one.
     Frozen(filesystem::Kind),
     /// `mysql` on btrfs: a snapshot under the lock for backups, while writes go on.
@@ -86,6 +88,7 @@ impl Kind {
             Self::RedisDump => "redis-dump",
             Self::Etcd => "etcd",
             Self::Mongodb | Self::MongodbLocked => "mongodb",
+            Self::MongodbDump => "mongodb-dump",
             Self::Frozen(_) => "filesystem",
             Self::Mysql | Self::MysqlBlocked => "mysql",
             Self::MysqlDump => "mysql-dump",
@@ -147,6 +150,7 @@ impl Kind {
     pub const fn mongodb(&self) -> Option<mongodb::Flavour> {
         match self {
             Self::Mongodb | Self::MongodbLocked => Some(mongodb::Flavour::Fake),
+            Self::MongodbDump => Some(mongodb::Flavour::Secantus),
             _ => None,
         }
     }
@@ -171,6 +175,7 @@ impl Kind {
                 | Self::RedisDump
                 | Self::Etcd
                 | Self::Mongodb
+                | Self::MongodbDump
         )
     }
 
@@ -185,7 +190,15 @@ impl Kind {
 
     /// Whether the live files themselves can be copied, as a control.
     pub const fn is_physical(&self) -> bool {
-        !matches!(self, Self::Dump(_) | Self::MariadbDump | Self::MysqlDump | Self::RedisDump | Self::Etcd)
+        !matches!(
+            self,
+            Self::Dump(_)
+                | Self::MariadbDump
+                | Self::MysqlDump
+                | Self::RedisDump
+                | Self::MongodbDump
+                | Self::Etcd
+        )
     }
 }
 

@@ -312,6 +312,9 @@ impl Subject {
             Application::Mariadb(_) if matches!(self.kind, Kind::MariadbDump | Kind::MysqlDump) => {
                 vec![format!("scratchOwner={directory}")]
             }
+            Application::Mongodb(_) if self.kind == Kind::MongodbDump => {
+                vec![format!("scratchOwner={directory}")]
+            }
             Application::Postgresql(_)
             | Application::Mariadb(_)
             | Application::Redis(_)
@@ -343,6 +346,13 @@ impl Subject {
                 arguments.push("--set=user=root".to_owned());
                 second = Some(Application::Mariadb(other));
             }
+            Application::Mongodb(server) if self.kind == Kind::MongodbDump => {
+                let other = mongodb::Server::make(server.flavour, &copy, &server.bin);
+                let file = self.place.join(&format!("{name}.dump"));
+                arguments.push(format!("--set=port={}", other.port));
+                arguments.push(format!("--set=file={}", file.display()));
+                second = Some(Application::Mongodb(other));
+            }
             Application::Postgresql(_) if matches!(self.kind, Kind::Basebackup(_)) => {
                 // What comes out of an archive belongs to the owner of the directory that it is put into.
                 fs::create_dir(&copy).unwrap();
@@ -373,6 +383,7 @@ impl Subject {
         match &restored.server {
             Some(Application::Postgresql(server)) => server.numbers("app").unwrap(),
             Some(Application::Mariadb(server)) => server.numbers().unwrap(),
+            Some(Application::Mongodb(server)) => server.numbers().unwrap(),
             Some(_) => panic!("{} is not restored into a server", self.kind),
             None => self.database().read_copy(&restored.copy),
         }
@@ -394,6 +405,17 @@ impl Subject {
 pub struct Restored {
     pub copy: PathBuf,
     server: Option<Application>,
+}
+
+impl Restored {
+    /// The port of the server that it was restored into.
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        match &self.server {
+            Some(Application::Mongodb(server)) => server.port,
+            _ => panic!("not restored into a server with a port"),
+        }
+    }
 }
 
 /// The text of a blueprint that ships.
