@@ -2,7 +2,7 @@
 //!
 //! `cargo build --release -p standstill && cargo bench -p standstill-tests`; `… -- stream dump` measures only these.
 //! Needs root (file systems), Debian's restic and PostgreSQL; what is missing is said and left out.
-//! `stall` draws a picture too, where `STANDSTILL_BENCH_PICTURE` says into which file.
+//! `stall` writes `freeze.md` and `freeze.svg` too, where `STANDSTILL_BENCH_DOCS` says into which directory.
 //! `STANDSTILL_BENCH_DIR` (default `/tmp`) needs 10 GB of room.
 #![allow(missing_docs, reason = "a program")]
 #![allow(
@@ -20,6 +20,7 @@ mod dump;
 mod freeze;
 mod generate;
 mod measure;
+mod page;
 mod picture;
 mod quick;
 mod stall;

@@ -2,13 +2,14 @@
 
 use std::{
     io::Write as _,
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
     measure::{line, median, milliseconds, ratio, run, title},
-    picture,
+    page, picture,
     support::{Application, Subject, kind::Kind, writer::Writer},
 };
 
@@ -25,6 +26,13 @@ pub struct Stalls {
     pub script: Duration,
 }
 
+impl Stalls {
+    /// What ours may be at most: what the file system costs anyway, three tenths of it, and 20 ms.
+    pub fn limit(&self) -> Duration {
+        self.bare.mul_f64(1.3) + Duration::from_millis(20)
+    }
+}
+
 pub fn measure() {
     let kinds = [
         ("MariaDB, all InnoDB", Kind::Mariadb),
@@ -33,8 +41,9 @@ pub fn measure() {
         ("MySQL, writes held too", Kind::MysqlBlocked),
     ];
     let all: Vec<Stalls> = kinds.into_iter().filter_map(|(name, kind)| measure_one(name, &kind)).collect();
-    if let Some(path) = std::env::var_os("STANDSTILL_BENCH_PICTURE") {
-        std::fs::write(path, picture::draw(&all)).unwrap();
+    if let Some(docs) = std::env::var_os("STANDSTILL_BENCH_DOCS").map(PathBuf::from) {
+        std::fs::write(docs.join("freeze.svg"), picture::draw(&all)).unwrap();
+        std::fs::write(docs.join("freeze.md"), page::write(&all, ROUNDS)).unwrap();
     }
 }
 
@@ -62,8 +71,7 @@ fn measure_one(name: &'static str, kind: &Kind) -> Option<Stalls> {
     writer.stop();
     let stalls = Stalls { name, bare: median(bare), ours: median(ours), script: median(script) };
     line("the bare snapshot, nothing held", &milliseconds(stalls.bare), "");
-    let limit = stalls.bare.mul_f64(1.3) + Duration::from_millis(20);
-    line("ours", &milliseconds(stalls.ours), &format!("at most {}", milliseconds(limit)));
+    line("ours", &milliseconds(stalls.ours), &format!("at most {}", milliseconds(stalls.limit())));
     line("a client with FLUSH TABLES WITH READ LOCK, and a sleep", &milliseconds(stalls.script), "");
     line("ours / the script", &format!("{:.2}", ratio(stalls.ours, stalls.script)), "at most 1");
     Some(stalls)
