@@ -11,6 +11,7 @@ use crate::server::{
     arguments::NoArguments,
     compare,
     describe::{ASKED, NETWORK, output, released, verb},
+    ssl::with_password,
 };
 
 /// Nothing is held, so no kind of copy is made right by it.
@@ -27,7 +28,7 @@ fn describe() -> HookDescription {
     HookDescription {
         name: "etcd",
         summary: "etcd 3.4 and later, by its own snapshots",
-        connection: Some(Settings::schema()),
+        connection: Some(with_password::<Settings>("The user's password.")),
         verbs: vec![
             ready(),
             observe(),

@@ -6,12 +6,17 @@
 //!                ◀──lines──   say
 //! ```
 //!
+//! What does not go with a connection is held by a [`holder`]; a hook's side of that hold is a [`Kept`].
+//!
 //! The lines are JSON documents of [`wire`]. Nothing here knows a database.
 
+pub(crate) mod holder;
+mod kept;
 mod link;
 mod orders;
 pub(crate) mod wire;
 
+pub(crate) use kept::{Kept, Known};
 pub(crate) use link::{Link, answer};
 pub(crate) use orders::{Orders, Wake};
 

@@ -10,7 +10,10 @@ use crate::{
         settings::Settings,
         verbs::{self, traits},
     },
-    server::describe::{NETWORK, output, verb},
+    server::{
+        describe::{NETWORK, output, verb},
+        ssl::with_password,
+    },
 };
 
 /// The hook's description.
@@ -20,7 +23,7 @@ fn describe() -> HookDescription {
     HookDescription {
         name: super::NAME,
         summary: "MariaDB 10.5 and later, physical and logical",
-        connection: Some(Settings::schema()),
+        connection: Some(with_password::<Settings>("The user's password.")),
         verbs: verbs::describe(backup_stage()),
     }
 }

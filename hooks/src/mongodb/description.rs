@@ -9,6 +9,7 @@ use crate::server::{
     arguments::NoArguments,
     compare,
     describe::{ASKED, NETWORK, output, verb},
+    ssl::with_password,
 };
 
 /// Nothing is held, so no kind of copy is made right by it.
@@ -25,7 +26,7 @@ fn describe() -> HookDescription {
     HookDescription {
         name: "mongodb",
         summary: "MongoDB 5.0 and later: files, flushed or locked, and dumps",
-        connection: Some(Settings::schema()),
+        connection: Some(with_password::<Settings>("The user's password.")),
         verbs: vec![
             ready(),
             quiesce(),

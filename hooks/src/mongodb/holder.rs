@@ -10,8 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use standstill_core::{Error, Result, secret::Secret, units::milliseconds};
+use standstill_core::{Error, Result, units::milliseconds};
 use tokio::runtime::Runtime;
 
 use super::{
@@ -22,13 +21,11 @@ use super::{
     undo,
 };
 use crate::{
-    helper::{Orders, Wake, say, to_value},
-    server::errors::lapsed,
+    helper::holder::{self, stubbornly},
+    server::{errors::lapsed, settings::Opening},
 };
 
-/// For how long a holder tries to unlock where the server cannot be reached.
-pub(super) const STUBBORN: Duration = Duration::from_mins(5);
-/// The pause between two attempts.
+/// The pause between two attempts to unlock.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// What a holder is started for; it is its only argument, so nothing secret is in it.
@@ -49,44 +46,6 @@ impl Task {
     }
 }
 
-/// The server, on its way to the holder: through its standard input, which nobody else reads.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Opening {
-    settings: Settings,
-    password: Option<String>,
-    dialled: (String, u16),
-}
-
-impl Opening {
-    pub fn of(target: &Target) -> Self {
-        Self {
-            settings: target.settings.clone(),
-            password: target.password.as_ref().map(|password| password.expose().to_owned()),
-            dialled: target.dialled.clone(),
-        }
-    }
-
-    fn target(self) -> Target {
-        let Self { settings, password, dialled } = self;
-        Target { settings, password: password.map(Secret::new), dialled }
-    }
-}
-
-/// An order to the holder. Every order prolongs the lease.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Order {
-    /// Connects.
-    Open(Box<Opening>),
-    /// Locks; answers with what was seen then.
-    Acquire,
-    /// Prolongs the lease, and looks whether the lock is still there.
-    Renew,
-    /// Unlocks; answers with how often it is still locked.
-    Release,
-}
-
 /// What was seen when the lock was on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -98,49 +57,12 @@ pub(super) struct Locked {
     pub process: String,
 }
 
-/// Runs the holder to its end: the rest of the command line after `agent hold mongodb`.
-///
-/// It answers orders on standard input with lines on standard output. The exit status is 0 when nothing is held any
-/// more, 1 when that is not known or the lease ran out, 2 when the command line is wrong.
+/// Runs the holder to its end: the rest of the command line after `agent hold mongodb`. See [`holder::main`].
 pub fn holder_main(arguments: &[String]) -> ExitCode {
-    let task = match arguments {
-        [argument] => serde_json::from_str::<Task>(argument),
-        _ => serde_json::from_str(""),
-    };
-    let task = match task {
-        Ok(task) => task,
-        Err(cause) => {
-            eprintln!("`agent hold mongodb` takes one argument, its task as JSON: {cause}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(task) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", error.chain());
-            // Whether anybody still listens changes nothing about the status.
-            let _unheard = say(0, Err(&error));
-            ExitCode::FAILURE
-        }
-    }
+    holder::main::<Holder>(arguments)
 }
 
-fn run(task: Task) -> Result<()> {
-    let mut orders = Orders::<Order>::in_own_session()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Error::failed("the holder cannot start").because(cause))?;
-    let mut holder =
-        Holder { task, runtime, target: None, session: None, mark: None, locked: None, settles: None };
-    say(0, Ok(Value::Null))?;
-    let served = holder.serve(&mut orders);
-    // Whatever ended it.
-    let let_go = holder.let_go();
-    served.and(let_go)
-}
-
-struct Holder {
+pub(super) struct Holder {
     task: Task,
     runtime: Runtime,
     target: Option<Target>,
@@ -153,47 +75,36 @@ struct Holder {
 }
 
 impl Holder {
-    fn serve(&mut self, orders: &mut Orders<Order>) -> Result<()> {
-        let lease = Duration::from_millis(self.task.lease_milliseconds);
-        orders.prolong(Some(lease))?;
-        loop {
-            let request = match orders.next()? {
-                Wake::Order(request) => request,
-                Wake::Closed => return Ok(()),
-                Wake::Lapsed | Wake::Elapsed => {
-                    return Err(Error::lapsed(
-                        "MongoDB is not locked any more: no renewal came within the lease",
-                    ));
-                }
-            };
-            let locks = matches!(request.order, Order::Acquire);
-            // While the server flushes, the lease does not count: nobody could let go of what is not there yet.
-            orders.prolong(if locks { None } else { Some(lease) })?;
-            let answer = match request.order {
-                Order::Open(opening) => self.open(opening.target()),
-                Order::Acquire => self.acquire().and_then(to_value),
-                Order::Renew => self.renew().map(|()| Value::Null),
-                Order::Release => self.release().and_then(to_value),
-            };
-            if locks {
-                orders.prolong(Some(lease))?;
-            }
-            say(request.id, answer.as_ref().map(Clone::clone))?;
-            if locks && answer.is_err() {
-                // Whether it is locked may not be known.
-                return Ok(());
-            }
-        }
-    }
-
-    fn open(&mut self, target: Target) -> Result<Value> {
-        self.session = Some(self.runtime.block_on(Session::to(&target))?);
-        self.target = Some(target);
-        Ok(Value::Null)
-    }
-
     fn session(&self) -> Result<&Session> {
         self.session.as_ref().ok_or_else(|| Error::failed("the holder has no session"))
+    }
+}
+
+impl holder::Holder for Holder {
+    const HOOK: &'static str = super::NAME;
+    const LAPSED: &'static str = "MongoDB is not locked any more";
+    // The server flushes before it locks.
+    const PATIENT: bool = true;
+
+    type Task = Task;
+    type Opening = Opening<Settings>;
+    type Acquired = Locked;
+    /// How often it is still locked.
+    type Released = i64;
+
+    fn of(task: Task, runtime: Runtime) -> Self {
+        Self { task, runtime, target: None, session: None, mark: None, locked: None, settles: None }
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.task.lease_milliseconds)
+    }
+
+    fn open(&mut self, opening: Self::Opening) -> Result<()> {
+        let target = opening.target();
+        self.session = Some(self.runtime.block_on(Session::to(&target))?);
+        self.target = Some(target);
+        Ok(())
     }
 
     fn acquire(&mut self) -> Result<Locked> {
@@ -260,31 +171,21 @@ impl Holder {
     /// Takes off the lock that may be on, with a session that may be a new one.
     fn let_go(&mut self) -> Result<()> {
         let (Some(mark), Some(target)) = (self.mark.take(), self.target.take()) else { return Ok(()) };
-        let mut session = self.session.take();
-        let (deadline, settles) = (Instant::now() + STUBBORN, self.settles);
-        self.runtime.block_on(async {
-            loop {
-                // The one from before the lock, as long as it answers.
-                let tried = async {
-                    let session = match session.take() {
-                        Some(session) => session,
-                        None => Session::to(&target).await?,
-                    };
-                    while settles.is_some_and(|settles| Instant::now() < settles) {
-                        if lock::is_locked(&session).await? {
-                            break;
-                        }
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    undo::take_off(&session, &mark.run).await
-                };
-                match tried.await {
-                    Ok(_) => return Ok(()),
-                    Err(error) if Instant::now() > deadline => return Err(error),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+        let (mut session, settles) = (self.session.take(), self.settles);
+        self.runtime.block_on(stubbornly(PAUSE, async || {
+            // The one from before the lock, as long as it answers.
+            let session = match session.take() {
+                Some(session) => session,
+                None => Session::to(&target).await?,
+            };
+            while settles.is_some_and(|settles| Instant::now() < settles) {
+                if lock::is_locked(&session).await? {
+                    break;
                 }
+                tokio::time::sleep(PAUSE).await;
             }
-        })
+            undo::take_off(&session, &mark.run).await
+        }))
     }
 }
 

@@ -13,30 +13,29 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use standstill_core::{
-    Error, ErrorKind, Result,
+    Error, Result,
     hook::{Acquired, Hold, HoldKind, HoldTraits, HookContext, Receipt, Tolerance},
-    point::{Evidence, Outputs},
+    point::{Evidence, Fact, Outputs},
     units::parse_duration,
 };
 
 use super::{
-    holder::{self, Locked, Opening, Order, Task, still_locked},
+    holder::{Holder, Locked, Task, still_locked},
     server::{Server, version},
     session::{LOOKUP, Session},
     settings::Target,
     undo,
 };
 use crate::{
-    helper::Link,
-    server::errors::{lapse, lapsed},
+    helper::{
+        Kept, Known,
+        holder::{Order, start},
+    },
+    server::settings::Opening,
 };
 
 /// The verb's name.
 pub(super) const VERB: &str = "quiesce";
-/// What the lock is called in messages.
-const WHAT: &str = "the lock on writes (fsyncLock)";
-/// How long a holder may take to end by itself.
-const END: Duration = Duration::from_secs(2);
 
 /// While it is locked, data files stand still; what is not data (logs, diagnostics) goes on.
 pub(super) const LOCK: HoldTraits = HoldTraits {
@@ -129,21 +128,16 @@ async fn lock(context: &HookContext, target: &Target, wait: Duration) -> Result<
     let session = Session::to(target).await?;
     let server = Server::read(&session.hello, session.place())?;
     let version = version(&session).await?.full;
-    let task = serde_json::to_string(&Task::of(context.run.as_str(), context.lease, wait))
-        .map_err(|cause| Error::failed("cannot write a task as JSON").because(cause))?;
-    let mut command = context.runtime.agent(&["hold", "mongodb", &task]);
-    // The lock stays when the holder goes: nobody ends it before it has unlocked, or has given up.
-    command.may_outlive = context.lease + wait + holder::STUBBORN;
-    let mut link = Link::start(context, &command).await?;
-    link.request::<()>(Order::Open(Box::new(Opening::of(target))), LOOKUP * 2).await?;
+    let task = Task::of(context.run.as_str(), context.lease, wait);
+    let mut link = start::<Holder, _>(context, &task, Opening::of(target), (wait, LOOKUP * 2)).await?;
     let since = Instant::now();
-    let locked: Locked = link.request(Order::Acquire, wait + LOOKUP * 4).await?;
+    let locked: Locked = link.request(Order::<()>::Acquire, wait + LOOKUP * 4).await?;
     let place = session.place();
     if locked.process != server.process {
         return Err(crate::server::errors::another_server(place));
     }
     if locked.count != 1 {
-        link.request::<i64>(Order::Release, LOOKUP * 2).await?;
+        link.request::<i64>(Order::<()>::Release, LOOKUP * 2).await?;
         undo::remember_off(context.run.as_str());
         return Err(Error::temporary(format!(
             "somebody else locked MongoDB at {place} at the same moment (fsyncLock)"
@@ -153,125 +147,49 @@ async fn lock(context: &HookContext, target: &Target, wait: Duration) -> Result<
     let server = Server { position: locked.position, ..server };
     let outputs = outputs("lock", &version, &server);
     let evidence = server.evidence().and("lockCount", locked.count);
-    let held = Held {
-        state: State::On(link),
-        run: context.run.to_string(),
-        target: target.clone(),
-        session,
-        locked,
-        evidence,
-        patience: context.lease / 4,
-    };
-    Ok(Acquired { hold: Box::new(held), outputs, since })
-}
-
-enum State {
-    On(Link),
-    /// The holder is gone; whether the lock is off must be seen.
-    Unknown,
-    Done(Box<Receipt>),
-    Lapsed,
+    let known = Held { run: context.run.to_string(), target: target.clone(), session, locked, evidence };
+    let patience = context.lease / 4;
+    let hold = Kept::on(link, known, patience, patience.max(LOOKUP));
+    Ok(Acquired { hold: Box::new(hold), outputs, since })
 }
 
 /// The lock, kept by its holder.
 struct Held {
-    state: State,
     run: String,
     target: Target,
     /// Opened before the lock, too.
     session: Session,
     locked: Locked,
     evidence: Evidence,
-    patience: Duration,
-}
-
-impl Held {
-    /// Nothing that was captured may be trusted any more. The holder sees end of file, and unlocks.
-    fn lost(&mut self, error: Error) -> Error {
-        let error = lapse(error, WHAT);
-        self.state = State::Unknown;
-        error
-    }
-
-    /// Sees to it that the lock is off.
-    async fn see(&mut self) -> Result<()> {
-        let seen = match undo::take_off(&self.session, &self.run).await {
-            Ok(seen) => Ok(seen),
-            Err(_) => undo::take_off(&Session::to(&self.target).await?, &self.run).await,
-        };
-        seen?;
-        self.state = State::Lapsed;
-        Ok(())
-    }
 }
 
 #[async_trait]
-impl Hold for Held {
-    async fn renew(&mut self) -> Result<()> {
-        let renewed = match &mut self.state {
-            State::On(link) => link.request::<()>(Order::Renew, self.patience).await,
-            State::Done(_) => return Ok(()),
-            State::Unknown | State::Lapsed => return Err(lapsed(format!("{WHAT} lapsed"))),
-        };
-        renewed.map_err(|error| self.lost(error))
+impl Known for Held {
+    const WHAT: &'static str = "the lock on writes (fsyncLock)";
+    /// How often it is still locked.
+    type Released = i64;
+
+    fn place(&self) -> String {
+        self.target.place()
     }
 
-    async fn confirm(&mut self) -> Result<Evidence> {
-        self.renew().await?;
-        match &self.state {
-            State::On(_) => match still_locked(&self.session, &self.locked).await {
-                Ok(_) => Ok(self.evidence.clone()),
-                Err(error) => Err(lapse(error, WHAT)),
-            },
-            _ => Err(lapsed(format!("{WHAT} was already let go"))),
-        }
+    async fn prove(&mut self) -> Result<Evidence> {
+        still_locked(&self.session, &self.locked).await?;
+        Ok(self.evidence.clone())
     }
 
-    async fn release(&mut self) -> Result<Receipt> {
-        if let State::On(link) = &mut self.state {
-            let released = link.request::<i64>(Order::Release, self.patience.max(LOOKUP)).await;
-            let at = Instant::now();
-            let ended = link.close(END).await;
-            match released {
-                Ok(left) => {
-                    if left > 0 {
-                        tracing::warn!(left, "our lock is off, and somebody else locked MongoDB meanwhile");
-                    }
-                    if let Err(error) = ended {
-                        tracing::warn!(error = error.chain(), "the holder of the lock did not end in order");
-                    }
-                    let receipt = Receipt {
-                        evidence: Evidence::of("lockCountAfter", left),
-                        outputs: Outputs::new(),
-                        facts: Vec::new(),
-                        released: at,
-                        froze: None,
-                    };
-                    self.state = State::Done(Box::new(receipt));
-                }
-                Err(error) => {
-                    self.lost(error);
-                }
-            }
+    fn released(&mut self, left: i64) -> Result<(Evidence, Vec<Fact>)> {
+        if left > 0 {
+            tracing::warn!(left, "our lock is off, and somebody else locked MongoDB meanwhile");
         }
-        if matches!(self.state, State::Unknown) {
-            self.see().await.map_err(|error| error.of_kind(ErrorKind::Failed))?;
-        }
-        match &self.state {
-            State::Done(receipt) => Ok(receipt.as_ref().clone()),
-            _ => Err(lapsed(format!("{WHAT} lapsed"))),
-        }
+        Ok((Evidence::of("lockCountAfter", left), Vec::new()))
     }
-}
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        if matches!(self.state, State::On(_)) {
-            tracing::error!(
-                server = self.target.place(),
-                "{WHAT} was dropped without a release; its holder unlocks now"
-            );
+    async fn see(&mut self) -> Result<()> {
+        if undo::take_off(&self.session, &self.run).await.is_err() {
+            undo::take_off(&Session::to(&self.target).await?, &self.run).await?;
         }
+        Ok(())
     }
 }
 

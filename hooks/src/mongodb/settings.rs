@@ -4,16 +4,14 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use standstill_core::{
     Error, Result,
     hook::{Connection, HookContext},
-    secret::Secret,
 };
 
 use crate::server::{
     settings::{self, local, only_given, some_host},
-    ssl::{self, SslMode},
+    ssl::SslMode,
 };
 
 fn usual_port() -> u16 {
@@ -58,23 +56,8 @@ pub(super) struct Settings {
     pub ssl_key: Option<PathBuf>,
 }
 
-impl Settings {
-    /// The JSON Schema of a connection, with the password marked as secret.
-    pub fn schema() -> Value {
-        ssl::with_password::<Self>("The user's password.")
-    }
-}
-
 /// Where to connect, as whom, and how.
-#[derive(Debug, Clone)]
-pub(super) struct Target {
-    /// The settings; for a service its address has taken the place of the blueprint's.
-    pub settings: Settings,
-    /// The user's password.
-    pub password: Option<Secret>,
-    /// The address to dial.
-    pub dialled: (String, u16),
-}
+pub(super) type Target = settings::Target<Settings>;
 
 impl Target {
     /// The server that a step means: the service if it names one, else its connection. A service has no users.
@@ -122,7 +105,7 @@ fn read(connection: &Connection) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

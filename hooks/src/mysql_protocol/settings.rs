@@ -4,7 +4,6 @@ use std::{path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 use standstill_core::{
     Error, Result,
     hook::{Connection, HookContext},
@@ -14,7 +13,7 @@ use standstill_core::{
 use super::dialect::Dialect;
 use crate::server::{
     settings::{self, dialled, local, only_given, some_host},
-    ssl::{SslMode, with_password},
+    ssl::SslMode,
 };
 
 fn usual_port() -> u16 {
@@ -47,13 +46,6 @@ pub(crate) struct Settings {
     /// A PEM file with the certificates that the server's must come from.
     #[serde(default)]
     pub ssl_root_cert: Option<PathBuf>,
-}
-
-impl Settings {
-    /// The JSON Schema of a connection, with the password marked as secret.
-    pub fn schema() -> Value {
-        with_password::<Self>("The user's password.")
-    }
 }
 
 /// Where to connect, as whom, and how.
@@ -120,7 +112,7 @@ fn read(hook: &str, connection: &Connection) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -11,6 +11,7 @@ use crate::server::{
     arguments::NoArguments,
     compare,
     describe::{ASKED, NETWORK, output, query, released, verb},
+    ssl::with_password,
 };
 
 /// WAL from start to stop repairs whatever a copy saw half-way, block device or file system alike.
@@ -34,7 +35,7 @@ fn describe() -> HookDescription {
     HookDescription {
         name: super::NAME,
         summary: "PostgreSQL 14 and later, physical and logical",
-        connection: Some(Settings::schema()),
+        connection: Some(with_password::<Settings>("The role's password.")),
         verbs: vec![
             ready(),
             verb::<NoArguments>(

@@ -7,7 +7,6 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 use standstill_core::{
     Result,
     hook::{Connection, HookContext},
@@ -17,7 +16,7 @@ use standstill_core::{
 use super::connect::Purpose;
 use crate::server::{
     settings::{self, local, some_host},
-    ssl::{SslMode, with_password},
+    ssl::SslMode,
 };
 
 fn usual_port() -> u16 {
@@ -50,13 +49,6 @@ pub(super) struct Settings {
     /// A PEM file with the certificates that the server's must come from.
     #[serde(default)]
     pub ssl_root_cert: Option<PathBuf>,
-}
-
-impl Settings {
-    /// The JSON Schema of a connection, with the password marked as secret.
-    pub fn schema() -> Value {
-        with_password::<Self>("The role's password.")
-    }
 }
 
 /// Where to connect, as whom, and how.
@@ -160,7 +152,7 @@ fn read(connection: &Connection) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -17,34 +17,33 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use standstill_core::{
-    Error, ErrorKind, Result,
-    hook::{Acquired, Hold, HookContext, Receipt},
-    point::{Evidence, Outputs},
+    Error, Result,
+    hook::{Acquired, HookContext},
+    point::{Evidence, Fact, Outputs},
     units::{parse_duration, show_duration},
 };
 
 use super::{
     config::Config,
     connect::{LOOKUP, Session},
-    holder::{self, Opening, Order, Task},
+    holder::{Holder, Task},
     info::Info,
     keys, mark,
     server::Server,
     settings::Target,
 };
 use crate::{
-    helper::Link,
-    server::errors::{lapse, lapsed},
+    helper::{
+        Kept, Known, Link,
+        holder::{Order, start},
+    },
+    server::{errors::lapsed, settings::Opening},
 };
 
 /// The verb's name.
 pub(super) const VERB: &str = "hold-rewrites";
-/// What the hold is called in messages.
-const WHAT: &str = "the hold on rewrites";
 /// The pause between two looks at the server.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long a holder may take to end by itself.
-const END: Duration = Duration::from_secs(2);
 
 fn usual_wait() -> String {
     "10m".into()
@@ -121,9 +120,11 @@ async fn hold(context: &HookContext, target: &Target, arguments: &Arguments) -> 
     let server = Server::of(&session, LOOKUP).await?;
     no_rewrite(&session, parse_duration(&arguments.wait_for)?).await?;
 
-    let mut link = start(context, target).await?;
+    let task = Task::of(context.run.as_str(), context.lease);
+    let within = (Duration::ZERO, LOOKUP * 2);
+    let mut link = start::<Holder, _>(context, &task, Opening::of(target), within).await?;
     let since = Instant::now();
-    let before: u64 = link.request(Order::Acquire, LOOKUP * 3).await?;
+    let before: u64 = link.request(Order::<()>::Acquire, LOOKUP * 3).await?;
     let info = settled(&session, &mut link, context.lease, parse_duration(&arguments.wait_for)?).await?;
     let parts = Parts::of(&info, place)?;
     let complete = flushed(&session, &mut link, context.lease, &info).await?;
@@ -139,7 +140,6 @@ async fn hold(context: &HookContext, target: &Target, arguments: &Arguments) -> 
         .and("completeBytes", complete)
         .and("appendfsync", config.needed("appendfsync", place)?);
     let held = Held {
-        state: State::On(link),
         run: context.run.to_string(),
         target: target.clone(),
         server,
@@ -148,20 +148,9 @@ async fn hold(context: &HookContext, target: &Target, arguments: &Arguments) -> 
         begun: info,
         evidence,
         facts: Vec::new(),
-        patience: context.lease / 4,
     };
-    Ok(Acquired { hold: Box::new(held), outputs, since })
-}
-
-async fn start(context: &HookContext, target: &Target) -> Result<Link> {
-    let task = serde_json::to_string(&Task::of(context.run.as_str(), context.lease))
-        .map_err(|cause| Error::failed("cannot write a task as JSON").because(cause))?;
-    let mut command = context.runtime.agent(&["hold", "redis", &task]);
-    // The setting stays when the holder goes: nobody ends it before it has put it back, or has given up.
-    command.may_outlive = context.lease + holder::STUBBORN;
-    let mut link = Link::start(context, &command).await?;
-    link.request::<()>(Order::Open(Box::new(Opening::of(target))), LOOKUP * 2).await?;
-    Ok(link)
+    let patience = context.lease / 4;
+    Ok(Acquired { hold: Box::new(Kept::on(link, held, patience, patience)), outputs, since })
 }
 
 /// Waits until no rewrite runs, before anything is held.
@@ -225,7 +214,7 @@ async fn pause(link: &mut Link, lease: Duration, renewed: &mut Instant) -> Resul
     tokio::time::sleep(PAUSE).await;
     if renewed.elapsed() >= lease / 3 {
         *renewed = Instant::now();
-        link.request::<()>(Order::Renew, lease / 4).await?;
+        link.request::<()>(Order::<()>::Renew, lease / 4).await?;
     }
     Ok(())
 }
@@ -238,17 +227,8 @@ fn too_long(wait: Duration, place: &str) -> Error {
     .remedy("Try again when it has ended, or raise `waitFor`.")
 }
 
-enum State {
-    On(Link),
-    /// The holder is gone; whether the setting is back must be seen.
-    Unknown,
-    Done(Box<Receipt>),
-    Lapsed,
-}
-
 /// The hold.
 struct Held {
-    state: State,
     run: String,
     target: Target,
     server: Server,
@@ -258,16 +238,17 @@ struct Held {
     /// The server when the hold began.
     begun: Info,
     evidence: Evidence,
-    facts: Vec<standstill_core::point::Fact>,
-    patience: Duration,
+    facts: Vec<Fact>,
 }
 
-impl Held {
-    /// Nothing that was captured may be trusted any more. The holder sees end of file, and puts the setting back.
-    fn lost(&mut self, error: Error) -> Error {
-        let error = lapse(error, WHAT);
-        self.state = State::Unknown;
-        error
+#[async_trait]
+impl Known for Held {
+    const WHAT: &'static str = "the hold on rewrites";
+    /// The setting that was put back.
+    type Released = u64;
+
+    fn place(&self) -> String {
+        self.target.place()
     }
 
     /// No rewrite happened, and none is about to; the server is the same, and could write all the time.
@@ -284,80 +265,15 @@ impl Held {
         Ok(self.evidence.clone().and("size", info.needed("aof_current_size", place)?))
     }
 
-    /// Whether the setting is back; puts it back if it is not.
+    fn released(&mut self, restored: u64) -> Result<(Evidence, Vec<Fact>)> {
+        if restored != self.before {
+            return Err(lapsed(format!("{} was {} and is {restored} now", mark::SETTING, self.before)));
+        }
+        Ok((Evidence::of("restoredMinSize", restored), std::mem::take(&mut self.facts)))
+    }
+
     async fn see(&mut self) -> Result<()> {
         let session = Session::to(&self.target).await?;
-        mark::lift(&session, &self.run).await?;
-        self.state = State::Lapsed;
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Hold for Held {
-    async fn renew(&mut self) -> Result<()> {
-        let renewed = match &mut self.state {
-            State::On(link) => link.request::<()>(Order::Renew, self.patience).await,
-            State::Done(_) => return Ok(()),
-            State::Unknown | State::Lapsed => return Err(lapsed(format!("{WHAT} lapsed"))),
-        };
-        renewed.map_err(|error| self.lost(error))
-    }
-
-    async fn confirm(&mut self) -> Result<Evidence> {
-        self.renew().await?;
-        match &self.state {
-            State::On(_) => match self.prove().await {
-                Ok(evidence) => Ok(evidence),
-                Err(error) => Err(lapse(error, WHAT)),
-            },
-            _ => Err(lapsed(format!("{WHAT} was already let go"))),
-        }
-    }
-
-    async fn release(&mut self) -> Result<Receipt> {
-        if let State::On(link) = &mut self.state {
-            let released = link.request::<u64>(Order::Release, self.patience).await;
-            let ended = link.close(END).await;
-            match released {
-                Ok(restored) if restored == self.before => {
-                    if let Err(error) = ended {
-                        tracing::warn!(error = error.chain(), "the holder of rewrites did not end in order");
-                    }
-                    let receipt = Receipt {
-                        evidence: Evidence::of("restoredMinSize", restored),
-                        outputs: Outputs::new(),
-                        facts: std::mem::take(&mut self.facts),
-                        released: Instant::now(),
-                        froze: None,
-                    };
-                    self.state = State::Done(Box::new(receipt));
-                }
-                Ok(restored) => {
-                    self.lost(lapsed(format!("{} was {} and is {restored} now", mark::SETTING, self.before)));
-                }
-                Err(error) => {
-                    self.lost(error);
-                }
-            }
-        }
-        if matches!(self.state, State::Unknown) {
-            self.see().await.map_err(|error| error.of_kind(ErrorKind::Failed))?;
-        }
-        match &self.state {
-            State::Done(receipt) => Ok(receipt.as_ref().clone()),
-            _ => Err(lapsed(format!("{WHAT} lapsed"))),
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if matches!(self.state, State::On(_)) {
-            tracing::error!(
-                server = self.target.place(),
-                "{WHAT} was dropped without a release; its holder lets go now"
-            );
-        }
+        mark::lift(&session, &self.run).await.map(drop)
     }
 }

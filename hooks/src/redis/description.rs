@@ -11,6 +11,7 @@ use crate::server::{
     arguments::NoArguments,
     compare,
     describe::{ASKED, NETWORK, output, verb},
+    ssl::with_password,
 };
 
 /// What is left of a save: nothing is held. Its file is whole and on the disk from the moment on in which it takes the
@@ -43,7 +44,7 @@ fn describe() -> HookDescription {
     HookDescription {
         name: "redis",
         summary: "Redis 7.0 and later, and Valkey: saves, append-only files and dumps",
-        connection: Some(Settings::schema()),
+        connection: Some(with_password::<Settings>("The user's password.")),
         verbs: vec![
             ready(),
             save(),

@@ -1,14 +1,10 @@
 //! The process that holds rewrites off: it sets the mark, and puts the earlier setting back when the runner is gone or
 //! falls silent. The setting outlives whoever made it, so nobody else sets it: the switch is armed before.
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use standstill_core::{Error, Result, secret::Secret, units::milliseconds};
+use standstill_core::{Error, Result, units::milliseconds};
 use tokio::runtime::Runtime;
 
 use super::{
@@ -16,11 +12,12 @@ use super::{
     mark::{self, Mark},
     settings::{Settings, Target},
 };
-use crate::helper::{Orders, Wake, say, to_value};
+use crate::{
+    helper::holder::{self, stubbornly},
+    server::settings::Opening,
+};
 
-/// For how long a holder tries to put the setting back where the server cannot be reached.
-pub(super) const STUBBORN: Duration = Duration::from_mins(5);
-/// The pause between two attempts.
+/// The pause between two attempts to put the setting back.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a holder is started for; it is its only argument, so nothing secret is in it.
@@ -38,87 +35,12 @@ impl Task {
     }
 }
 
-/// The server, on its way to the holder: through its standard input, which nobody else reads.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Opening {
-    settings: Settings,
-    password: Option<String>,
-    dialled: Option<(String, u16)>,
-}
-
-impl Opening {
-    pub fn of(target: &Target) -> Self {
-        Self {
-            settings: target.settings.clone(),
-            password: target.password.as_ref().map(|password| password.expose().to_owned()),
-            dialled: target.dialled.clone(),
-        }
-    }
-
-    fn target(self) -> Target {
-        let Self { settings, password, dialled } = self;
-        Target { settings, password: password.map(Secret::new), dialled }
-    }
-}
-
-/// An order to the holder. Every order prolongs the lease.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Order {
-    /// Connects.
-    Open(Box<Opening>),
-    /// Sets the mark; answers with the earlier setting.
-    Acquire,
-    /// Prolongs the lease, and looks whether the mark is still there.
-    Renew,
-    /// Puts the earlier setting back; answers with it.
-    Release,
-}
-
-/// Runs the holder to its end: the rest of the command line after `agent hold redis`.
-///
-/// It answers orders on standard input with lines on standard output. The exit status is 0 when nothing is held any
-/// more, 1 when that is not known or the lease ran out, 2 when the command line is wrong.
+/// Runs the holder to its end: the rest of the command line after `agent hold redis`. See [`holder::main`].
 pub fn holder_main(arguments: &[String]) -> ExitCode {
-    let task = match arguments {
-        [argument] => serde_json::from_str::<Task>(argument),
-        _ => serde_json::from_str(""),
-    };
-    let task = match task {
-        Ok(task) => task,
-        Err(cause) => {
-            eprintln!("`agent hold redis` takes one argument, its task as JSON: {cause}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(task) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", error.chain());
-            // Whether anybody still listens changes nothing about the status.
-            let _unheard = say(0, Err(&error));
-            ExitCode::FAILURE
-        }
-    }
+    holder::main::<Holder>(arguments)
 }
 
-fn run(task: Task) -> Result<()> {
-    let mut orders = Orders::<Order>::in_own_session()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Error::failed("the holder cannot start").because(cause))?;
-    let lease = Duration::from_millis(task.lease_milliseconds);
-    let mut holder = Holder { task, runtime, target: None, session: None, marked: false };
-    say(0, Ok(Value::Null))?;
-    let served = holder.serve(&mut orders, lease);
-    // Whatever ended it.
-    let lifted = holder.lift();
-    served.and(lifted)
-}
-
-struct Holder {
+pub(super) struct Holder {
     task: Task,
     runtime: Runtime,
     target: Option<Target>,
@@ -128,37 +50,35 @@ struct Holder {
 }
 
 impl Holder {
-    fn serve(&mut self, orders: &mut Orders<Order>, lease: Duration) -> Result<()> {
-        orders.prolong(Some(lease))?;
-        loop {
-            let request = match orders.next()? {
-                Wake::Order(request) => request,
-                Wake::Closed => return Ok(()),
-                Wake::Lapsed | Wake::Elapsed => {
-                    return Err(Error::lapsed(
-                        "rewrites are not held off any more: no renewal came within the lease",
-                    ));
-                }
-            };
-            orders.prolong(Some(lease))?;
-            let answer = match request.order {
-                Order::Open(opening) => self.open(opening.target()),
-                Order::Acquire => self.acquire().and_then(to_value),
-                Order::Renew => self.renew().map(|()| Value::Null),
-                Order::Release => self.release().and_then(to_value),
-            };
-            say(request.id, answer.as_ref().map(Clone::clone))?;
-        }
-    }
-
-    fn open(&mut self, target: Target) -> Result<Value> {
-        self.session = Some(self.runtime.block_on(Session::to(&target))?);
-        self.target = Some(target);
-        Ok(Value::Null)
-    }
-
     fn session(&self) -> Result<&Session> {
         self.session.as_ref().ok_or_else(|| Error::failed("the holder has no session"))
+    }
+}
+
+impl holder::Holder for Holder {
+    const HOOK: &'static str = super::NAME;
+    const LAPSED: &'static str = "rewrites are not held off any more";
+
+    type Task = Task;
+    type Opening = Opening<Settings, Option<(String, u16)>>;
+    /// The earlier setting.
+    type Acquired = u64;
+    /// The setting that was put back.
+    type Released = u64;
+
+    fn of(task: Task, runtime: Runtime) -> Self {
+        Self { task, runtime, target: None, session: None, marked: false }
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.task.lease_milliseconds)
+    }
+
+    fn open(&mut self, opening: Self::Opening) -> Result<()> {
+        let target = opening.target();
+        self.session = Some(self.runtime.block_on(Session::to(&target))?);
+        self.target = Some(target);
+        Ok(())
     }
 
     fn acquire(&mut self) -> Result<u64> {
@@ -197,25 +117,15 @@ impl Holder {
     }
 
     /// Puts the setting back, with a session that may be a new one.
-    fn lift(&mut self) -> Result<()> {
+    fn let_go(&mut self) -> Result<()> {
         let (true, Some(target)) = (self.marked, self.target.take()) else { return Ok(()) };
-        let mut session = self.session.take();
-        let (run, deadline) = (self.task.run.clone(), Instant::now() + STUBBORN);
-        self.runtime.block_on(async {
-            loop {
-                let lifted = async {
-                    let session = match session.take() {
-                        Some(session) if !session.is_closed() => session,
-                        _ => Session::to(&target).await?,
-                    };
-                    mark::lift(&session, &run).await
-                };
-                match lifted.await {
-                    Ok(_) => return Ok(()),
-                    Err(error) if Instant::now() > deadline => return Err(error),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
-                }
-            }
-        })
+        let (mut session, run) = (self.session.take(), &self.task.run);
+        self.runtime.block_on(stubbornly(PAUSE, async || {
+            let session = match session.take() {
+                Some(session) if !session.is_closed() => session,
+                _ => Session::to(&target).await?,
+            };
+            mark::lift(&session, run).await
+        }))
     }
 }

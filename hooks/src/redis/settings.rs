@@ -4,17 +4,12 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use standstill_core::{
     Error, Result,
     hook::{Connection, HookContext},
-    secret::Secret,
 };
 
-use crate::server::{
-    settings::{self, dialled, local, only_given, some_host},
-    ssl,
-};
+use crate::server::settings::{self, dialled, local, only_given, some_host};
 
 /// The name of the socket of a server that a run started, in its private directory.
 const SOCKET: &str = "redis.sock";
@@ -60,23 +55,8 @@ pub(super) struct Settings {
     pub tls_key: Option<PathBuf>,
 }
 
-impl Settings {
-    /// The JSON Schema of a connection, with the password marked as secret.
-    pub fn schema() -> Value {
-        ssl::with_password::<Self>("The user's password.")
-    }
-}
-
 /// Where to connect, as whom, and how.
-#[derive(Debug, Clone)]
-pub(super) struct Target {
-    /// The settings; for a service its address has taken the place of the blueprint's.
-    pub settings: Settings,
-    /// The user's password.
-    pub password: Option<Secret>,
-    /// The address to dial where it is not the host itself (a forward from a laptop).
-    pub dialled: Option<(String, u16)>,
-}
+pub(super) type Target = settings::Target<Settings, Option<(String, u16)>>;
 
 impl Target {
     /// The server that a step means: the service if it names one, else its connection.
@@ -130,7 +110,7 @@ fn read(connection: &Connection) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

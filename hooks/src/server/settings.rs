@@ -3,14 +3,47 @@
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use standstill_core::{
     Error, Result,
     hook::{Connection, HookContext},
+    secret::Secret,
 };
 
 use super::describe::schema;
+
+/// Where to connect, as whom, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Target<S, D = (String, u16)> {
+    /// The settings; for a service its address has taken the place of the blueprint's.
+    pub settings: S,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// The address to dial. `None`, where that is possible, is the host itself, or a socket.
+    pub dialled: D,
+}
+
+/// A [`Target`] on its way to a helper: through its standard input, which nobody else reads.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Opening<S, D = (String, u16)> {
+    settings: S,
+    password: Option<String>,
+    dialled: D,
+}
+
+impl<S: Clone, D: Clone> Opening<S, D> {
+    pub fn of(target: &Target<S, D>) -> Self {
+        let Target { settings, password, dialled } = target.clone();
+        Self { settings, password: password.map(|password| password.expose().to_owned()), dialled }
+    }
+
+    pub fn target(self) -> Target<S, D> {
+        let Self { settings, password, dialled } = self;
+        Target { settings, password: password.map(Secret::new), dialled }
+    }
+}
 
 /// The host where none is given.
 pub(crate) fn local() -> String {
@@ -78,7 +111,6 @@ pub(crate) fn place(socket: Option<&Path>, host: &str, port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
