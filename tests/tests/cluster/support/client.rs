@@ -37,8 +37,18 @@ pub fn writer(
     last: i64,
     line: impl Fn(i64) -> (String, String) + Send + 'static,
 ) -> Writer {
+    Writer::start(last, commits(space, pod, script, line))
+}
+
+/// The commits of such a writer, once it has connected.
+pub fn commits<L: Fn(i64) -> (String, String) + Send + 'static>(
+    space: &Space,
+    pod: &str,
+    script: &str,
+    line: L,
+) -> impl FnOnce() -> Commit + Send + use<L> {
     let mut command = command(space, pod, script);
-    Writer::start(last, move || {
+    move || {
         let mut client = Client(command.spawn().unwrap());
         let (mut orders, answers) = (client.0.stdin.take().unwrap(), client.0.stdout.take().unwrap());
         let mut answers = BufReader::new(answers).lines();
@@ -52,7 +62,7 @@ pub fn writer(
             }
         });
         commit
-    })
+    }
 }
 
 /// A client in a pod, ended with this value.

@@ -33,6 +33,17 @@ pub fn of(state: &Path, name: &str, binary: &Path) -> String {
     image
 }
 
+/// Whether one of the images is there that not every machine can make; says so if not.
+pub fn is_there(state: &Path, name: &str) -> bool {
+    let marks = fs::read_dir(state.join("images")).unwrap();
+    let mut names = marks.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let there = names.any(|mark| mark.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')));
+    if !there {
+        println!("skipped: the cluster has no image of {name}; tests/cluster/up says why");
+    }
+    there
+}
+
 /// `tests/cluster`.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster")

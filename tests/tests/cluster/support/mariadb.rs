@@ -1,71 +1,145 @@
-//! MariaDB in a pod, and somebody who writes to it.
+//! MariaDB, or what speaks its protocol, in a pod, and somebody who writes to it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use super::{Space, client, eventually, place::Outcome, writer::Writer};
+use super::{
+    Space, client, eventually, image,
+    place::Outcome,
+    writer::{Commit, Writer},
+};
 
-/// A shell command that connects to the server of the pod.
-const CLIENT: &str = "MYSQL_PWD=$(cat /run/secrets/maria/password) exec mariadb --no-defaults --socket=/run/mysqld/mysqld.sock \
-                      --user=root --batch --skip-column-names --unbuffered";
-/// The least that backups need, by the blueprints' READMEs.
-const GRANTS: &str =
-    "RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES";
+/// What the servers of one database are, as data.
+#[derive(Debug)]
+pub struct Flavour {
+    /// The name of its StatefulSet and of its Secret.
+    pub name: &'static str,
+    /// Its image, which is also the name of its manifest and of its container.
+    pub image: &'static str,
+    /// What serves in a container.
+    pub serve: &'static str,
+    /// Its client.
+    pub client: &'static str,
+    /// The client that asks whether it is there.
+    pub admin: &'static str,
+    /// The variable that says where root's password is.
+    pub password_file: &'static str,
+    /// The least that backups need, by the blueprints' READMEs.
+    pub grants: &'static str,
+    /// A table's worth of numbers from 1 to 5000, named `seq`.
+    pub numbers: &'static str,
+    /// What a new server needs besides.
+    pub prepare: &'static str,
+    /// What somebody holds, one sentence for each row.
+    pub held: &'static str,
+    /// Fails while somebody holds the server for a backup; does nothing else.
+    pub try_to_hold: &'static str,
+}
+
+/// MariaDB.
+pub static MARIADB: Flavour = Flavour {
+    name: "maria",
+    image: "mariadb",
+    serve: "serve-mariadb",
+    client: "mariadb",
+    admin: "mariadb-admin",
+    password_file: "MARIADB_ROOT_PASSWORD_FILE",
+    grants: "RELOAD, PROCESS, BINLOG MONITOR, SLAVE MONITOR, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES",
+    numbers: "SELECT seq FROM seq_1_to_5000",
+    // Without a password, and of no use in a pod.
+    prepare: "DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST NOT IN ('localhost', '%'); FLUSH PRIVILEGES;",
+    held: "",
+    // One backup at a time: where a stage cannot be begun, somebody is in one.
+    try_to_hold: "SET SESSION lock_wait_timeout = 0; BACKUP STAGE START; BACKUP STAGE END;",
+};
+
+impl Flavour {
+    /// Whether the cluster has its image; says so if not.
+    pub fn is_here(&self, space: &Space) -> bool {
+        image::is_there(&space.state, self.image_name())
+    }
+
+    fn image_name(&self) -> &'static str {
+        if self.image == "mariadb" { "databases" } else { self.image }
+    }
+
+    /// The image, with its registry.
+    fn image(&self) -> String {
+        format!("standstill.test/{}:1", self.image_name())
+    }
+
+    /// A shell command that connects to the server of the pod.
+    fn connect(&self) -> String {
+        format!(
+            "MYSQL_PWD=$(cat /run/secrets/{}/password) exec {} --no-defaults --socket=/run/mysqld/mysqld.sock \
+             --user=root --batch --skip-column-names --unbuffered",
+            self.name, self.client
+        )
+    }
+}
 
 /// A server in a pod.
-pub struct Maria<'a> {
+pub struct Server<'a> {
     space: &'a Space,
+    flavour: &'static Flavour,
     pod: String,
     values: PathBuf,
 }
 
-impl<'a> Maria<'a> {
-    /// Starts the StatefulSet `maria`, with the tables of the tests.
-    pub fn start(space: &'a Space) -> Self {
-        space.apply_file("mariadb.yaml");
-        let server = Self::in_pod(space, "maria-0");
+impl<'a> Server<'a> {
+    /// Starts the StatefulSet, with the tables of the tests.
+    pub fn start(space: &'a Space, flavour: &'static Flavour) -> Self {
+        space.apply_file(&format!("{}.yaml", flavour.image));
+        let Flavour { name, grants, numbers, prepare, .. } = flavour;
+        let server = Self::in_pod(space, flavour, &format!("{name}-0"));
         server.sql(&format!(
             "USE app; CREATE TABLE ballast (id INT PRIMARY KEY, text VARCHAR(200)) AS
-                 SELECT seq AS id, REPEAT(MD5(seq), 6) AS text FROM seq_1_to_5000;
+                 SELECT seq AS id, REPEAT(SHA2(seq, 224), 3) AS text FROM ({numbers}) AS numbers;
              CREATE TABLE orders (id BIGINT PRIMARY KEY, text VARCHAR(100) NOT NULL, KEY by_text (text));
-             CREATE USER backup@'%' IDENTIFIED BY 'test-secret-of-maria';
-             GRANT {GRANTS} ON *.* TO backup@'%';
-             DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST NOT IN ('localhost', '%'); FLUSH PRIVILEGES;"
+             CREATE USER backup@'%' IDENTIFIED BY 'test-secret-of-{name}';
+             GRANT {grants} ON *.* TO backup@'%';
+             {prepare}"
         ));
         server
     }
 
     /// A pod of its own with a server on a claim that holds a database already, or on an empty directory.
-    pub fn second(space: &'a Space, claim: Option<&str>) -> Self {
+    pub fn second(space: &'a Space, flavour: &'static Flavour, claim: Option<&str>) -> Self {
         let data = match claim {
             Some(claim) => format!(r#""persistentVolumeClaim": {{"claimName": "{claim}"}}"#),
             None => r#""emptyDir": {}"#.to_owned(),
         };
+        let Flavour { name, serve, admin, password_file, .. } = flavour;
         space.apply(&format!(
             r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "second"}}, "spec": {{
               "terminationGracePeriodSeconds": 2, "automountServiceAccountToken": false,
               "securityContext": {{"runAsUser": 3306, "runAsGroup": 3306, "runAsNonRoot": true}},
-              "containers": [{{"name": "mariadb", "image": "standstill.test/databases:1", "imagePullPolicy": "Never",
-                "command": ["serve-mariadb"], "args": ["--log-bin=binlog", "--server-id=8"],
+              "containers": [{{"name": "second", "image": "{}", "imagePullPolicy": "Never",
+                "command": ["{serve}"], "args": ["--log-bin=binlog", "--server-id=8"],
                 "env": [{{"name": "DATADIR", "value": "/var/lib/mysql/data"}},
-                        {{"name": "MARIADB_ROOT_PASSWORD_FILE", "value": "/run/secrets/maria/password"}}],
+                        {{"name": "{password_file}", "value": "/run/secrets/{name}/password"}}],
                 "readinessProbe": {{"periodSeconds": 1, "exec": {{"command":
-                  ["mariadb-admin", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "--silent", "ping"]}}}},
+                  ["{admin}", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "--silent", "ping"]}}}},
                 "volumeMounts": [{{"name": "data", "mountPath": "/var/lib/mysql"}},
                   {{"name": "run", "mountPath": "/run/mysqld"}}, {{"name": "run", "mountPath": "/tmp"}},
-                  {{"name": "password", "mountPath": "/run/secrets/maria", "readOnly": true}}]}}],
+                  {{"name": "password", "mountPath": "/run/secrets/{name}", "readOnly": true}}]}}],
               "volumes": [{{"name": "data", {data}}}, {{"name": "run", "emptyDir": {{}}}},
-                {{"name": "password", "secret": {{"secretName": "maria"}}}}]}}}}"#
+                {{"name": "password", "secret": {{"secretName": "{name}"}}}}]}}}}"#,
+            flavour.image()
         ));
-        let server = Self { space, pod: "second".to_owned(), values: PathBuf::new() };
+        let server = Self { space, flavour, pod: "second".to_owned(), values: PathBuf::new() };
         space.kubectl(&["wait", "--for=condition=Ready", "--timeout=180s", "pod/second"]);
         server
     }
 
-    fn in_pod(space: &'a Space, pod: &str) -> Self {
-        let text = "parameters:\n  password: {secret: {name: maria, key: password}}\n";
-        let values = space.place.file("maria.yaml", text);
-        let server = Self { space, pod: pod.to_owned(), values };
-        eventually(Duration::from_mins(3), &format!("MariaDB in {pod} answers"), || {
+    fn in_pod(space: &'a Space, flavour: &'static Flavour, pod: &str) -> Self {
+        let text =
+            format!("parameters:\n  password: {{secret: {{name: {}, key: password}}}}\n", flavour.name);
+        let values = space.place.file("password.yaml", &text);
+        let server = Self { space, flavour, pod: pod.to_owned(), values };
+        eventually(Duration::from_mins(3), &format!("the server in {pod} answers"), || {
             server.try_sql("SELECT 1").is_ok_and(|answer| answer == "1")
         });
         space.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("pod/{pod}")]);
@@ -73,7 +147,7 @@ impl<'a> Maria<'a> {
     }
 
     fn try_sql(&self, sql: &str) -> Result<String, String> {
-        client::ask(self.space, &self.pod, CLIENT, sql)
+        client::ask(self.space, &self.pod, &self.flavour.connect(), sql)
     }
 
     /// Runs statements; what they say.
@@ -85,7 +159,12 @@ impl<'a> Maria<'a> {
     /// Somebody who writes to it, over a connection inside the pod.
     pub fn writer(&self) -> Writer {
         let last: i64 = self.sql("SELECT COALESCE(MAX(id), 0) FROM app.orders").parse().unwrap();
-        client::writer(self.space, &self.pod, CLIENT, last, |number| {
+        Writer::start(last, self.commits())
+    }
+
+    /// What such a writer does.
+    pub fn commits(&self) -> impl FnOnce() -> Commit + Send + use<> {
+        client::commits(self.space, &self.pod, &self.flavour.connect(), |number| {
             (
                 format!("INSERT INTO app.orders VALUES ({number}, 'order {number}'); SELECT {number};"),
                 number.to_string(),
@@ -104,16 +183,22 @@ impl<'a> Maria<'a> {
 
     /// What runs hold in it.
     pub fn held(&self) -> Vec<String> {
-        let rows = self.sql(
+        let rows = self.sql(&format!(
             "SELECT CONCAT('session ', ID, ': ', COMMAND) FROM information_schema.PROCESSLIST WHERE USER = 'backup';
-             SELECT CONCAT('advisory lock of ', IS_USED_LOCK('standstill')) FROM DUAL WHERE IS_USED_LOCK('standstill') IS NOT NULL;",
-        );
+             SELECT CONCAT('advisory lock of ', IS_USED_LOCK('standstill')) FROM DUAL WHERE IS_USED_LOCK('standstill') IS NOT NULL;
+             {}",
+            self.flavour.held
+        ));
         let mut held: Vec<String> = rows.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        // One backup at a time: where a stage cannot be begun, somebody is in one.
-        if self.try_sql("SET SESSION lock_wait_timeout = 0; BACKUP STAGE START; BACKUP STAGE END;").is_err() {
-            held.push("backup stage".to_owned());
+        if self.try_sql(self.flavour.try_to_hold).is_err() {
+            held.push("a backup".to_owned());
         }
         held
+    }
+
+    /// The target that it is.
+    pub fn target(&self) -> String {
+        format!("statefulset/{}", self.flavour.name)
     }
 
     /// Runs a command on a target that must succeed.
@@ -134,11 +219,14 @@ impl<'a> Maria<'a> {
         let writer = self.writer();
         let before = writer.acknowledged();
         let arguments: Vec<&str> = ["backup"].iter().chain(arguments).copied().collect();
-        let backup = self.ok(&arguments, "statefulset/maria");
+        let target = self.target();
+        let since = Instant::now();
+        let backup = self.ok(&arguments, &target);
+        println!("the longest stall of the writer: {:?}", writer.longest_stall(since));
         let after = writer.stop() + 1;
         assert_eq!(backup.json()["consistency"], "application", "{backup}");
         assert_eq!(self.held(), Vec::<String>::new());
-        let verified = self.ok(&["verify", "latest"], "statefulset/maria");
+        let verified = self.ok(&["verify", "latest"], &target);
         assert_eq!(verified.json()["outcome"], "passed", "{verified}");
         self.space.assert_clean();
         (before, after)

@@ -3,7 +3,7 @@
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
 //! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
-//! - [`postgresql`], [`mariadb`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
+//! - [`postgresql`], [`mariadb`], [`mysql`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
 //!   [`client`] in its pod
 //! - [`outage`]: parts of the cluster that are away
 
@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod image;
 pub mod kv;
 pub mod mariadb;
+pub mod mysql;
 pub mod outage;
 pub mod postgresql;
 pub mod redis;

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use super::{
     Space, client, eventually,
     place::{Outcome, Started},
-    writer::Writer,
+    writer::{Commit, Writer},
 };
 
 /// The server's password, as its manifest says it.
@@ -91,7 +91,12 @@ impl<'a> Postgres<'a> {
     /// Somebody who writes to it, over a connection inside the pod.
     pub fn writer(&self) -> Writer {
         let last: i64 = self.sql("SELECT coalesce(max(id), 0) FROM orders").parse().unwrap();
-        client::writer(self.space, &self.pod, CLIENT, last, |number| {
+        Writer::start(last, self.commits())
+    }
+
+    /// What such a writer does.
+    pub fn commits(&self) -> impl FnOnce() -> Commit + Send + use<> {
+        client::commits(self.space, &self.pod, CLIENT, |number| {
             (
                 format!("INSERT INTO orders VALUES ({number}, 'order {number}') RETURNING id;"),
                 number.to_string(),
