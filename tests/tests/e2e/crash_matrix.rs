@@ -1,159 +1,20 @@
 //! Nothing stays frozen: the runner is killed or stopped before and after each line of its journal.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Subject, eventually,
+    eventually,
     filesystem::Kind as On,
     kind::Kind,
-    place::{Outcome, Started},
+    matrix::{Matrix, PROMISED, Point, ROOM, try_all},
+    place::Outcome,
     postgresql::Version,
-    sample::{Random, full},
-    subject::LEASE,
-    writer::Writer,
+    sample::full,
 };
-
-/// Room for a busy machine, on top of the second that is promised.
-const ROOM: Duration = Duration::from_secs(2);
-
-/// How long writes may wait after the runner is gone.
-const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1);
-
-/// A point of the journal, and whether the line is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Point {
-    line: usize,
-    after: bool,
-}
-
-impl Point {
-    fn failpoint(self, signal: &str) -> String {
-        format!("{}:{}:{signal}", self.line, if self.after { "after" } else { "before" })
-    }
-}
-
-/// The subject, with its writer, and all points of a clean run.
-struct Matrix {
-    // Before its database.
-    writer: Writer,
-    subject: Subject,
-    points: Vec<Point>,
-    random: Random,
-}
-
-impl Matrix {
-    fn of(kind: &Kind, test: &str) -> Option<Self> {
-        let subject = Subject::new(kind)?.with_short_lease();
-        let writer = subject.database().writer();
-        writer.slow_down();
-        let clean = subject.backup_ok();
-        let lines = subject.place.journal(&clean).len();
-        assert!(lines > 8, "the journal of a clean run has only {lines} lines");
-        let points = (0..lines).flat_map(|line| [false, true].map(|after| Point { line, after })).collect();
-        Some(Self { writer, subject, points, random: Random::of(&format!("{test} {kind}")) })
-    }
-
-    /// The points to try: all, or a sample in which those around the hold are well represented.
-    fn chosen(&mut self, count: usize) -> Vec<Point> {
-        let points = self.points.clone();
-        self.random.sample(points, count)
-    }
-
-    fn start(&self, point: Point, signal: &str) -> Started {
-        let mut command = self.subject.place.command(self.subject.backup_arguments());
-        command.env("STANDSTILL_FAILPOINT", point.failpoint(signal));
-        self.subject.place.spawn(command)
-    }
-
-    /// Whether something may be held at the end of a journal: it was intended, and its release is not noted.
-    fn may_be_held(&self, run: &str) -> bool {
-        let journal = self.subject.place.journal(run);
-        let holds = journal.iter().filter(|(event, held)| {
-            let undo = &held["undo"];
-            event == "intent"
-                && (undo.get("hold").is_some() || undo["runtime"]["record"].get("keeper").is_some())
-        });
-        let released = journal.iter().filter(|(event, _)| event == "released");
-        holds.count() > released.count()
-    }
-
-    /// After the runner is gone or stopped: the writer goes on within what is promised, and nothing is held then.
-    fn writes_go_on(&self, since: Instant, held: bool) {
-        if held {
-            std::thread::sleep(PROMISED.saturating_sub(since.elapsed()));
-        }
-        self.writer.goes_on(PROMISED + ROOM);
-        let stalled = self.writer.longest_stall(since);
-        assert!(stalled <= PROMISED + ROOM, "writes waited {stalled:?} after the runner was gone");
-        if held {
-            // Not the freeze alone: a session's slot and lock go with it.
-            eventually(ROOM, &format!("the hold has ended: {:?}", self.holds_in_the_database()), || {
-                self.holds_in_the_database().is_empty()
-            });
-        }
-    }
-
-    /// What is held, without the lock on the target and plain sessions, which a stopped runner keeps.
-    fn holds_in_the_database(&self) -> Vec<String> {
-        let held = self.subject.database().held();
-        let is_hold = |what: &String| {
-            !what.starts_with("advisory lock") && (!what.starts_with("session") || what.contains(" hold "))
-        };
-        held.into_iter().filter(is_hold).collect()
-    }
-
-    /// The recovery point of a run is there if and only if its commit was reached; then it is whole.
-    fn listed_if_committed(&self, run: &str, point: Point) {
-        let journal = self.subject.place.journal(run);
-        let at = |name: &str| journal.iter().position(|(event, _)| event == name);
-        let reached = match (at("committing"), at("committed")) {
-            (_, Some(_)) => true,
-            // The commit is between the two lines: only a kill before the second one has seen it done.
-            (Some(committing), None) => point.line == committing + 1,
-            (None, None) => false,
-        };
-        let listed = self.subject.place.points().contains(&run.to_owned());
-        assert_eq!(listed, reached, "listed, reached ({point:?})");
-        if reached {
-            self.subject.verify_ok(run);
-        }
-    }
-
-    /// Recovers, by the command or by the next backup; then nothing is left, and the next backup succeeds.
-    fn recovers(&mut self, run: &str) {
-        if self.random.coin() {
-            let recovered = self.subject.place.ok(["recover", "--output=json"]);
-            assert!(!recovered.stdout.contains("panicked"), "{recovered}");
-            self.subject.assert_clean();
-        }
-        self.subject.backup_ok();
-        self.writer.goes_on(Duration::from_secs(10));
-        self.subject.assert_clean();
-        let last = self.subject.place.journal(run).pop();
-        assert!(
-            last.is_none_or(|(event, _)| event == "finished"),
-            "run {run} was not finished by the next one"
-        );
-    }
-}
-
-/// Tries every chosen point, also after one that went wrong, and fails if any did.
-#[track_caller]
-fn try_all(kind: &Kind, signal: &str, count: usize, try_one: fn(&mut Matrix, Point)) {
-    let Some(mut matrix) = Matrix::of(kind, signal) else { return };
-    let chosen = matrix.chosen(count);
-    println!("{kind}: {} of {} points", chosen.len(), matrix.points.len());
-    let tried = chosen.iter().filter(|point| {
-        println!("{kind}: {}", point.failpoint(signal));
-        let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| try_one(&mut matrix, **point)));
-        tried.is_err()
-    });
-    let wrong: Vec<String> = tried.map(|point| point.failpoint(signal)).collect();
-    assert_eq!(wrong, Vec::<String>::new(), "{kind}: these points went wrong, as told above");
-}
 
 /// Kills the runner at each point.
 #[track_caller]
@@ -190,7 +51,7 @@ fn survives_stop(matrix: &mut Matrix, point: Point) {
     println!("  {}", if group { "with its group" } else { "alone" });
     let mut runner = matrix.start(point, "stop");
     eventually(Duration::from_mins(1), "the runner stops", || runner.is_stopped() || runner.has_ended());
-    let (stopped, stopped_at) = (Instant::now(), now());
+    let (stopped, stopped_at) = (Instant::now(), Timestamp::now());
     if runner.has_ended() {
         println!("  the run had fewer lines");
         return;
@@ -218,19 +79,20 @@ fn survives_stop(matrix: &mut Matrix, point: Point) {
 
 /// A run that was stopped with a hold on must not have succeeded, unless the cut was before it was stopped: then the
 /// proof and the order to let go may have been on their way, to holders that went on meanwhile.
-fn says_no_more_than_was_proven(matrix: &Matrix, ended: &Outcome, stopped_at: f64) {
+fn says_no_more_than_was_proven(matrix: &Matrix, ended: &Outcome, stopped_at: Timestamp) {
     let report = ended.json();
     if ended.code() == Some(0) {
         // (The hold of an online backup is a moment: nothing stays held that could lapse.)
         for hold in report["holds"].as_array().unwrap().iter().filter(|hold| hold["kind"] != "moment") {
-            let on = seconds(&hold["releasedAt"]) - seconds(&hold["acquiredAt"]);
+            let on = timestamp(&hold["releasedAt"]).duration_since(timestamp(&hold["acquiredAt"]));
             let capture =
                 report["phases"].as_array().unwrap().iter().find(|phase| phase["name"] == "capture");
             let capture = capture.unwrap_or_else(|| panic!("nothing was captured: {ended}"));
-            let cut = seconds(&capture["startedAt"]) + capture["milliseconds"].as_f64().unwrap() / 1000.0;
+            let took = SignedDuration::from_millis(capture["milliseconds"].as_i64().unwrap());
+            let cut = timestamp(&capture["startedAt"]) + took;
             assert!(
-                on < PROMISED.as_secs_f64() || cut <= stopped_at,
-                "a hold of {on} s was called proven: {ended}"
+                on < SignedDuration::try_from(PROMISED).unwrap() || cut <= stopped_at,
+                "a hold of {on:#} was called proven: {ended}"
             );
         }
     } else {
@@ -241,19 +103,10 @@ fn says_no_more_than_was_proven(matrix: &Matrix, ended: &Outcome, stopped_at: f6
     }
 }
 
-/// The seconds of the day, now.
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    f64::from(u32::try_from(since.as_secs() % 86_400).unwrap()) + f64::from(since.subsec_millis()) / 1000.0
-}
-
-/// The seconds of the day of a timestamp such as `2026-01-31T12:34:56.789Z`.
-fn seconds(timestamp: &Value) -> f64 {
-    let timestamp = timestamp.as_str().unwrap_or_else(|| panic!("{timestamp} is not a timestamp"));
-    let time = timestamp.split_once('T').unwrap().1.trim_end_matches('Z');
-    let mut parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
-    let mut next = || parts.next().unwrap();
-    next() * 3600.0 + next() * 60.0 + next()
+/// A timestamp of a report.
+fn timestamp(value: &Value) -> Timestamp {
+    let text = value.as_str().unwrap_or_else(|| panic!("{value} is not a timestamp"));
+    text.parse().unwrap_or_else(|cause| panic!("{text}: {cause}"))
 }
 
 #[test]

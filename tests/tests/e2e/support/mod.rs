@@ -23,6 +23,7 @@ pub mod kind;
 pub mod kv;
 pub mod leftovers;
 pub mod mariadb;
+pub mod matrix;
 pub mod mongodb;
 pub mod mysql;
 pub mod object_store;
