@@ -2,23 +2,14 @@
 
 use std::sync::LazyLock;
 
-use standstill_core::hook::{
-    HoldKind, HoldTraits, HookDescription, OutputType, Place, Tolerance, Verb, VerbKind,
-};
+use standstill_core::hook::{HookDescription, OutputType, Place, Verb, VerbKind};
 
 use super::{observe, restore, server, settings::Settings, snapshot};
 use crate::server::{
     arguments::NoArguments,
     compare,
-    describe::{ASKED, NETWORK, output, released, verb},
+    describe::{ASKED, NETWORK, NOTHING_HELD, output, released, verb},
     ssl::with_password,
-};
-
-/// Nothing is held, so no kind of copy is made right by it.
-const OBSERVE: HoldTraits = HoldTraits {
-    kind: HoldKind::Moment,
-    blocks_writes: false,
-    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
 };
 
 /// The hook's description.
@@ -79,6 +70,6 @@ fn observe() -> Verb {
             output("member", OutputType::Text),
             released("lastRevision", OutputType::Integer),
         ],
-        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(OBSERVE))
+        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(NOTHING_HELD))
     }
 }

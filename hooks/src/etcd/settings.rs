@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use standstill_core::{
-    Error, Result,
+    Result,
     hook::{Connection, HookContext},
 };
 
@@ -16,10 +16,6 @@ use crate::server::{
 
 fn usual_port() -> u16 {
     2379
-}
-
-fn disabled() -> SslMode {
-    SslMode::Disable
 }
 
 /// The settings that are not secret. The password is beside them: it never enters this type.
@@ -37,7 +33,7 @@ pub(super) struct Settings {
     pub user: String,
     /// How far TLS is asked for: disable, require, verify-ca or verify-full. A port of etcd's has TLS or has it not,
     /// so `prefer` means nothing here.
-    #[serde(default = "disabled")]
+    #[serde(default = "SslMode::disabled")]
     pub sslmode: SslMode,
     /// A PEM file with the certificates that the server's must come from.
     #[serde(default)]
@@ -95,12 +91,7 @@ impl Target {
 fn read(connection: &Connection) -> Result<Settings> {
     let mut settings: Settings = settings::read(super::NAME, connection)?;
     some_host(&settings.host, connection, "Give the host name or the address of one member.")?;
-    if settings.sslmode == SslMode::Prefer {
-        return Err(Error::input(
-            "a port of etcd's has TLS or has it not, so sslmode `prefer` means nothing",
-        )
-        .remedy("Set `sslmode` to disable, require, verify-ca or verify-full."));
-    }
+    settings.sslmode.decided("etcd")?;
     only_given([&mut settings.ssl_root_cert, &mut settings.ssl_cert, &mut settings.ssl_key]);
     Ok(settings)
 }

@@ -41,7 +41,10 @@ use standstill_core::{
 use self::dialect::MARIADB;
 use crate::{
     mysql_protocol::{lock, observe, server, undo, verbs},
-    server::arguments::{read, unknown},
+    server::{
+        arguments::{read, unknown},
+        describe::NOTHING_HELD,
+    },
 };
 
 /// The hook's name.
@@ -60,7 +63,7 @@ impl Hook for Mariadb {
     fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {
         match verb {
             stage::VERB => Some(verbs::traits(arguments["stage"] != "block-ddl")),
-            observe::VERB => Some(verbs::OBSERVE),
+            observe::VERB => Some(NOTHING_HELD),
             _ => None,
         }
     }

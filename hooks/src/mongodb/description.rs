@@ -2,21 +2,14 @@
 
 use std::sync::LazyLock;
 
-use standstill_core::hook::{HoldKind, HoldTraits, HookDescription, OutputType, Tolerance, Verb, VerbKind};
+use standstill_core::hook::{HookDescription, OutputType, Verb, VerbKind};
 
 use super::{dump, observe, quiesce, ready, restore, settings::Settings};
 use crate::server::{
     arguments::NoArguments,
     compare,
-    describe::{ASKED, NETWORK, output, verb},
+    describe::{ASKED, NETWORK, NOTHING_HELD, output, verb},
     ssl::with_password,
-};
-
-/// Nothing is held, so no kind of copy is made right by it.
-pub(super) const OBSERVE: HoldTraits = HoldTraits {
-    kind: HoldKind::Moment,
-    blocks_writes: false,
-    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
 };
 
 /// The hook's description.
@@ -81,7 +74,7 @@ fn observe() -> Verb {
     let summary = "Observe the cluster time of a dump, and count documents around it; nothing is held";
     Verb {
         outputs: vec![output("clusterTime", OutputType::Text), output("version", OutputType::Text)],
-        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(OBSERVE))
+        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(NOTHING_HELD))
     }
 }
 

@@ -56,7 +56,10 @@ use standstill_core::{
     runtime::Producer,
 };
 
-use crate::server::arguments::{NoArguments, read, unknown};
+use crate::server::{
+    arguments::{NoArguments, read, unknown},
+    describe::NOTHING_HELD,
+};
 
 /// The hook's name.
 const NAME: &str = "mongodb";
@@ -75,7 +78,7 @@ impl Hook for Mongodb {
         match verb {
             quiesce::VERB if quiesce::locks(arguments) => Some(quiesce::LOCK),
             quiesce::VERB => Some(quiesce::FLUSH),
-            observe::VERB => Some(description::OBSERVE),
+            observe::VERB => Some(NOTHING_HELD),
             _ => None,
         }
     }

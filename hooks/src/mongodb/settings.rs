@@ -18,10 +18,6 @@ fn usual_port() -> u16 {
     27017
 }
 
-fn disabled() -> SslMode {
-    SslMode::Disable
-}
-
 fn admin() -> String {
     "admin".into()
 }
@@ -43,7 +39,7 @@ pub(super) struct Settings {
     #[serde(default = "admin")]
     pub auth_source: String,
     /// How far TLS is asked for: disable, require, verify-ca or verify-full.
-    #[serde(default = "disabled")]
+    #[serde(default = "SslMode::disabled")]
     pub sslmode: SslMode,
     /// A PEM file with the certificates that the server's must come from.
     #[serde(default)]
@@ -93,12 +89,7 @@ fn read(connection: &Connection) -> Result<Settings> {
         ))
         .remedy("Give the host of one server; a connection string is not needed."));
     }
-    if settings.sslmode == SslMode::Prefer {
-        return Err(Error::input(
-            "sslmode `prefer` means nothing to MongoDB: a client decides for TLS or against it",
-        )
-        .remedy("Set `sslmode` to disable, require, verify-ca or verify-full."));
-    }
+    settings.sslmode.decided("MongoDB")?;
     only_given([&mut settings.ssl_root_cert, &mut settings.ssl_cert, &mut settings.ssl_key]);
     Ok(settings)
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::server::{
     arguments::{NoArguments, on_files, read, unknown},
     compare::Arguments as CompareArguments,
-    describe::{self, ASKED, NETWORK, output, verb},
+    describe::{self, ASKED, NETWORK, NOTHING_HELD, output, verb},
 };
 
 /// What a hold of the files is, when writes wait and when they do not.
@@ -31,13 +31,6 @@ pub(crate) const fn traits(blocks_writes: bool) -> HoldTraits {
         tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
     }
 }
-
-/// Nothing is held, so no kind of copy is made right by it.
-pub(crate) const OBSERVE: HoldTraits = HoldTraits {
-    kind: HoldKind::Moment,
-    blocks_writes: false,
-    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
-};
 
 /// Their descriptions, around that of the verb that holds the files.
 pub(crate) fn describe(hold: Verb) -> Vec<Verb> {
@@ -94,7 +87,7 @@ fn observe() -> Verb {
     let summary = "Count rows before and after what others do; nothing is held";
     Verb {
         outputs: vec![output("databases", OutputType::Any), output("settings", OutputType::Any)],
-        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(OBSERVE))
+        ..verb::<observe::Arguments>(observe::VERB, summary, NETWORK, VerbKind::Hold(NOTHING_HELD))
     }
 }
 

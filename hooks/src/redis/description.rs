@@ -10,7 +10,7 @@ use super::{append_only, dump, files, query::QueryArguments, ready, save, settin
 use crate::server::{
     arguments::NoArguments,
     compare,
-    describe::{ASKED, NETWORK, output, verb},
+    describe::{ASKED, NETWORK, NOTHING_HELD, output, verb},
     ssl::with_password,
 };
 
@@ -28,13 +28,6 @@ const REWRITES: HoldTraits = HoldTraits {
     kind: HoldKind::Lease,
     blocks_writes: false,
     tolerates: Tolerance { not_atomic: true, changing_files: true, block_level: false },
-};
-
-/// Only the copy that was received is consistent.
-const DUMP: HoldTraits = HoldTraits {
-    kind: HoldKind::Moment,
-    blocks_writes: false,
-    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
 };
 
 /// The hook's description.
@@ -125,7 +118,7 @@ fn dump() -> Verb {
             output("file", OutputType::Text),
             output("version", OutputType::Text),
         ],
-        ..verb::<dump::Arguments>(dump::VERB, summary, NETWORK, VerbKind::Hold(DUMP))
+        ..verb::<dump::Arguments>(dump::VERB, summary, NETWORK, VerbKind::Hold(NOTHING_HELD))
     }
 }
 

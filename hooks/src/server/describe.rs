@@ -2,7 +2,9 @@
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
-use standstill_core::hook::{Available, OutputDescription, OutputType, Place, Verb, VerbKind};
+use standstill_core::hook::{
+    Available, HoldKind, HoldTraits, OutputDescription, OutputType, Place, Tolerance, Verb, VerbKind,
+};
 
 use super::arguments::QueryArguments;
 
@@ -10,6 +12,14 @@ use super::arguments::QueryArguments;
 pub(crate) const NETWORK: &[Place] = &[Place::Network];
 /// A verb that talks to any server, also one that the run started.
 pub(crate) const ASKED: &[Place] = &[Place::Network, Place::Service];
+
+/// What a verb holds that holds nothing when it is done: no kind of copy is made right by it, and what it wrote itself is
+/// consistent as it is.
+pub(crate) const NOTHING_HELD: HoldTraits = HoldTraits {
+    kind: HoldKind::Moment,
+    blocks_writes: false,
+    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
+};
 
 /// A verb without outputs.
 pub(crate) fn verb<A: JsonSchema>(

@@ -8,6 +8,7 @@ use standstill_core::hook::{
 };
 
 use super::arguments::{self, schema};
+use crate::server::describe::NOTHING_HELD;
 
 /// The only place: there is no server.
 const VOLUME: &[Place] = &[Place::Volume];
@@ -21,13 +22,6 @@ pub(super) const fn write_lock(sync: bool) -> HoldTraits {
         tolerates: Tolerance { not_atomic: true, changing_files: false, block_level: sync },
     }
 }
-
-/// What the hold of `online-backup` is: nothing stays held, so only the copy that it made is consistent.
-const ONLINE_BACKUP: HoldTraits = HoldTraits {
-    kind: HoldKind::Moment,
-    blocks_writes: false,
-    tolerates: Tolerance { not_atomic: false, changing_files: false, block_level: false },
-};
 
 /// The description; made once.
 pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(|| HookDescription {
@@ -89,7 +83,7 @@ fn online_backup() -> Verb {
         name: "online-backup",
         summary: "Copy the database into the scratch directory while it goes on being written to",
         places: VOLUME,
-        kind: VerbKind::Hold(ONLINE_BACKUP),
+        kind: VerbKind::Hold(NOTHING_HELD),
         arguments: schema::<arguments::OnlineBackup>(),
         outputs: vec![
             now("files", OutputType::Files),
