@@ -66,7 +66,9 @@ pub(crate) async fn ready(
 ) -> Result<Called> {
     let session = Session::open(dialect, context).await?;
     let server = Server::of(&session).await?;
-    no_galera(&session, &server)?;
+    if arguments.purpose == For::Files {
+        no_galera(&session, &server)?;
+    }
     let replica = server::is_replica(&session).await?;
     let place = session.place();
     arguments.role.expect(replica, &format!("{} at {place}", dialect.product))?;
@@ -100,13 +102,18 @@ pub(crate) async fn ready(
     })
 }
 
-/// A node that is held makes the whole cluster wait, by flow control.
+/// A node that is held makes the whole cluster wait, by flow control. A dump holds nothing.
 pub(crate) fn no_galera(session: &Session, server: &Server) -> Result<()> {
     if !server.galera {
         return Ok(());
     }
-    Err(Error::input(format!("{} at {} is a node of a Galera cluster", session.dialect().product, session.place())).remedy(format!(
-        "Back up an asynchronous replica of the cluster, or use the blueprint {}-dump against a node that takes no traffic.", session.dialect().hook
+    let Dialect { product, hook, .. } = session.dialect();
+    let place = session.place();
+    Err(Error::input(format!(
+        "{product} at {place} is a node of a Galera cluster, which would wait as a whole while the node is held"
+    ))
+    .remedy(format!(
+        "Back up an asynchronous replica of the cluster, or use the blueprint {hook}-dump, which holds nothing."
     )))
 }
 

@@ -5,10 +5,10 @@ use std::{fs, time::Duration};
 use rustix::process::Signal;
 
 use crate::support::{
-    Place, Subject, eventually,
+    Place, Subject, eventually, free_port,
     kind::Kind,
     place::{Outcome, plain},
-    postgresql::{ROLE, Server, Version, free_port},
+    postgresql::{ROLE, Server, Version},
 };
 
 /// Asserts how a command ended, what it said, and that it left nothing and harmed nothing.

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 
 use crate::support::{
     Application, Subject,
-    etcd::{Client, Member, free_port},
-    eventually,
+    etcd::{Client, Member},
+    eventually, free_port,
     kind::Kind,
     leftovers,
     relay::Relay,

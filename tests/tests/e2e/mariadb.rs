@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{
     Application, Subject,
     cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
-    eventually,
+    eventually, free_port,
     kind::Kind,
     mariadb::{KEEPER, KEEPER_PASSWORD, MARIADB, Server, USER},
     place::Outcome,
@@ -268,6 +268,38 @@ fn a_server_of_another_flavour_is_refused_by_name() {
     reconfigure(&mut subject, "version = 8.4.3\n");
     let outcome = subject.backup();
     subject.assert_refused(&outcome, 2, &["is MySQL 8.4.3", "not MariaDB", "Use a blueprint for MySQL"]);
+}
+
+/// Held, it would make every node wait; a dump of it waits for nothing and makes nobody wait.
+#[test]
+fn a_node_of_a_galera_cluster_is_not_held_but_can_be_dumped() {
+    let provider = "/usr/lib/galera/libgalera_smm.so";
+    if !std::path::Path::new(provider).exists() {
+        println!("left out: there is no {provider} on this machine");
+        return;
+    }
+    for (kind, holds) in [(Kind::Mariadb, true), (Kind::MariadbDump, false)] {
+        let Some(mut subject) = Subject::new(&kind) else { return };
+        let port = free_port();
+        reconfigure(
+            &mut subject,
+            &format!(
+                "wsrep-on = ON\nwsrep-provider = {provider}\nwsrep-cluster-address = gcomm://\n\
+                 wsrep-node-address = 127.0.0.1\nbinlog-format = ROW\n\
+                 wsrep-provider-options = gmcast.listen_addr=tcp://127.0.0.1:{port};gcache.size=8M\n"
+            ),
+        );
+        if holds {
+            let words = ["is a node of a Galera cluster", "use the blueprint mariadb-dump"];
+            subject.assert_refused(&subject.backup(), 2, &words);
+            continue;
+        }
+        let writer = subject.database().writer();
+        let before = writer.acknowledged();
+        let point = subject.backup_ok();
+        let after = writer.stop() + 1;
+        assert_whole(&subject.read(&subject.restore(&point, "copy")), before, after);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::support::{
     Application, Subject,
     cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
-    eventually,
+    eventually, free_port,
     kind::Kind,
     place::Outcome,
     postgresql::ROLE_PASSWORD,
@@ -336,7 +336,7 @@ fn certificates_of_both_sides_are_looked_at() {
     let made = Command::new("sh").args(["-ec", CERTIFICATES]).current_dir(&files).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let file = |name: &str| files.join(name).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let server = server(&mut subject);
     server.stop();
     server.settings = ["--tls-port", &port.to_string(), "--tls-cert-file", &file("server.pem")]

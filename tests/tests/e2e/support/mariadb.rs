@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     database::{Database, copy_carelessly},
-    eventually,
+    eventually, free_port,
     writer::{Commit, Writer},
 };
 
@@ -179,7 +178,7 @@ impl Server {
             fs::set_permissions(sockets, fs::Permissions::from_mode(0o755)).unwrap();
             give(sockets);
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         Self {
             data: data.to_owned(),
             sockets: sockets.to_owned(),

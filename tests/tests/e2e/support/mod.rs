@@ -38,10 +38,18 @@ pub mod sqlite;
 pub mod subject;
 pub mod writer;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 pub use place::Place;
 pub use subject::{Application, Subject};
+
+/// A port of the loopback address that nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
 
 /// Waits until a condition of the outside world holds.
 #[track_caller]

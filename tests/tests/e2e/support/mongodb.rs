@@ -15,8 +15,7 @@ use bson::{Bson, Document, doc};
 
 use super::{
     database::Database,
-    etcd::free_port,
-    eventually,
+    eventually, free_port,
     writer::{Commit, Writer},
 };
 

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use super::{Place, eventually};
+use super::{Place, eventually, free_port};
 
 /// The name of the only bucket.
 const BUCKET: &str = "backups";
@@ -27,7 +27,7 @@ impl ObjectStore {
     pub fn start(place: &mut Place) -> Option<Self> {
         let root = place.join("objects");
         fs::create_dir_all(root.join(BUCKET)).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let server = match spawn(&root, port) {
             Ok(server) => server,
             Err(cause) => {

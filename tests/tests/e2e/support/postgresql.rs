@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -15,7 +14,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{
     database::{Database, copy_carelessly},
-    eventually,
+    eventually, free_port,
     writer::{Commit, Writer},
 };
 
@@ -117,11 +116,6 @@ pub fn give(path: &Path) {
     if let Some((user, group)) = server_user() {
         chown(path, Some(user), Some(group)).unwrap();
     }
-}
-
-/// A port of the loopback address that is free now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The role that logs in with a password, over TCP.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -15,7 +14,7 @@ use redis::{Client, Connection, FromRedisValue, RedisResult};
 
 use super::{
     database::{Database, copy_carelessly},
-    eventually,
+    eventually, free_port,
     writer::{Commit, Writer},
 };
 
@@ -91,7 +90,7 @@ impl Server {
             fs::create_dir(sockets).unwrap();
             fs::set_permissions(sockets, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         Self {
             data: data.to_owned(),
             sockets: sockets.to_owned(),
