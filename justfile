@@ -35,7 +35,12 @@ demo *arguments:
 # Speed, side by side with the tools that it is compared with
 bench *arguments:
     cargo build --release --locked --package standstill
-    cargo bench --locked --package standstill-tests -- {{arguments}}
+    cargo bench --locked --package standstill-tests --bench speed -- {{arguments}}
+
+# What backups by pods cost beside local ones; `tests/cluster/up` first, and STANDSTILL_KUBECONFIG as it says
+bench-cluster:
+    cargo build --locked --release --package standstill --features kubernetes,cloud
+    cargo bench --locked --package standstill-tests --bench cluster
 
 # Every mistake in the blueprints that ship
 lint:

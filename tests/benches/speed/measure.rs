@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
     pub took: Duration,
-    /// The most memory that the process itself had at once, in bytes (`VmHWM`, proc(5)).
+    /// The most memory that the process itself had at once, in bytes.
     pub memory: u64,
 }
 
@@ -33,7 +33,8 @@ fn wait(mut child: Child, started: Instant) -> Result<Cost, std::process::ExitSt
     }
 }
 
-fn peak(pid: u32) -> Option<u64> {
+/// The most memory that a process that still runs had at once, in bytes (`VmHWM`, proc(5)).
+pub fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)

@@ -1,0 +1,167 @@
+//! What it costs to have a volume backed up by pods, beside the same backup by a local process: side by side in one run.
+//!
+//! `tests/cluster/up`, then `STANDSTILL_KUBECONFIG=… STANDSTILL_BIN=… cargo bench -p standstill-tests --bench cluster`.
+//! Both read the same files, the directory of a claim on this machine, and write to the same object store. Needs root
+//! and 8 GB of room.
+#![allow(missing_docs, reason = "a program")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that cannot be made ends it"
+)]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests' support and the other benchmark have more than is measured"
+)]
+
+#[path = "../speed/generate.rs"]
+mod generate;
+#[path = "../speed/measure.rs"]
+mod measure;
+#[path = "../../tests/cluster/support/mod.rs"]
+mod support;
+
+mod agents;
+
+use std::{
+    fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use measure::{line, mebibytes, median, ratio, seconds, title};
+use support::{Space, eventually, place::Outcome};
+
+const MIB: u64 = 1 << 20;
+/// The user of the application, whose files a mover reads.
+const OWNER: u32 = 1000;
+
+fn main() {
+    title("A volume of 16 MiB: by pods, and by a local process");
+    let Some(small) = Volume::new("small", 1, 16 * MIB) else { return };
+    let taken: Vec<_> = (0..5).map(|round| (small.by_pods(round).took, small.locally(round).took)).collect();
+    let (pods, local) = (
+        median(taken.iter().map(|(pods, _)| *pods).collect()),
+        median(taken.iter().map(|(_, local)| *local).collect()),
+    );
+    line("by pods", &seconds(pods), "");
+    line("locally", &seconds(local), "");
+    let more = pods.as_secs_f64() - local.as_secs_f64();
+    line("more", &format!("{more:+.2} s"), "at most 3 s");
+
+    title("A volume of 2 GiB: by pods, and by a local process");
+    let Some(large) = Volume::new("large", 16, 128 * MIB) else { return };
+    let watch = agents::Watch::start();
+    let pods = uploading(&large.by_pods(0));
+    let agents = watch.stop();
+    let local = uploading(&large.locally(0));
+    line("uploaded by a pod", &seconds(pods), "");
+    line("uploaded locally", &seconds(local), "");
+    line("the pod's speed / the local one", &format!("{:.2}", ratio(local, pods)), "at least 0.9");
+    for (name, memory) in agents {
+        line(&format!("memory of `standstill agent {name}`"), &mebibytes(memory), "at most 200 MiB");
+    }
+}
+
+/// How long the data was on its way.
+fn uploading(outcome: &Outcome) -> Duration {
+    let report = outcome.json();
+    let phases = report["phases"].as_array().unwrap();
+    let store = phases.iter().find(|phase| phase["name"] == "store");
+    let store = store.unwrap_or_else(|| panic!("nothing was stored: {outcome}"));
+    Duration::from_millis(store["milliseconds"].as_u64().unwrap())
+}
+
+/// A claim with files, and a pod that has it.
+struct Volume {
+    space: Space,
+    /// Where the claim's files are on this machine.
+    directory: PathBuf,
+    blueprint: String,
+}
+
+impl Volume {
+    fn new(name: &str, files: u64, size: u64) -> Option<Self> {
+        let space = Space::new(name)?;
+        space.apply(
+            r#"{"apiVersion": "v1", "kind": "List", "items": [
+              {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {
+                "storageClassName": "btrfs", "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "4Gi"}}}},
+              {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}, "spec": {
+                "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
+                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000},
+                "containers": [{"name": "app", "image": "standstill.test/databases:1", "imagePullPolicy": "Never",
+                  "command": ["sleep", "100000"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}]}"#,
+        );
+        space.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", "pod/app"]);
+        let volume = space.kubectl(&["get", "pvc", "data", "--output=jsonpath={.spec.volumeName}"]);
+        let path = ["get", "pv", &volume, "--output=jsonpath={.spec.local.path}"];
+        let directory = PathBuf::from(space.kubectl(&path)).join("files");
+        fill(&directory, files, size);
+        let blueprint = space.place.file("volume.yaml", BLUEPRINT).to_str().unwrap().to_owned();
+        Some(Self { space, directory, blueprint })
+    }
+
+    /// Backs it up into a repository of this backup's own, so that nothing is there already.
+    fn backup(&self, how: &str, round: usize, more: &[&str]) -> Outcome {
+        let repository = format!("--repository=s3://backups/{}-{how}-{round}", self.space.name);
+        self.space.place.ok(["init", &repository]);
+        let arguments = ["backup", &self.blueprint, "--name=volume", "--output=json", &repository];
+        let outcome = self.space.place.run(arguments.iter().chain(more).copied());
+        assert_eq!(outcome.code(), Some(0), "{outcome}");
+        outcome
+    }
+
+    fn by_pods(&self, round: usize) -> Outcome {
+        let Space { name, image, .. } = &self.space;
+        let target =
+            ["--on=kubernetes", "--namespace", name, "--image", image, "--set=target.workload=pod/app"];
+        self.backup("pods", round, &[&target[..], &["--set=directory=/data/files"]].concat())
+    }
+
+    fn locally(&self, round: usize) -> Outcome {
+        self.backup("local", round, &[&format!("--set=directory={}", self.directory.display())])
+    }
+}
+
+fn fill(directory: &Path, files: u64, size: u64) {
+    fs::create_dir(directory).unwrap();
+    for number in 0..files {
+        let path = directory.join(number.to_string());
+        let mut file = std::io::BufWriter::new(fs::File::create(&path).unwrap());
+        generate::write_to(&mut file, size, number * 2 + 1);
+        chown(&path, Some(OWNER), Some(OWNER)).unwrap();
+    }
+    chown(directory, Some(OWNER), Some(OWNER)).unwrap();
+    measure::run(&mut std::process::Command::new("sync"));
+    eventually(Duration::from_mins(1), "the files are there", || {
+        fs::read_dir(directory).unwrap().count() as u64 == files
+    });
+}
+
+/// Nothing is quiesced: the data stand still by themselves.
+const BLUEPRINT: &str = r#"apiVersion: standstill.dev/v1alpha1
+kind: Blueprint
+metadata: {name: volume}
+spec:
+  summary: A volume
+  parameters:
+    directory: {type: path}
+  volumes:
+    data: {path: "{{ params.directory }}"}
+  actions:
+    backup:
+      quiesce:
+        - name: still
+          pair: {blocksWrites: true, acquire: ["true"], confirm: {command: ["true"], expect: "result.exitCode == 0"}, release: ["true"]}
+      capture:
+        - name: data
+          snapshot: {volume: data, mode: atomic}
+      store:
+        - volume: {from: captures.data, artifact: data}
+"#;
