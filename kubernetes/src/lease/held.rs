@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use super::{DURATION, Leases, holder, remove};
+use super::{DURATION, Leases, holder, let_go};
 use crate::client::Objects;
 
 /// How often it is renewed: two renewals may fail before it ends.
@@ -135,7 +135,7 @@ impl Drop for HeldLease {
         self.releasing.spawn_on(
             async move {
                 let lease = shared.state().lease.clone();
-                if let Err(error) = remove(&shared.objects, &lease).await {
+                if let Err(error) = let_go(&shared.objects, &lease).await {
                     tracing::debug!("the lease {} ends by itself: {}", lease.name_any(), error.chain());
                 }
             },

@@ -93,7 +93,7 @@ impl Leases {
 
     /// Removes a Lease, unless it was changed since it was read.
     pub(crate) async fn remove(&self, lease: &Lease) -> Result<()> {
-        remove(&self.objects, lease).await
+        remove_version(&self.objects, lease).await.map(drop)
     }
 
     /// Waits until what was let go is gone from the cluster, too, so that the next run need not wait for its end.
@@ -106,14 +106,27 @@ impl Leases {
     }
 }
 
-/// Removes a Lease in the version that is known. One that somebody else has taken since is left alone.
-async fn remove(objects: &Objects<Lease>, lease: &Lease) -> Result<()> {
+/// Removes a Lease that its holder, who renews it no more, lets go. One that somebody else has taken since is left alone. A
+/// renewal that was broken off may have come through after all: the version is another one then, and the holder the same.
+async fn let_go(objects: &Objects<Lease>, lease: &Lease) -> Result<()> {
+    if remove_version(objects, lease).await? {
+        return Ok(());
+    }
+    match objects.find(&lease.name_any()).await? {
+        Some(present) if present.uid() == lease.uid() && holder(&present) == holder(lease) => {
+            remove_version(objects, &present).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is gone now; not if it has another version.
+async fn remove_version(objects: &Objects<Lease>, lease: &Lease) -> Result<bool> {
     let preconditions = Preconditions { uid: lease.uid(), resource_version: lease.resource_version() };
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match objects.delete_with(&lease.name_any(), &parameters).await {
-        Ok(_) => Ok(()),
-        // Also when the version is another one: then it is not ours any more.
-        Err(error) if error.kind() == standstill_core::ErrorKind::Failed => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == standstill_core::ErrorKind::Failed => Ok(false),
         Err(error) => Err(error),
     }
 }
