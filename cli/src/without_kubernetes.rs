@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use standstill_core::{
     Error, Result,
     journal::JournalStore,
-    plan::{Plan, ShownPlan},
+    plan::{RunPlan, ShownPlan},
     point::RunId,
     runner::{Host, Recovered, RunReport},
     secret::Secret,
@@ -21,7 +21,7 @@ pub struct Asked<'a> {
     pub global: &'a Global,
     pub launch: &'a Launch,
     pub values: &'a Values,
-    pub plan: Plan,
+    pub plan: RunPlan,
     pub location: Location,
     pub password: Secret,
     pub id: RunId,
@@ -48,7 +48,7 @@ pub async fn recover(_: &Global, _: Host, _: &Place, _: Option<&RunId>) -> Resul
     Err(absent())
 }
 
-pub fn plan(_: &Global, _: &Plan, _: fn(&ShownPlan) -> String) -> Result<u8> {
+pub fn plan(_: &Global, _: &RunPlan, _: fn(&ShownPlan) -> String) -> Result<u8> {
     Err(absent())
 }
 

@@ -294,6 +294,15 @@ pub trait Runtime: Send + Sync {
     /// `local` or `kubernetes`.
     fn name(&self) -> &'static str;
 
+    /// The runtime for one member of a run of a group, where each has a place of its own, such as a pod of the cluster;
+    /// `None` where this one does for all. `run` may also be a dead one that is recovered.
+    ///
+    /// # Errors
+    /// When the member's place cannot be looked up.
+    async fn of_member(&self, _run: &RunId, _member: &str) -> Result<Option<Arc<dyn Runtime>>> {
+        Ok(None)
+    }
+
     /// Finds a volume: absolute, links resolved, it must exist and be a directory (or a file for a database
     /// that is one file).
     async fn volume(&self, name: &str, path: &Path) -> Result<Volume>;

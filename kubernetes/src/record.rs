@@ -70,6 +70,8 @@ pub(crate) struct InPodRecord {
 pub(crate) enum InPod {
     /// A directory on the pod's own disk.
     Scratch,
+    /// A scratch volume there: its owner is that of the database's files.
+    ScratchVolume,
     /// A place on a volume that outlives the pod.
     Destination,
     /// A process that keeps a hold.

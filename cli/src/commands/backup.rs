@@ -67,7 +67,7 @@ async fn prepare_and_run(
     let plan = plan(&asked, &location)?;
     let password = password(&arguments.repository.password)?;
     if arguments.launch.place.on == On::Kubernetes {
-        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan.into_only()?);
+        let (launch, values) = (&arguments.launch, &arguments.values);
         return kubernetes::run(kubernetes::Asked {
             global,
             launch,

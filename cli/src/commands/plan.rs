@@ -57,7 +57,7 @@ pub fn plan(global: &Global, arguments: &arguments::Plan) -> Result<u8> {
     let request = asked(&text, &arguments.action, None, &given(&arguments.values)?, hooks.as_ref())?;
     let plan = RunPlan::make(request, None, hooks.as_ref())?;
     if arguments.place.on == On::Kubernetes {
-        return kubernetes::plan(global, &plan.into_only()?, render);
+        return kubernetes::plan(global, &plan, render);
     }
     let shown = plan.show("local")?;
     output::result(global, &shown, || render(&shown))?;

@@ -112,7 +112,7 @@ async fn prepare_and_run(
         member: arguments.member.clone(),
     };
     if arguments.launch.place.on == On::Kubernetes {
-        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan(wanted)?.into_only()?);
+        let (launch, values, plan) = (&arguments.launch, &arguments.values, plan(wanted)?);
         let (location, password) =
             (location(&arguments.repository)?, password(&arguments.repository.password)?);
         return kubernetes::run(kubernetes::Asked {

@@ -5,21 +5,20 @@ use std::{collections::BTreeMap, io::Write};
 use standstill_core::{
     Error, ErrorKind, Result,
     journal::{JournalStore, RunRequest, RunState},
-    plan::{Plan, PlannedStep},
+    plan::{Plan, PlannedStep, RunPlan},
     point::RunId,
     runner::RunReport,
     runtime::Place,
     secret::{ProcessSecrets, Secret, SecretReference, SecretSource},
-    units::{milliseconds, parse_duration},
 };
 use standstill_kubernetes::{
-    Cluster, ClusterJournals, ClusterSecret, Target, TargetValues,
-    launch::{self, Follow, Launch, Orders, PARAMETERS, permissions},
+    Cluster, ClusterJournals, ClusterSecret,
+    launch::{self, Follow, Launch, Orders, PARAMETERS},
 };
 use standstill_repository::Location;
 use tokio_util::sync::CancellationToken;
 
-use super::mounts::{mounts, owner};
+use super::placing::{self, Placing};
 use crate::{
     arguments::{self, Global, Values},
     progress, values,
@@ -53,7 +52,7 @@ pub struct Asked<'a> {
     /// What binds it to its target.
     pub values: &'a Values,
     /// What it does.
-    pub plan: Plan,
+    pub plan: RunPlan,
     /// Where the repository is.
     pub location: Location,
     /// The repository's password.
@@ -75,17 +74,11 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     }
     let place = &asked.launch.place;
     let cluster = Cluster::of_user(place.context.as_deref(), place.namespace.as_deref()).await?;
-    let mut where_it_is = TargetValues::of(&values::target(asked.values)?)?;
-    if place.namespace.is_some() {
-        where_it_is.namespace.clone_from(&place.namespace);
-    }
-    let target = if asked.plan.commits() {
-        Box::pin(Target::find(&cluster, &where_it_is)).await?
-    } else {
-        Box::pin(Target::find_or_template(&cluster, &where_it_is)).await?
-    };
-    let cluster = cluster.in_namespace(&target.namespace);
-    let prepared = Box::pin(prepare(&cluster, &asked, target, where_it_is)).await?;
+    let targets = values::target(asked.values)?;
+    let placings =
+        Box::pin(placing::find(&cluster, &asked.plan, &targets, place.namespace.as_deref())).await?;
+    let cluster = cluster.in_namespace(placing::namespace(&placings));
+    let prepared = Box::pin(prepare(&cluster, &asked, &placings)).await?;
     let orders = prepared.orders.clone();
     Box::pin(launch::launch(&cluster, prepared)).await?;
     if asked.launch.detach {
@@ -109,53 +102,43 @@ async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
     runs.iter().any(|summary| summary.run == *id && unfinished(summary.state))
 }
 
-async fn prepare(
-    cluster: &Cluster,
-    asked: &Asked<'_>,
-    target: Target,
-    where_it_is: TargetValues,
-) -> Result<Launch> {
-    let plan = &asked.plan;
-    check_streams(plan)?;
-    if let Some(class) = &where_it_is.snapshot_class {
-        launch::check_class(cluster, class).await?;
-    }
-    let snapshot_deadline = where_it_is.snapshot_deadline.as_deref().map(parse_duration).transpose()?;
-    let start_deadline = where_it_is.start_deadline.as_deref().map(parse_duration).transpose()?;
-    let owner = owner(cluster, &target, plan).await?;
-    let mounts = mounts(cluster, &target, &where_it_is, plan).await?;
+async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>]) -> Result<Launch> {
+    asked.plan.iter().try_for_each(check_streams)?;
+    let place = placing::place(cluster, placings, asked.plan.is_group()).await?;
     let environment: BTreeMap<String, Secret> = ENVIRONMENT
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), Secret::new(std::env::var(name).ok()?))))
         .filter(|(_, value)| !value.expose().is_empty())
         .collect();
     let (mut parameters, mut references) = (BTreeMap::new(), BTreeMap::new());
-    for (parameter, reference) in &plan.request.secrets {
-        match reference {
-            SecretReference::Secret { name, key } => {
-                check(cluster, name, key).await?;
-                references.insert(parameter.clone(), (name.clone(), key.clone()));
-            }
-            other => {
-                parameters.insert(parameter.clone(), ProcessSecrets.read(other)?);
+    for request in asked.plan.iter().map(|plan| &plan.request) {
+        for (parameter, reference) in &request.secrets {
+            let file = file_of(request, parameter);
+            match reference {
+                SecretReference::Secret { name, key } => {
+                    check(cluster, name, key).await?;
+                    references.insert(file, (name.clone(), key.clone()));
+                }
+                other => {
+                    parameters.insert(file, ProcessSecrets.read(other)?);
+                }
             }
         }
     }
     let orders = Orders {
         run: asked.id.clone(),
-        request: in_pod(&plan.request),
+        request: in_pod(&asked.plan.request),
         repository: asked.location.to_string(),
-        permissions: permissions(plan, target.pod.as_ref().map(|pod| pod.name.as_str())),
-        target,
-        data_owner: owner,
-        snapshot_class: where_it_is.snapshot_class,
-        snapshot_deadline: snapshot_deadline.map(milliseconds),
-        start_deadline: start_deadline.map(milliseconds),
+        permissions: place.permissions.clone(),
+        place: place.like,
+        members: place.members,
+        start_deadline: placing::start_deadline(placings)?,
         image: asked.launch.image.clone(),
         environment: environment.keys().cloned().collect(),
         owner: None,
     };
-    let (permissions, password) = (orders.permissions.clone(), asked.password.clone());
+    let (permissions, password) = (place.permissions, asked.password.clone());
+    let (mounts, owner) = (place.mounts, place.owner);
     Ok(Launch { orders, permissions, mounts, owner, password, environment, parameters, references })
 }
 
@@ -173,11 +156,17 @@ fn check_streams(plan: &Plan) -> Result<()> {
     }
 }
 
+/// The name of the file that a secret parameter comes from: two members may have one of the same name.
+fn file_of(request: &RunRequest, parameter: &str) -> String {
+    request.member.as_ref().map_or_else(|| parameter.to_owned(), |member| format!("{member}.{parameter}"))
+}
+
 /// The request as the runner gets it: secret parameters come from files.
 fn in_pod(request: &RunRequest) -> RunRequest {
-    let file = |name: &String| SecretReference::File(format!("{PARAMETERS}/{name}").into());
+    let file =
+        |name: &String| SecretReference::File(format!("{PARAMETERS}/{}", file_of(request, name)).into());
     let secrets = request.secrets.keys().map(|name| (name.clone(), file(name))).collect();
-    RunRequest { secrets, ..request.clone() }
+    RunRequest { secrets, members: request.members.iter().map(in_pod).collect(), ..request.clone() }
 }
 
 /// A Secret or key that is not there would show in events of the pod alone. Whoever may not read it is not told.

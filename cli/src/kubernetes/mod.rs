@@ -9,6 +9,7 @@ mod install;
 mod launch;
 mod mounts;
 mod outside;
+mod placing;
 mod runner;
 
 pub use install::install_main;

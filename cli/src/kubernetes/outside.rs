@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use standstill_core::{
     Result,
     journal::{JournalStore, RunState, RunSummary},
-    plan::{Plan, ShownPlan},
+    plan::{RunPlan, ShownPlan},
     point::RunId,
     runner::{Host, Recovered},
 };
@@ -64,9 +64,10 @@ pub async fn recover(
 }
 
 /// Shows what would run, and what it would be allowed to do.
-pub fn plan(global: &Global, plan: &Plan, render: fn(&ShownPlan) -> String) -> Result<u8> {
+pub fn plan(global: &Global, plan: &RunPlan, render: fn(&ShownPlan) -> String) -> Result<u8> {
     let shown = plan.show("Kubernetes")?;
-    let permissions = permissions(plan, None);
+    let of_members = plan.iter().map(|member| permissions(member, None));
+    let permissions = of_members.fold(Permissions::default(), Permissions::and);
     let document = serde_json::json!({"plan": shown, "permissions": permissions});
     output::result(global, &document, || format!("{}\n{}", render(&shown), rules(&permissions)))?;
     Ok(output::DONE)

@@ -13,7 +13,7 @@ use std::{
 use standstill_core::{
     Error, Result,
     journal::{Event, Failure},
-    plan::{Limits, Plan, Point, RunPlan},
+    plan::{Limits, Point, RunPlan},
     repository::Repository as _,
     runner::{Host, NoObserver, Observer, recover, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
@@ -112,7 +112,7 @@ impl Here {
         lease: Duration,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
-        let cluster = Cluster::of_pod(Some(&orders.target.namespace))?;
+        let cluster = Cluster::of_pod(Some(&orders.place.target.namespace))?;
         let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
         let inner = wiring::runtime(&StateDir::of_user()?, lease)?;
         let runtime = Arc::new(KubernetesRuntime::new(inner, cluster, settings(orders)));
@@ -154,7 +154,7 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
     let cancel =
         signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let orders = read(file)?;
-    check_granted(&Cluster::of_pod(Some(&orders.target.namespace))?, &orders.permissions).await?;
+    check_granted(&Cluster::of_pod(Some(&orders.place.target.namespace))?, &orders.permissions).await?;
     let repository = open(&orders).await?;
     let point = point(&repository, &orders).await?;
     let hooks = wiring::hooks();
@@ -163,8 +163,8 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
         discard_strays(&repository).await;
     }
     let here = Here::new(&orders, repository, plan.limits.lease, Arc::new(Told(lines)))?;
-    if plan.iter().any(Plan::enters_target) {
-        here.runtime.check_container().await?;
+    for member in plan.iter().filter(|member| member.enters_target()) {
+        here.runtime.check_container(member.request.member.as_deref()).await?;
     }
     let report = run(here.host.clone(), plan, orders.run, cancel).await;
     here.settle().await;
@@ -193,6 +193,7 @@ async fn point(repository: &Repository, orders: &Orders) -> Result<Option<Point>
 }
 
 fn settings(orders: &Orders) -> RuntimeSettings {
+    let place = &orders.place;
     let name = orders.owner.as_ref().and_then(|owner| owner.get("name")).and_then(|name| name.as_str());
     let credentials = Credentials {
         secret: name.unwrap_or_default().to_owned(),
@@ -200,24 +201,26 @@ fn settings(orders: &Orders) -> RuntimeSettings {
         environment: orders.environment.clone(),
     };
     RuntimeSettings {
-        target: Some(orders.target.clone()),
+        target: Some(place.target.clone()),
         pod: std::env::var("STANDSTILL_POD_UID").ok(),
         snapshots: SnapshotSettings {
-            class: orders.snapshot_class.clone(),
-            deadline: orders.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
-            read_as: Some(orders.data_owner),
+            class: place.snapshot_class.clone(),
+            deadline: place.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
+            read_as: Some(place.data_owner),
             owner: orders.owner.clone(),
         },
         mover: Some(MoverSettings {
             image: orders.image.clone(),
             pull_policy: None,
-            pull_secrets: orders.target.pull_secrets.clone(),
-            tolerations: orders.target.tolerations.clone(),
+            pull_secrets: place.target.pull_secrets.clone(),
+            tolerations: place.target.tolerations.clone(),
             repository: orders.repository.clone(),
             credentials,
-            data_owner: Some(orders.data_owner),
+            data_owner: Some(place.data_owner),
             owner: orders.owner.clone(),
             start: orders.start_deadline.map_or(MOVER_START, Duration::from_millis),
         }),
+        run: Some(orders.run.clone()),
+        members: orders.members.clone(),
     }
 }

@@ -12,6 +12,21 @@ impl Plan {
         self.steps.iter().any(|step| self.place(&step.step) == Place::Target)
     }
 
+    /// Whether any program of the target's image runs beside it, in the runner's own place.
+    pub fn runs_programs(&self) -> bool {
+        let runs = |step: &Step| {
+            let streams = step.stream.as_ref().is_some_and(|stream| !stream.command.is_empty());
+            let waits = step.wait.as_ref().is_some_and(|wait| wait.exec.is_some());
+            streams
+                || waits
+                || step.exec.is_some()
+                || step.pair.is_some()
+                || step.session.is_some()
+                || step.service.is_some()
+        };
+        self.steps.iter().any(|step| runs(&step.step) && self.place(&step.step) == Place::Runner)
+    }
+
     /// Where the commands of a step run. What a backup does to the application it does in the target's own container,
     /// where its author does not say otherwise; a restore or a verification works on a copy, which is beside it. Data
     /// is streamed beside it, too: it never goes through a connection that may lose its end without a word.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Limits, Plan, PlannedStep, ShownPlan};
 use crate::{
-    Error, Result,
+    Result,
     hook::Hooks,
     journal::RunRequest,
     language::{Group, OnQuiesceFailure, Phase, read_group},
@@ -67,18 +67,6 @@ impl RunPlan {
     /// The plans of all members, in the order in which they are quiesced.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Plan> {
         std::iter::once(&self.first).chain(&self.others)
-    }
-
-    /// The plan of the one blueprint, for what takes no group.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Input`] when it is of a group.
-    pub fn into_only(self) -> Result<Plan> {
-        if !self.is_group() {
-            return Ok(self.first);
-        }
-        Err(Error::input(format!("the group {} cannot be run in a cluster yet", self.name))
-            .remedy("Run it where its members can be reached from one machine, without `--on kubernetes`."))
     }
 
     /// Whether it is of a group.

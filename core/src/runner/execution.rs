@@ -62,7 +62,7 @@ pub async fn run(
         request: Box::new(plan.request.clone()),
         standstill: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let members = Members::new(&host, plan, &run, journal, Vec::new())?;
+    let members = Members::new(&host, plan, &run, journal, Vec::new()).await?;
     members.first().ledger.record(started).await?;
     let recovered = finish(&members, cancel).await;
     report(&members, recovered).await

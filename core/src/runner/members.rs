@@ -15,9 +15,20 @@ use super::{
 use crate::{
     Result,
     journal::{Event, Journal},
-    plan::{PlannedStep, RunPlan},
+    plan::{Plan, PlannedStep, RunPlan},
     point::RunId,
 };
+
+/// What a member works with: what all do, but in its own place.
+async fn of_member(host: &Host, member: &Plan, run: &RunId) -> Result<Host> {
+    let mut host = host.clone();
+    if let Some(name) = &member.request.member
+        && let Some(runtime) = host.runtime.of_member(run, name).await?
+    {
+        host.runtime = runtime;
+    }
+    Ok(host)
+}
 
 /// The members of a run, in the order in which they are quiesced. They share its ledger, holds and measures. A run of
 /// one blueprint has one member.
@@ -29,7 +40,10 @@ pub(super) struct Members {
 
 impl Members {
     /// Makes them, over a journal with the events that it holds already.
-    pub(super) fn new(
+    ///
+    /// # Errors
+    /// When there is no thread for the holds, or when the place of a member cannot be looked up.
+    pub(super) async fn new(
         host: &Host,
         plan: RunPlan,
         run: &RunId,
@@ -39,10 +53,10 @@ impl Members {
         let ledger = Ledger::new(journal, events, Arc::clone(&host.observer));
         let (thread, meter) = (Arc::new(HoldThread::start()?), Arc::new(Mutex::new(Meter::new(plan.limits))));
         let holds = Arc::default();
-        let world = |member: crate::plan::Plan| {
+        let world = |member: &Plan, host: Host| {
             Arc::new(World {
-                plan: Arc::new(member),
-                host: host.clone(),
+                plan: Arc::new(member.clone()),
+                host,
                 run: run.clone(),
                 ledger: Arc::clone(&ledger),
                 thread: Arc::clone(&thread),
@@ -53,9 +67,12 @@ impl Members {
                 captures: Mutex::new(BTreeMap::new()),
             })
         };
-        let (first, others) = plan.members();
-        let (first, others) = (world(first.clone()), others.iter().cloned().map(world).collect());
-        Ok(Self { plan, first, others })
+        let of_first = world(plan.members().0, of_member(host, plan.members().0, run).await?);
+        let mut others = Vec::new();
+        for member in plan.members().1 {
+            others.push(world(member, of_member(host, member, run).await?));
+        }
+        Ok(Self { plan, first: of_first, others })
     }
 
     /// The first one, for what they all share.

@@ -122,7 +122,7 @@ async fn one(host: &Host, summary: &RunSummary) -> Result<Recovered> {
     let plan = RunPlan::make(request, point.as_ref(), host.hooks.as_ref())?;
     let journal = host.journals.take_over(&summary.run).await?;
     events.push(Event::TakenOver);
-    let members = Members::new(host, plan, &summary.run, journal, events)?;
+    let members = Members::new(host, plan, &summary.run, journal, events).await?;
     for world in members.iter() {
         let mut target = Target::for_recovery(world);
         target.scratch = Some(std::env::temp_dir());

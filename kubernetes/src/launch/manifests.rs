@@ -25,8 +25,8 @@ pub(super) const CLUSTER_ROLE: &str = "standstill-snapshots";
 pub(super) const KEPT_SECONDS: u32 = 600;
 /// How long a run that is told to end may take: a release has two minutes.
 const GRACE_SECONDS: u32 = 180;
-/// What root needs of its powers for a restore: to give files to their owners, and to run programs as those.
-const ROOT: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"];
+/// What root needs of its powers: to give files to their owners, and to run and end programs as those.
+const ROOT: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
 /// The key of the repository's password.
 pub(super) const PASSWORD: &str = "password";
 
@@ -149,7 +149,7 @@ pub(super) fn job(launch: &Launch) -> Value {
 }
 
 fn pod(launch: &Launch) -> Value {
-    let target = &launch.orders.target;
+    let target = &launch.orders.place.target;
     let mut pod = json!({
         "restartPolicy": "Never",
         "serviceAccountName": name(&launch.orders),
@@ -165,8 +165,8 @@ fn pod(launch: &Launch) -> Value {
         "containers": [runner(launch)],
         "volumes": volumes(launch),
     });
-    if let (true, Some(running)) = (launch.mounts.beside_target, &target.pod) {
-        pod["affinity"] = beside(&running.node);
+    if let Some(node) = &launch.mounts.node {
+        pod["affinity"] = beside(node);
     }
     pod
 }
@@ -220,8 +220,8 @@ fn runner(launch: &Launch) -> Value {
     let capabilities = if launch.mounts.as_root { ROOT } else { &[] };
     json!({
         "name": RUNNER,
-        "image": launch.orders.target.image,
-        "imagePullPolicy": launch.orders.target.pull_policy,
+        "image": launch.orders.place.target.image,
+        "imagePullPolicy": launch.orders.place.target.pull_policy,
         "command": [INSTALLED, "agent", "runner", super::ORDERS_FILE],
         "env": environment(launch),
         "volumeMounts": mounts(launch),

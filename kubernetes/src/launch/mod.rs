@@ -43,8 +43,9 @@ use standstill_core::{
 pub use follow::{Follow, follow};
 pub use granted::check_granted;
 pub use mounts::{Mounted, Mounts};
-pub use orders::{ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, RunnerLine};
+pub use orders::{ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
 pub use permissions::{Permissions, Rule, permissions};
+pub(crate) use recovery::placed;
 pub use recovery::recover;
 
 use crate::{
@@ -145,7 +146,7 @@ pub async fn launch(cluster: &Cluster, launch: Launch) -> Result<()> {
 async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()> {
     let name = name(&launch.orders);
     launch.orders.owner = Some(owner.clone());
-    if let Some(claim) = &launch.mounts.claim {
+    for claim in &launch.mounts.claims {
         cluster.objects::<PersistentVolumeClaim>().create_new(claim).await?;
     }
     let (roles, bindings) = (cluster.objects::<Role>(), cluster.objects::<RoleBinding>());

@@ -25,15 +25,61 @@ pub struct Mounted {
 pub struct Mounts {
     /// The claims.
     pub mounted: Vec<Mounted>,
-    /// Whether the pod must be on the target's node, because the claims are in use there.
-    pub beside_target: bool,
-    /// A claim that is made before, if it is not there. The run does not own it: it stays.
-    pub claim: Option<Value>,
+    /// The node that the pod must be on, because the claims are in use there.
+    pub node: Option<String>,
+    /// Claims that are made before, where they are not there. The run does not own them: they stay.
+    pub claims: Vec<Value>,
     /// Whether files of any owner must be written, which only root can.
     pub as_root: bool,
 }
 
 impl Mounts {
+    /// Those of all members of a group, in one pod.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when no pod can have those of two members: they are in use on different
+    /// nodes, or at the same path or one below the other.
+    pub fn of_members(members: Vec<(&str, Self)>) -> Result<Self> {
+        for (index, (name, mounts)) in members.iter().enumerate() {
+            for (other, others) in members.iter().take(index) {
+                mounts.check_beside(name, others, other)?;
+            }
+        }
+        let mut all = Self::default();
+        for (_, mounts) in members {
+            all.mounted.extend(mounts.mounted);
+            all.node = all.node.or(mounts.node);
+            all.claims.extend(mounts.claims);
+            all.as_root |= mounts.as_root;
+        }
+        Ok(all)
+    }
+
+    fn check_beside(&self, name: &str, others: &Self, other: &str) -> Result<()> {
+        if let (Some(here), Some(there)) = (&self.node, &others.node)
+            && here != there
+        {
+            return Err(Error::input(format!(
+                "the members {other} and {name} are on different nodes ({there} and {here}), and no pod can mount the volumes of both"
+            ))
+            .remedy("Bring them to one node by affinity, or back them up each by itself."));
+        }
+        for mounted in &self.mounted {
+            let overlaps = |there: &&Mounted| {
+                there.path.starts_with(&mounted.path) || mounted.path.starts_with(&there.path)
+            };
+            if let Some(there) = others.mounted.iter().find(overlaps) {
+                return Err(Error::input(format!(
+                    "the member {other} has a volume at {} and the member {name} at {}, and no pod can mount both",
+                    there.path.display(),
+                    mounted.path.display()
+                ))
+                .remedy("Mount them at different paths in their own pods, or back them up each by itself."));
+            }
+        }
+        Ok(())
+    }
+
     /// For a backup: every claim of the target's container.
     pub fn of_backup(target: &Target, writing: bool) -> Self {
         let mounted = target
@@ -45,7 +91,7 @@ impl Mounts {
                 read_only: !writing,
             })
             .collect();
-        Self { mounted, beside_target: true, ..Self::default() }
+        Self { mounted, node: target.pod.as_ref().map(|pod| pod.node.clone()), ..Self::default() }
     }
 
     /// For a restore to `path`: the claim `into` instead of the one that the target has there. `size` and `class` are
@@ -84,6 +130,6 @@ impl Mounts {
                 "resources": {"requests": {"storage": size}},
             },
         });
-        Ok(Self { mounted: vec![mounted], claim: Some(claim), as_root: true, beside_target: false })
+        Ok(Self { mounted: vec![mounted], claims: vec![claim], as_root: true, node: None })
     }
 }

@@ -1,5 +1,7 @@
 //! What the runner's pod is told, and what it tells.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use standstill_core::{
@@ -20,6 +22,20 @@ pub const PASSWORD_FILE: &str = "/.standstill/credentials/password";
 /// The directory with the values of secret parameters: a file for each, of its name.
 pub const PARAMETERS: &str = "/.standstill/parameters";
 
+/// Where one database of a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Placed {
+    /// The target.
+    pub target: Target,
+    /// The owner of the database's files, for movers.
+    pub data_owner: Owner,
+    /// The volume snapshot class, where one is named.
+    pub snapshot_class: Option<String>,
+    /// How long the storage may take for the cut of a snapshot, in milliseconds, where that is said.
+    pub snapshot_deadline: Option<u64>,
+}
+
 /// What a run is told: everything but secrets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,16 +46,13 @@ pub struct Orders {
     pub request: RunRequest,
     /// Where the repository is.
     pub repository: String,
-    /// The target.
-    pub target: Target,
+    /// Where its database is; of a group, where the member is that its pod is made like.
+    pub place: Placed,
+    /// Where the databases of a group's members are, by their names.
+    #[serde(default)]
+    pub members: BTreeMap<String, Placed>,
     /// What it may do; it checks that first.
     pub permissions: Permissions,
-    /// The owner of the database's files, for movers.
-    pub data_owner: Owner,
-    /// The volume snapshot class, where one is named.
-    pub snapshot_class: Option<String>,
-    /// How long the storage may take for the cut of a snapshot, in milliseconds, where that is said.
-    pub snapshot_deadline: Option<u64>,
     /// How long a pod may take to begin, in milliseconds, where that is said.
     pub start_deadline: Option<u64>,
     /// The project's own image.

@@ -54,6 +54,23 @@ impl Rule {
     }
 }
 
+impl Permissions {
+    /// Also those of another member of a group.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        let add = |rules: &mut Vec<Rule>, more: Vec<Rule>| {
+            for rule in more {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
+            }
+        };
+        add(&mut self.namespaced, others.namespaced);
+        add(&mut self.cluster, others.cluster);
+        self
+    }
+}
+
 /// What a plan needs on a target; `pod` is the target's, where it is known.
 pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
     let mut namespaced = vec![

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use standstill_core::{Error, Result, point::RunId, runner::Recovered};
 
 use super::{
-    Follow, ORDERS_FILE, Orders, RunnerLine,
+    Follow, ORDERS_FILE, Orders, Placed, RunnerLine,
     follow::{BEGUN, Followed},
     manifests::{self, beside},
     of_launch, remove,
@@ -54,6 +54,17 @@ pub async fn recover(
     }
 }
 
+/// Where a member of a dead run is; `None` when its orders are gone.
+///
+/// # Errors
+/// When the API server cannot be asked, or the orders are not understood.
+pub(crate) async fn placed(cluster: &Cluster, run: &RunId, member: &str) -> Result<Option<Placed>> {
+    let Some(orders) = cluster.objects::<ConfigMap>().find(&of_launch(run)).await? else { return Ok(None) };
+    let mut orders = read(&orders)?;
+    // A run of one member alone has but one place.
+    Ok(if orders.members.is_empty() { Some(orders.place) } else { orders.members.remove(member) })
+}
+
 fn read(orders: &ConfigMap) -> Result<Orders> {
     let text = orders.data.iter().flatten().map(|(_, text)| text.as_str()).next().unwrap_or_default();
     serde_json::from_str(text).map_err(|cause| {
@@ -65,8 +76,8 @@ fn read(orders: &ConfigMap) -> Result<Orders> {
 
 /// The node that the target is on now; the dead run's own may be gone.
 async fn node(cluster: &Cluster, orders: &Orders) -> Option<String> {
-    orders.target.pod.as_ref()?;
-    let known = &orders.target;
+    let known = &orders.place.target;
+    known.pod.as_ref()?;
     let workload = known.found_by.contains('/').then(|| known.found_by.clone());
     let labels = workload.is_none().then(|| known.found_by.clone());
     let container = Some(known.container.clone());

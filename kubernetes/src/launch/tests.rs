@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 use standstill_core::{point::RunId, secret::Secret};
 
-use super::super::{Launch, Mounts, Orders, Permissions, Rule};
+use super::super::{Launch, Mounts, Orders, Permissions, Placed, Rule};
 use crate::target::{Mount, Owner, Source, Target, TargetPod};
 
 fn target() -> Target {
@@ -53,11 +53,14 @@ fn launch(mounts: Mounts) -> Launch {
             run,
             request,
             repository: "s3://backups/pg".into(),
-            target: target(),
+            place: Placed {
+                target: target(),
+                data_owner: Owner { user: 26, group: Some(27) },
+                snapshot_class: None,
+                snapshot_deadline: None,
+            },
+            members: BTreeMap::new(),
             permissions: Permissions::default(),
-            data_owner: Owner { user: 26, group: Some(27) },
-            snapshot_class: None,
-            snapshot_deadline: None,
             start_deadline: None,
             image: "standstill.dev/standstill:1".into(),
             environment: vec!["AWS_SECRET_ACCESS_KEY".into()],
@@ -99,7 +102,7 @@ fn the_job_of_a_restore_is_root_with_few_capabilities_and_mounts_the_new_claim()
     assert_eq!(refused.to_string(), "the claim data-pg-0 is that of statefulset/pg, which runs");
     target.pod = None;
     let mounts = Mounts::of_restore(&target, path, "data-new", "1Gi", Some("fast")).unwrap();
-    insta::assert_snapshot!(shown(mounts.claim.as_ref().unwrap()));
+    insta::assert_snapshot!(shown(&mounts.claims[0]));
     let job = super::job(&launch(mounts));
     let pod = &job["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsUser"], 0);
@@ -107,7 +110,7 @@ fn the_job_of_a_restore_is_root_with_few_capabilities_and_mounts_the_new_claim()
     let container = &pod["containers"][0];
     assert_eq!(
         container["securityContext"]["capabilities"],
-        json!({"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]})
+        json!({"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"]})
     );
     let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
     assert_eq!(
@@ -135,4 +138,26 @@ fn secret_values_are_in_the_secret_alone() {
 fn the_role_holds_the_rules_without_their_reasons() {
     let launch = launch(Mounts::of_backup(&target(), false));
     insta::assert_snapshot!(shown(&super::role(&launch, &json!({"uid": "1"}))));
+}
+
+#[test]
+fn members_of_a_group_share_a_pod_where_their_volumes_can() {
+    let at = |path: &str, node: &str| {
+        let mut target = target();
+        target.mounts[0].path = path.into();
+        target.pod.as_mut().unwrap().node = node.into();
+        Mounts::of_backup(&target, false)
+    };
+    let both =
+        |second: Mounts| Mounts::of_members(vec![("orders", at("/var/lib/a", "node-1")), ("index", second)]);
+    let mounts = both(at("/var/lib/b", "node-1")).unwrap();
+    assert_eq!((mounts.mounted.len(), mounts.node.as_deref()), (2, Some("node-1")));
+    // One that mounts nothing may be anywhere.
+    assert_eq!(both(Mounts::default()).unwrap().mounted.len(), 1);
+    let refused = |second: Mounts| both(second).unwrap_err().to_string();
+    assert_eq!(
+        refused(at("/var/lib/a/b", "node-1")),
+        "the member orders has a volume at /var/lib/a and the member index at /var/lib/a/b, and no pod can mount both"
+    );
+    assert!(refused(at("/var/lib/b", "node-2")).contains("different nodes (node-1 and node-2)"));
 }

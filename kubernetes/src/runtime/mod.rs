@@ -1,5 +1,7 @@
 //! The runtime in pods: what is local in a pod is done by the runtime that it is given, and the rest by the cluster.
 
+mod members;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::Cluster,
     container::{self, Container, record::KeeperRecord},
+    launch::Placed,
     mover::{self, Mover, MoverSettings, Rehearsed},
     record::{InPod, InPodRecord, Record},
     snapshot::{self, CsiSnapshotter, SnapshotSettings},
@@ -53,12 +56,17 @@ pub struct RuntimeSettings {
     pub snapshots: SnapshotSettings,
     /// What movers are made like; without them only live captures can be stored.
     pub mover: Option<MoverSettings>,
+    /// The run that this is for, where it is one.
+    pub run: Option<RunId>,
+    /// Where the members of a group are, by their names.
+    pub members: BTreeMap<String, Placed>,
 }
 
 /// The runtime of a runner in a pod, beside its target. Outside of the cluster it can do no more than dispose of what
 /// such a runner left.
 pub struct KubernetesRuntime {
     inner: Arc<dyn Runtime>,
+    settings: RuntimeSettings,
     cluster: Cluster,
     target: Option<Arc<Target>>,
     pod: Option<String>,
@@ -70,7 +78,7 @@ pub struct KubernetesRuntime {
 impl KubernetesRuntime {
     /// A runtime around that of the pod itself (or of the machine outside).
     pub fn new(inner: Arc<dyn Runtime>, cluster: Cluster, settings: RuntimeSettings) -> Self {
-        let target = settings.target.map(Arc::new);
+        let target = settings.target.clone().map(Arc::new);
         let cluster = match &target {
             Some(target) => cluster.in_namespace(&target.namespace),
             None => cluster,
@@ -78,15 +86,16 @@ impl KubernetesRuntime {
         let csi = Arc::new(CsiSnapshotter::new(
             cluster.clone(),
             target.clone(),
-            settings.snapshots,
+            settings.snapshots.clone(),
             inner.snapshotter(),
         ));
-        let mover = settings.mover.map(|settings| Mover::new(cluster.clone(), settings));
+        let mover = settings.mover.clone().map(|settings| Mover::new(cluster.clone(), settings));
         let snapshotter: Arc<dyn Snapshotter> = match mover.clone() {
             Some(mover) => Arc::new(Rehearsed { inner: csi, mover }),
             None => csi,
         };
-        Self { inner, target, pod: settings.pod, address: Mutex::new(None), snapshotter, mover, cluster }
+        let pod = settings.pod.clone();
+        Self { inner, settings, target, pod, address: Mutex::new(None), snapshotter, mover, cluster }
     }
 
     /// The address of the target's pod. It is asked for again and again, because a pod that was replaced has another
@@ -127,14 +136,6 @@ impl KubernetesRuntime {
         Container::of_target(&self.cluster, self.target.as_deref())
     }
 
-    /// Checks that commands can be run in the target's own container, and watched there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Input`] when it has no pod, or no shell.
-    pub async fn check_container(&self) -> Result<()> {
-        self.container()?.check().await
-    }
-
     /// The record of something inside this pod, as one of the cluster's.
     fn in_pod(&self, what: InPod, record: Value) -> Result<Value> {
         match &self.pod {
@@ -156,7 +157,7 @@ impl KubernetesRuntime {
         match record.what {
             _ if here => self.inner.dispose(&record.record, secrets).await,
             // It went with its pod.
-            InPod::Scratch => Ok(Undone::AlreadyGone),
+            InPod::Scratch | InPod::ScratchVolume => Ok(Undone::AlreadyGone),
             // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
             InPod::Keeper if self.pod.is_some() => self.inner.dispose(&record.record, secrets).await,
             InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
@@ -204,6 +205,10 @@ fn is_own(host: &str) -> bool {
 impl Runtime for KubernetesRuntime {
     fn name(&self) -> &'static str {
         "kubernetes"
+    }
+
+    async fn of_member(&self, run: &RunId, member: &str) -> Result<Option<Arc<dyn Runtime>>> {
+        Ok(self.member(run, member).await?.map(|runtime| Arc::new(runtime) as Arc<dyn Runtime>))
     }
 
     async fn volume(&self, name: &str, path: &Path) -> Result<Volume> {
@@ -287,7 +292,7 @@ impl Runtime for KubernetesRuntime {
         like: Option<&Path>,
         run: &RunId,
     ) -> Result<ScratchIntent> {
-        self.scratch_in_pod(InPod::Scratch, self.inner.scratch_volume_intent(name, like, run).await?)
+        self.scratch_in_pod(InPod::ScratchVolume, self.inner.scratch_volume_intent(name, like, run).await?)
     }
 
     async fn destination_intent(&self, path: &Path, run: &RunId) -> Result<ScratchIntent> {
@@ -299,7 +304,7 @@ impl Runtime for KubernetesRuntime {
         self.inner.make_scratch(&inner, like).await?;
         let owner = self.mover.as_ref().and_then(Mover::data_owner);
         match (Record::from_value(&intent.record)?, owner) {
-            (Some(Record::InPod(record)), Some(owner)) if record.what == InPod::Destination => {
+            (Some(Record::InPod(record)), Some(owner)) if record.what != InPod::Scratch => {
                 give(&intent.path, owner)
             }
             _ => Ok(()),

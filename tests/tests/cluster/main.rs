@@ -16,6 +16,7 @@ mod crash_matrix;
 mod deploy;
 mod etcd;
 mod failures;
+mod group;
 mod mariadb;
 mod matrix;
 mod mover;

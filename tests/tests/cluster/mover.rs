@@ -75,9 +75,9 @@ impl Scene {
         };
         let settings = RuntimeSettings {
             target: Some(target),
-            pod: None,
             snapshots: SnapshotSettings { class: class.map(str::to_owned), ..SnapshotSettings::default() },
             mover: Some(mover),
+            ..RuntimeSettings::default()
         };
         let state = StateDir::at(&space.place.join("state")).unwrap();
         let unused = Arc::new(|_: &str, _: &serde_json::Value| Ok(true));

@@ -5,11 +5,13 @@
 //! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
 //! - [`postgresql`], [`mariadb`], [`mysql`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
 //!   [`client`] in its pod
+//! - [`group`]: two of them that belong together
 //! - [`outage`]: parts of the cluster that are away
 
 pub mod audit;
 pub mod client;
 pub mod etcd;
+pub mod group;
 pub mod image;
 pub mod kv;
 pub mod mariadb;

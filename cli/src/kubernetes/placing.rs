@@ -1,0 +1,228 @@
+//! Where each member of a run is, and what the one pod is made like that works on all of them.
+
+use std::collections::BTreeMap;
+
+use standstill_core::{
+    Error, Result,
+    plan::{Plan, RunPlan},
+    units::{milliseconds, parse_duration},
+};
+use standstill_kubernetes::{
+    Cluster, Owner, Target, TargetValues,
+    launch::{Mounts, Permissions, Placed, check_class, permissions},
+};
+
+use super::mounts::{mounts, owner};
+
+/// A member of a run, and where it is. A run of one blueprint has one, without a name.
+pub struct Placing<'a> {
+    plan: &'a Plan,
+    values: TargetValues,
+    target: Target,
+    owner: Owner,
+}
+
+/// What is known of all members, and what their pod is made like.
+pub struct Place {
+    /// Of a group, that of the member that the pod is made like.
+    pub like: Placed,
+    /// Those of a group's members, by their names.
+    pub members: BTreeMap<String, Placed>,
+    /// What the pod mounts.
+    pub mounts: Mounts,
+    /// Who the pod runs as.
+    pub owner: Owner,
+    /// What the run may do.
+    pub permissions: Permissions,
+}
+
+/// Finds the target of each member.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when one is not there, or when they are in different namespaces.
+pub async fn find<'a>(
+    cluster: &Cluster,
+    plan: &'a RunPlan,
+    values: &BTreeMap<String, String>,
+    namespace: Option<&str>,
+) -> Result<Vec<Placing<'a>>> {
+    let names: Vec<&str> = plan.iter().filter_map(name).collect();
+    let mut placings: Vec<Placing<'a>> = Vec::new();
+    for member in plan.iter() {
+        let mut values = match name(member).filter(|_| plan.is_group()) {
+            Some(name) => TargetValues::of(&of_member(values, name, &names)?)?,
+            None => TargetValues::of(values)?,
+        };
+        if let Some(namespace) = namespace {
+            values.namespace = Some(namespace.to_owned());
+        }
+        let found = if plan.commits() {
+            Box::pin(Target::find(cluster, &values)).await
+        } else {
+            Box::pin(Target::find_or_template(cluster, &values)).await
+        };
+        let target = found.map_err(|error| during(error, member))?;
+        if let Some(first) = placings.first()
+            && first.target.namespace != target.namespace
+        {
+            return Err(Error::input(format!(
+                "the members are in different namespaces: {} and {}",
+                first.target.namespace, target.namespace
+            ))
+            .remedy(
+                "Back those up by a group that are in one namespace: a run's rights and Secrets end with it.",
+            ));
+        }
+        let owner = owner(&cluster.in_namespace(&target.namespace), &target, member).await;
+        let owner = owner.map_err(|error| during(error, member))?;
+        placings.push(Placing { plan: member, values, target, owner });
+    }
+    Ok(placings)
+}
+
+/// The namespace that all of them are in.
+pub fn namespace<'a>(placings: &'a [Placing<'_>]) -> &'a str {
+    placings.first().map_or("", |first| first.target.namespace.as_str())
+}
+
+fn name(plan: &Plan) -> Option<&str> {
+    plan.request.member.as_deref()
+}
+
+fn during(error: Error, plan: &Plan) -> Error {
+    match name(plan) {
+        Some(name) => error.during(&format!("the member {name}")),
+        None => error,
+    }
+}
+
+/// What is said of one member: `MEMBER.KEY`, over what is said of all.
+fn of_member(
+    values: &BTreeMap<String, String>,
+    name: &str,
+    names: &[&str],
+) -> Result<BTreeMap<String, String>> {
+    let mut own = BTreeMap::new();
+    for (key, value) in values {
+        match key.split_once('.') {
+            None => {
+                own.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+            Some((member, key)) if member == name => {
+                own.insert(key.to_owned(), value.clone());
+            }
+            Some((member, _)) if names.contains(&member) => {}
+            Some((member, key)) => {
+                return Err(Error::input(format!("the group has no member `{member}`")).remedy(format!(
+                    "Write `--set target.MEMBER.{key}=`; the members are: {}.",
+                    names.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// What the pod is made like that works on all members.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when no pod can be made for all of them.
+pub async fn place(cluster: &Cluster, placings: &[Placing<'_>], is_group: bool) -> Result<Place> {
+    let like = like(placings)?;
+    let mut rights = Permissions::default();
+    let (mut mounted, mut placed) = (Vec::new(), Vec::new());
+    for placing in placings {
+        let during = |error| during(error, placing.plan);
+        let pod = placing.target.pod.as_ref().map(|pod| pod.name.as_str());
+        rights = rights.and(permissions(placing.plan, pod));
+        mounted.push((placing.name(), placing.mounts(cluster, is_group).await.map_err(during)?));
+        placed.push(placing.placed(cluster).await.map_err(during)?);
+    }
+    let mut mounts = Mounts::of_members(mounted)?;
+    let owner = placings[like].owner;
+    // Nobody but root can read the files of several owners, or run programs as each of them.
+    mounts.as_root |= placings.iter().any(|placing| placing.owner != owner);
+    let named = placings.iter().map(|placing| placing.name().to_owned()).zip(placed.iter().cloned());
+    let members = if is_group { named.collect() } else { BTreeMap::new() };
+    Ok(Place { like: placed.swap_remove(like), members, mounts, owner, permissions: rights })
+}
+
+impl Placing<'_> {
+    fn name(&self) -> &str {
+        name(self.plan).unwrap_or_default()
+    }
+
+    /// What of this member the pod mounts.
+    async fn mounts(&self, cluster: &Cluster, is_group: bool) -> Result<Mounts> {
+        let scope = self.plan.static_scope();
+        let has_volumes = self.plan.blueprint.spec.volumes.values().any(|volume| {
+            standstill_core::language::render_text(&volume.path, &scope).is_ok_and(|path| !path.is_empty())
+        });
+        // What is dumped over the network may be anywhere.
+        if is_group && self.plan.commits() && !has_volumes {
+            return Ok(Mounts::default());
+        }
+        mounts(cluster, &self.target, &self.values, self.plan).await
+    }
+
+    async fn placed(&self, cluster: &Cluster) -> Result<Placed> {
+        if let Some(class) = &self.values.snapshot_class {
+            check_class(cluster, class).await?;
+        }
+        let deadline = self.values.snapshot_deadline.as_deref().map(parse_duration).transpose()?;
+        Ok(Placed {
+            target: self.target.clone(),
+            data_owner: self.owner,
+            snapshot_class: self.values.snapshot_class.clone(),
+            snapshot_deadline: deadline.map(milliseconds),
+        })
+    }
+}
+
+/// The longest of the times that pods of the run may take to begin, in milliseconds.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when one is no duration.
+pub fn start_deadline(placings: &[Placing<'_>]) -> Result<Option<u64>> {
+    let said = placings.iter().filter_map(|placing| placing.values.start_deadline.as_deref());
+    let said = said.map(|text| parse_duration(text).map(milliseconds)).collect::<Result<Vec<_>>>()?;
+    Ok(said.into_iter().max())
+}
+
+/// The member that the pod is made like: one that runs programs of its own image in it, if any does.
+fn like(placings: &[Placing<'_>]) -> Result<usize> {
+    let mut running = (0..placings.len()).filter(|index| placings[*index].plan.runs_programs());
+    let Some(first) = running.next() else { return Ok(0) };
+    let image = |index: usize| placings[index].target.image.as_str();
+    let Some(other) = running.find(|other| image(*other) != image(first)) else { return Ok(first) };
+    let (one, another) = (placings[first].name(), placings[other].name());
+    Err(Error::input(format!(
+        "the members {one} and {another} run programs of different images ({} and {}), and the run has one pod",
+        image(first),
+        image(other)
+    ))
+    .remedy(if placings[first].plan.commits() {
+        format!("Back {another} up by a blueprint that takes a snapshot, or each by itself.")
+    } else {
+        format!("Do it member by member: `--member {one}`, then `--member {another}`.")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_for_one_member_comes_before_one_for_all() {
+        let pairs = [("startDeadline", "1m"), ("index.workload", "pod/b"), ("index.startDeadline", "2m")];
+        let values: BTreeMap<String, String> =
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let own = of_member(&values, "index", &["orders", "index"]).unwrap();
+        assert_eq!((own["workload"].as_str(), own["startDeadline"].as_str()), ("pod/b", "2m"));
+        let own = of_member(&values, "orders", &["orders", "index"]).unwrap();
+        assert_eq!(own.into_iter().collect::<Vec<_>>(), [("startDeadline".to_owned(), "1m".to_owned())]);
+        let error = of_member(&values, "orders", &["orders"]).unwrap_err();
+        assert_eq!(error.to_string(), "the group has no member `index`");
+        assert!(error.remedy_text().unwrap().contains("orders"));
+    }
+}
