@@ -8,6 +8,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     match words.as_slice() {
         ["guard", ..] => standstill_local::guard_main(std::env::args_os()),
         ["keep", ..] => standstill_local::keep_main(std::env::args_os()),
+        ["helpers", ..] => standstill_local::helpers_main(&arguments[1..]),
         ["transfer", ..] => crate::transfer::main(&arguments[1..]),
         ["runner", ..] => crate::kubernetes::runner_main(&arguments[1..]),
         ["install", ..] => crate::kubernetes::install_main(&arguments[1..]),

@@ -1,6 +1,6 @@
 //! Wires the crates together.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use standstill_core::{
     Error, Result,
@@ -33,8 +33,9 @@ pub fn with_failpoints(journals: Arc<dyn JournalStore>) -> Result<Arc<dyn Journa
     Ok(journals)
 }
 
-/// The runtime of this machine, or of the pod that this process runs in.
-pub fn runtime(state: &StateDir, lease: Duration) -> Result<Arc<dyn Runtime>> {
+/// The runtime of this machine, or of the pod that this process runs in. `helpers` is the socket of the container for
+/// helpers, where there is one.
+pub fn runtime(state: &StateDir, lease: Duration, helpers: Option<PathBuf>) -> Result<Arc<dyn Runtime>> {
     let agent = std::env::current_exe()
         .map_err(|cause| Error::failed("this program's own file cannot be found").because(cause))?;
     let expectation = Arc::new(|expression: &str, result: &serde_json::Value| {
@@ -42,7 +43,11 @@ pub fn runtime(state: &StateDir, lease: Duration) -> Result<Arc<dyn Runtime>> {
         scope.insert("result", result.clone());
         holds(expression, &scope)
     });
-    Ok(Arc::new(LocalRuntime::new(&agent, None, state, lease, expectation)?))
+    let runtime = LocalRuntime::new(&agent, None, state, lease, expectation)?;
+    Ok(Arc::new(match helpers {
+        Some(socket) => runtime.with_helpers(socket),
+        None => runtime,
+    }))
 }
 
 /// The seams on this machine. `state` is where runs leave what must outlive them, `lease` how long children may
@@ -55,7 +60,7 @@ pub fn host(
 ) -> Result<Host> {
     Ok(Host {
         hooks: hooks(),
-        runtime: runtime(state, lease)?,
+        runtime: runtime(state, lease, None)?,
         repository,
         journals: journals(state)?,
         locks: Arc::new(LocalLocks::new(state)),

@@ -4,6 +4,7 @@
 //!   LocalRuntime ──▶ process ──▶ guard ──▶ every child        (ends when the runner dies or stops)
 //!        │      └──▶ keeper ──▶ `pair` and `session` holds    (let go when the runner dies or stops)
 //!        ├──▶ snapshot: btrfs · reflink · copy · live
+//!        ├──▶ helpers: of hooks, in another container of the same pod where there is one
 //!        └──▶ scratch
 //!   LocalJournals, LocalLocks ──▶ StateDir
 //! ```
@@ -14,6 +15,7 @@
 mod clock;
 mod destination;
 mod guard;
+mod helpers;
 mod identity;
 mod journal;
 mod keeper;
@@ -31,6 +33,7 @@ use serde_json::Value;
 use standstill_core::Result;
 
 pub use guard::guard_main;
+pub use helpers::{Life, helpers_main};
 pub use journal::LocalJournals;
 pub use keeper::keep_main;
 pub use lock::LocalLocks;

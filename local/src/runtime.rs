@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Expectation, destination,
+    helpers::RemoteSession,
     keeper::{self, record::KeeperRecord},
     process::{
         exec,
@@ -43,6 +44,7 @@ pub struct LocalRuntime {
     launcher: Arc<Launcher>,
     state: StateDir,
     expectation: Expectation,
+    helpers: Option<PathBuf>,
 }
 
 impl LocalRuntime {
@@ -67,7 +69,15 @@ impl LocalRuntime {
         })?;
         let mut agent = vec![text(program)?];
         agent.extend(agent_prefix.unwrap_or_else(|| vec!["agent".to_owned()]));
-        Ok(Self { launcher: Launcher::new(agent, lease), state: state.clone(), expectation })
+        let launcher = Launcher::new(agent, lease);
+        Ok(Self { launcher, state: state.clone(), expectation, helpers: None })
+    }
+
+    /// With helpers that must outlive the runner in another container, whose server listens at a socket.
+    #[must_use]
+    pub fn with_helpers(mut self, socket: PathBuf) -> Self {
+        self.helpers = Some(socket);
+        self
     }
 }
 
@@ -115,6 +125,13 @@ impl Runtime for LocalRuntime {
     }
 
     async fn session(&self, command: &Command) -> Result<Box<dyn Session>> {
+        let agent = self.launcher.agent();
+        if let (Some(socket), Some(arguments)) = (&self.helpers, command.argv.strip_prefix(agent))
+            && !command.may_outlive.is_zero()
+        {
+            let (socket, arguments) = (socket.clone(), arguments.to_vec());
+            return Ok(Box::new(blocking(move || RemoteSession::start(&socket, &arguments)).await?));
+        }
         Ok(Box::new(LocalSession::start(&self.launcher, &self.launcher.prepare(command)?).await?))
     }
 

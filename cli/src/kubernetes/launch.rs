@@ -139,7 +139,8 @@ async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>])
     };
     let (permissions, password) = (place.permissions, asked.password.clone());
     let (mounts, owner) = (place.mounts, place.owner);
-    Ok(Launch { orders, permissions, mounts, owner, password, environment, parameters, references })
+    let helpers = asked.plan.iter().any(Plan::holds_outlive_clients);
+    Ok(Launch { orders, permissions, mounts, owner, helpers, password, environment, parameters, references })
 }
 
 /// Data is not streamed out of a container or into one: the connection may lose its end without a word.

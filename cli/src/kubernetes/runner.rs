@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
     sync::{Arc, mpsc},
@@ -21,9 +21,9 @@ use standstill_core::{
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterLocks, Credentials, KubernetesRuntime, MOVER_START, MoverSettings,
     RuntimeSettings, SNAPSHOT_DEADLINE, SnapshotSettings,
-    launch::{Orders, PASSWORD_FILE, RunnerLine, check_granted},
+    launch::{HELPERS, Orders, PASSWORD_FILE, RunnerLine, check_granted},
 };
-use standstill_local::StateDir;
+use standstill_local::{Life, StateDir};
 use standstill_repository::{Location, Repository};
 
 use crate::{
@@ -39,10 +39,10 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub fn runner_main(arguments: &[String]) -> ExitCode {
     output::start_log(&Global { output: Format::Json, quiet: false, verbose: 0 });
     let teller = Teller::start();
-    let outcome = match arguments {
-        [file] => in_runtime(perform(Path::new(file), teller.lines.clone())),
-        [recover, file] if recover == "--recover" => in_runtime(recover_run(Path::new(file))),
-        _ => Err(Error::input("`agent runner` takes the path of its orders")),
+    // Held until this process ends: then the container for helpers may end, too.
+    let (outcome, _life) = match helpers().map(|socket| Life::begin(&socket)).transpose() {
+        Ok(life) => (obey(arguments, &teller), life),
+        Err(error) => (Err(error), None),
     };
     let (line, status) = match outcome {
         Ok(RunnerLine::Report(report)) => {
@@ -54,6 +54,19 @@ pub fn runner_main(arguments: &[String]) -> ExitCode {
     };
     teller.finish(line);
     ExitCode::from(status)
+}
+
+fn obey(arguments: &[String], teller: &Teller) -> Result<RunnerLine> {
+    match arguments {
+        [file] => in_runtime(perform(Path::new(file), teller.lines.clone())),
+        [recover, file] if recover == "--recover" => in_runtime(recover_run(Path::new(file))),
+        _ => Err(Error::input("`agent runner` takes the path of its orders")),
+    }
+}
+
+/// The socket of the container for helpers, where the pod has one.
+fn helpers() -> Option<PathBuf> {
+    std::env::var_os(HELPERS).map(PathBuf::from)
 }
 
 /// Says lines by a thread of its own: a log that is not read must not keep a database held.
@@ -114,7 +127,7 @@ impl Here {
     ) -> Result<Self> {
         let cluster = Cluster::of_pod(Some(&orders.place.target.namespace))?;
         let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
-        let inner = wiring::runtime(&StateDir::of_user()?, lease)?;
+        let inner = wiring::runtime(&StateDir::of_user()?, lease, helpers())?;
         let runtime = Arc::new(KubernetesRuntime::new(inner, cluster, settings(orders)));
         let host = Host {
             hooks: wiring::hooks(),

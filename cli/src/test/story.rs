@@ -80,7 +80,8 @@ pub async fn tell(place: &Place, asked: Asked<'_>) -> Result<TestReport> {
     written.extend(values.secrets.iter().map(|(name, secret)| (name.clone(), json!(secret))));
     let lease = longest_lease(asked.blueprint, values)?;
 
-    let runtime = wiring::runtime(&StateDir::at(&place.path("state/standstill"))?, Duration::from_secs(10))?;
+    let runtime =
+        wiring::runtime(&StateDir::at(&place.path("state/standstill"))?, Duration::from_secs(10), None)?;
     for step in &spec.given.prepare {
         run(runtime.as_ref(), "prepare", &command(step, &scope)?, &asked.cancel).await?;
     }

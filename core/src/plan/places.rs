@@ -2,6 +2,7 @@
 
 use super::Plan;
 use crate::{
+    hook::{HoldKind, HoldTraits},
     language::{ExecStep, Step},
     runtime::Place,
 };
@@ -10,6 +11,12 @@ impl Plan {
     /// Whether any command runs in the target's own container.
     pub fn enters_target(&self) -> bool {
         self.steps.iter().any(|step| self.place(&step.step) == Place::Target)
+    }
+
+    /// Whether a hook holds something that survives its client, so that who lets go of it must survive the runner.
+    pub fn holds_outlive_clients(&self) -> bool {
+        let lease = |hold: HoldTraits| hold.kind == HoldKind::Lease;
+        self.steps.iter().any(|step| step.step.hook.is_some() && step.hold.is_some_and(lease))
     }
 
     /// Whether any program of the target's image runs beside it, in the runner's own place.

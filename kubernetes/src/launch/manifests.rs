@@ -15,6 +15,8 @@ const PROGRAM: &str = "/standstill";
 pub(super) const INSTALLED: &str = "/.standstill/bin/standstill";
 /// The container of the run.
 pub(super) const RUNNER: &str = "runner";
+/// The container for helpers that outlive the runner.
+const WITH_HELPERS: &str = "helpers";
 /// The container that brings the program.
 pub(super) const INSTALL: &str = "install";
 /// A label: the namespace that an object without one belongs to.
@@ -162,7 +164,7 @@ fn pod(launch: &Launch) -> Value {
         "tolerations": target.tolerations,
         "securityContext": user(launch),
         "initContainers": [install(launch)],
-        "containers": [runner(launch)],
+        "containers": containers(launch),
         "volumes": volumes(launch),
     });
     if let Some(node) = &launch.mounts.node {
@@ -216,6 +218,27 @@ fn restricted(capabilities: &[&str]) -> Value {
     context
 }
 
+/// The runner first: it is known by its place, too.
+fn containers(launch: &Launch) -> Vec<Value> {
+    let runner = runner(launch);
+    if !launch.helpers {
+        return vec![runner];
+    }
+    // As the runner, so that helpers find every file of the target that it does, but for the secrets.
+    let mut helpers = runner.clone();
+    helpers["name"] = json!(WITH_HELPERS);
+    helpers["command"] = json!([INSTALLED, "agent", "helpers", socket()]);
+    helpers["env"] = json!(plain_environment());
+    helpers["resources"] =
+        json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
+    vec![runner, helpers]
+}
+
+/// Where the container for helpers listens.
+fn socket() -> String {
+    format!("{OWN}/helpers/socket")
+}
+
 fn runner(launch: &Launch) -> Value {
     let capabilities = if launch.mounts.as_root { ROOT } else { &[] };
     json!({
@@ -231,11 +254,7 @@ fn runner(launch: &Launch) -> Value {
 }
 
 fn environment(launch: &Launch) -> Vec<Value> {
-    let scratch = format!("{OWN}/scratch");
-    let state = format!("{OWN}/state");
-    let plain = [("HOME", &scratch), ("TMPDIR", &scratch), ("XDG_STATE_HOME", &state)];
     let of_pod = [("STANDSTILL_POD_UID", "metadata.uid")];
-    let plain = plain.map(|(name, value)| json!({"name": name, "value": value}));
     let of_pod =
         of_pod.map(|(name, path)| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}));
     let secret = name(&launch.orders);
@@ -243,7 +262,15 @@ fn environment(launch: &Launch) -> Vec<Value> {
         .environment
         .keys()
         .map(|key| json!({"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}));
-    plain.into_iter().chain(of_pod).chain(secrets).collect()
+    let helpers = launch.helpers.then(|| json!({"name": super::HELPERS, "value": socket()}));
+    plain_environment().into_iter().chain(of_pod).chain(secrets).chain(helpers).collect()
+}
+
+fn plain_environment() -> [Value; 3] {
+    let scratch = format!("{OWN}/scratch");
+    let state = format!("{OWN}/state");
+    [("HOME", &scratch), ("TMPDIR", &scratch), ("XDG_STATE_HOME", &state)]
+        .map(|(name, value)| json!({"name": name, "value": value}))
 }
 
 fn mounts(launch: &Launch) -> Vec<Value> {
@@ -254,6 +281,9 @@ fn mounts(launch: &Launch) -> Vec<Value> {
         json!({"name": "scratch", "mountPath": format!("{OWN}/scratch")}),
         json!({"name": "state", "mountPath": format!("{OWN}/state")}),
     ];
+    if launch.helpers {
+        mounts.push(json!({"name": "helpers", "mountPath": format!("{OWN}/helpers")}));
+    }
     if has_parameters(launch) {
         mounts.push(json!({"name": "parameters", "mountPath": super::PARAMETERS, "readOnly": true}));
     }
@@ -295,6 +325,9 @@ fn volumes(launch: &Launch) -> Vec<Value> {
     let name = name(&launch.orders);
     let mut volumes: Vec<Value> =
         ["bin", "scratch", "state", "tmp"].map(|name| json!({"name": name, "emptyDir": {}})).into();
+    if launch.helpers {
+        volumes.push(json!({"name": "helpers", "emptyDir": {}}));
+    }
     volumes.push(json!({"name": "orders", "configMap": {"name": name}}));
     // Read by whoever the pod runs as: the files belong to root.
     volumes.push(json!({"name": "credentials", "secret": {

@@ -43,7 +43,7 @@ use standstill_core::{
 pub use follow::{Follow, follow};
 pub use granted::check_granted;
 pub use mounts::{Mounted, Mounts};
-pub use orders::{ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
+pub use orders::{HELPERS, ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
 pub use permissions::{Permissions, Rule, permissions};
 pub(crate) use recovery::placed;
 pub use recovery::recover;
@@ -67,6 +67,8 @@ pub struct Launch {
     pub mounts: Mounts,
     /// Who its pod runs as.
     pub owner: Owner,
+    /// Whether it has a second container, for helpers that let go when the runner is gone.
+    pub helpers: bool,
     /// The repository's password.
     pub password: Secret,
     /// The object store's credentials: environment variables.

@@ -17,6 +17,8 @@ use crate::target::{Owner, Target};
 pub(super) const OWN: &str = "/.standstill";
 /// The file with the orders.
 pub const ORDERS_FILE: &str = "/.standstill/orders/orders.json";
+/// The environment variable of the runner that names the socket of the container for helpers, where there is one.
+pub const HELPERS: &str = "STANDSTILL_HELPERS";
 /// The file with the repository's password.
 pub const PASSWORD_FILE: &str = "/.standstill/credentials/password";
 /// The directory with the values of secret parameters: a file for each, of its name.

@@ -78,6 +78,7 @@ fn launch(mounts: Mounts) -> Launch {
         },
         mounts,
         owner: Owner { user: 26, group: Some(27) },
+        helpers: false,
         password: Secret::new("hunter2"),
         environment: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), Secret::new("hunter3"))]),
         parameters: BTreeMap::from([("password".into(), Secret::new("hunter4"))]),
@@ -160,4 +161,18 @@ fn members_of_a_group_share_a_pod_where_their_volumes_can() {
         "the member orders has a volume at /var/lib/a and the member index at /var/lib/a/b, and no pod can mount both"
     );
     assert!(refused(at("/var/lib/b", "node-2")).contains("different nodes (node-1 and node-2)"));
+}
+
+#[test]
+fn helpers_have_a_container_of_their_own_without_the_runners_secrets_in_its_environment() {
+    let launch = Launch { helpers: true, ..launch(Mounts::of_backup(&target(), false)) };
+    let job = super::job(&launch);
+    let containers = job["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let names: Vec<&str> = containers.iter().filter_map(|container| container["name"].as_str()).collect();
+    assert_eq!(names, ["runner", "helpers"]);
+    assert_eq!(containers[0]["volumeMounts"], containers[1]["volumeMounts"]);
+    assert!(!containers[1]["env"].to_string().contains("secretKeyRef"));
+    let socket = containers[1]["command"].as_array().unwrap().last().unwrap();
+    let told = containers[0]["env"].as_array().unwrap().last().unwrap();
+    assert_eq!((&told["name"], &told["value"]), (&json!(super::super::HELPERS), socket));
 }

@@ -34,9 +34,14 @@ pub(crate) enum NoLine {
 impl Lines {
     /// Reads a stream until its end.
     pub(crate) fn follow(stream: OwnedFd) -> io::Result<Self> {
+        Self::of(File::from(stream))
+    }
+
+    /// Reads anything that waits for its bytes until its end.
+    pub(crate) fn of(stream: impl io::Read + Send + 'static) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING);
         std::thread::Builder::new().name("lines".to_owned()).spawn(move || {
-            let mut reader = BufReader::new(File::from(stream));
+            let mut reader = BufReader::new(stream);
             loop {
                 let mut line = Vec::new();
                 match io::Read::take(&mut reader, LONGEST).read_until(b'\n', &mut line) {

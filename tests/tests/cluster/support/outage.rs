@@ -42,10 +42,10 @@ impl Drop for Outage {
     }
 }
 
-/// Ends every process of the run's own pod at once, as a node does that has no memory left.
+/// Ends every process of the runner's container at once, as a node does that has no memory left for it.
 #[track_caller]
 pub fn kill_runner(space: &Space) {
-    let id = "--output=jsonpath={.items[0].status.containerStatuses[0].containerID}";
+    let id = "--output=jsonpath={.items[0].status.containerStatuses[?(@.name==\"runner\")].containerID}";
     let id = space.kubectl(&[
         "get",
         "pods",
