@@ -2,7 +2,7 @@
 //! keeps the lock of `fsync` as the manual describes it. It shows that Standstill does what the manual asks for, and
 //! nothing about MongoDB.
 //!
-//! `fake-mongod --dbpath DIRECTORY --port PORT` and options of its own:
+//! `fake-mongod --dbpath DIRECTORY --port PORT [--bind_ip ADDRESS]` and options of its own:
 //!
 //! | option | what it does |
 //! | --- | --- |
@@ -30,6 +30,7 @@ use bson::{Bson, Document, Timestamp, doc, oid::ObjectId};
 #[derive(Default)]
 struct Options {
     path: PathBuf,
+    address: String,
     port: u16,
     kind: String,
     lacks: Option<String>,
@@ -39,7 +40,7 @@ struct Options {
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let mut options = Self::default();
+        let mut options = Self { address: "127.0.0.1".into(), ..Self::default() };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--dbpath" => options.path = arguments.next()?.into(),
@@ -48,7 +49,8 @@ impl Options {
                 "--lacks" => options.lacks = Some(arguments.next()?),
                 "--slow" => options.slow = Duration::from_millis(arguments.next()?.parse().ok()?),
                 "--locked-beside" => options.locked_beside = true,
-                "--bind_ip" | "--setParameter" => drop(arguments.next()?),
+                "--bind_ip" => options.address = arguments.next()?,
+                "--setParameter" => drop(arguments.next()?),
                 "--nounixsocket" => {}
                 _ => return None,
             }
@@ -331,7 +333,7 @@ fn too_long() -> Document {
 fn serve(options: Options) -> io::Result<()> {
     fs::create_dir_all(&options.path)?;
     let state = Mutex::new(recover(&options.path)?);
-    let listener = TcpListener::bind(("127.0.0.1", options.port))?;
+    let listener = TcpListener::bind((options.address.as_str(), options.port))?;
     let server = Arc::new(Server { options, process: ObjectId::new(), state, unlocked: Condvar::new() });
     for stream in listener.incoming() {
         let (stream, server) = (stream?, Arc::clone(&server));

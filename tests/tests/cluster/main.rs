@@ -19,6 +19,7 @@ mod failures;
 mod group;
 mod mariadb;
 mod matrix;
+mod mongodb;
 mod mover;
 mod outages;
 mod own;

@@ -14,8 +14,13 @@ pub fn standstill(state: &Path) -> String {
     of(state, "standstill", &built())
 }
 
-/// An image of one program. Made at the first call for a build; other tests wait for it meanwhile.
+/// An image of one program.
 pub fn of(state: &Path, name: &str, binary: &Path) -> String {
+    at(state, name, binary, "/standstill")
+}
+
+/// An image of one program at a path. Made at the first call for a build; other tests wait for it meanwhile.
+pub fn at(state: &Path, name: &str, binary: &Path, path: &str) -> String {
     let metadata = fs::metadata(binary).unwrap();
     let mut hasher = DefaultHasher::new();
     (metadata.len(), metadata.modified().unwrap()).hash(&mut hasher);
@@ -27,7 +32,7 @@ pub fn of(state: &Path, name: &str, binary: &Path) -> String {
         return image;
     }
     let import = folder().join("image");
-    let output = Command::new(&import).arg(&image).arg(binary).output().unwrap();
+    let output = Command::new(&import).arg(&image).arg(binary).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::write(&made, &image).unwrap();
     image

@@ -3,7 +3,7 @@
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
 //! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
-//! - [`postgresql`], [`mariadb`], [`mysql`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
+//! - [`postgresql`], [`mariadb`], [`mysql`], [`mongodb`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
 //!   [`client`] in its pod
 //! - [`group`]: two of them that belong together
 //! - [`outage`]: parts of the cluster that are away
@@ -15,6 +15,7 @@ pub mod group;
 pub mod image;
 pub mod kv;
 pub mod mariadb;
+pub mod mongodb;
 pub mod mysql;
 pub mod outage;
 pub mod postgresql;
@@ -23,6 +24,8 @@ pub mod runs;
 pub mod space;
 pub mod sqlite;
 
+#[path = "../../e2e/support/mongodb_client.rs"]
+pub mod mongodb_client;
 #[path = "../../e2e/support/place.rs"]
 #[allow(dead_code, reason = "the tests on this machine use the rest")]
 pub mod place;

@@ -25,6 +25,7 @@ pub mod leftovers;
 pub mod mariadb;
 pub mod matrix;
 pub mod mongodb;
+pub mod mongodb_client;
 pub mod mysql;
 pub mod object_store;
 pub mod place;

@@ -1,0 +1,66 @@
+//! The blueprint `mongodb` in pods, on the fake of its server.
+
+use std::time::Duration;
+
+use crate::{
+    blueprints::in_rounds,
+    matrix::recovers,
+    support::{
+        Space, eventually,
+        mongodb::Mongod,
+        outage::kill_runner,
+        runs::{HELD, await_held},
+        sample::Random,
+        writer::assert_whole,
+    },
+};
+
+/// The lease of the tests, the second that is promised on top of it, and room for a busy machine.
+const PROMISED: Duration = Duration::from_secs(5 + 1 + 4);
+
+#[track_caller]
+fn there_and_back(space: &Space, quiesce: &str) {
+    let server = Mongod::start(space);
+    let writer = server.writer();
+    let before = writer.acknowledged();
+    let backup = server.start_backup(&[quiesce]).wait();
+    let after = writer.stop() + 1;
+    assert_eq!(backup.code(), Some(0), "{backup}");
+    assert_eq!(backup.json()["consistency"], "application", "{backup}");
+    println!("backup: {:?}, writes waited {}", backup.took, backup.json()["freeze"]);
+    assert_eq!(server.held(), Vec::<String>::new());
+    let verified = server.of_newest("verify", &[]);
+    assert_eq!(verified.json()["outcome"], "passed", "{verified}");
+    space.assert_clean();
+    server.of_newest("restore", &["--set=target.claim=restored"]);
+    assert_whole(&server.numbers_on("restored"), before, after);
+    space.assert_clean();
+}
+
+#[test]
+fn a_fake_mongod_under_a_writer_comes_back_whole_from_a_snapshot() {
+    let ways = vec!["--set=quiesce=flush", "--set=quiesce=lock"];
+    for quiesce in Random::of("cluster mongodb").sample(ways, 1) {
+        in_rounds("mongo", |space| there_and_back(space, quiesce));
+    }
+}
+
+#[test]
+fn a_locked_fake_mongod_takes_writes_again_when_the_runner_is_killed() {
+    let Some(space) = Space::new("mongokilled") else { return };
+    space.place.init();
+    let server = Mongod::start(&space);
+    let writer = server.writer();
+    let mut run = server.start_backup(&[&["--set=quiesce=lock"], &HELD[..]].concat());
+    await_held(&space, &mut run);
+    assert!(!server.held().is_empty());
+    kill_runner(&space);
+    println!("writes went on after {:?}", writer.goes_on(PROMISED));
+    eventually(PROMISED, "it is not locked any more", || server.held().is_empty());
+    let outcome = run.wait();
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let by_command = Random::of("cluster mongodb").coin();
+    recovers(&space, "killed", by_command, || server.start_backup(&["--set=quiesce=lock"]).wait());
+    assert_eq!(server.held(), Vec::<String>::new());
+    writer.stop();
+}
