@@ -3,11 +3,12 @@
 //! ```text
 //!   blueprint ──language──▶ lint ──plan──▶ steps ──runner──▶ recovery point
 //!                                            │
-//!       hook · runtime · transfer · repository · journal · lock · secret     (the seams)
+//!       hook · runtime · cluster · transfer · repository · journal · lock · secret     (the seams)
 //! ```
 //!
 //! It knows no database, no Kubernetes client and no storage library.
 
+pub mod cluster;
 pub mod error;
 pub mod hook;
 pub mod journal;

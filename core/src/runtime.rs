@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::keeper::{KeeperProgram, KeeperSpec};
 use crate::{
     Error, Result,
+    cluster::Surroundings,
     hook::{Acquired, Endpoint, Undone},
     point::RunId,
     repository::Progress,
@@ -356,6 +357,11 @@ pub trait Runtime: Send + Sync {
 
     /// Starts a keeper and has it acquire.
     async fn keep(&self, spec: &KeeperSpec, record: &Value) -> Result<Acquired>;
+
+    /// Changes the cluster around the target; `None` where there is none.
+    fn surroundings(&self) -> Option<Arc<dyn Surroundings>> {
+        None
+    }
 
     /// Takes snapshots.
     fn snapshotter(&self) -> Arc<dyn Snapshotter>;

@@ -22,6 +22,7 @@ mod pods;
 mod record;
 mod runtime;
 mod snapshot;
+mod surroundings;
 mod target;
 
 pub use client::{Cluster, Executed, Objects};

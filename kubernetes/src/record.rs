@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use standstill_core::{Error, Result, point::RunId};
 
-use crate::container::record::KeeperRecord;
+use crate::{
+    container::record::KeeperRecord,
+    surroundings::{object::ChangedRecord, scale::ScaledRecord},
+};
 
 /// A temporary thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,10 @@ pub(crate) enum Record {
     InPod(InPodRecord),
     /// A hold that is kept in the target's own container.
     InTarget(KeeperRecord),
+    /// A workload that is scaled.
+    Scaled(ScaledRecord),
+    /// An object that is changed.
+    Changed(ChangedRecord),
 }
 
 /// A `VolumeSnapshot`.

@@ -75,8 +75,14 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     let place = &asked.launch.place;
     let cluster = Cluster::of_user(place.context.as_deref(), place.namespace.as_deref()).await?;
     let targets = values::target(asked.values)?;
-    let placings =
-        Box::pin(placing::find(&cluster, &asked.plan, &targets, place.namespace.as_deref())).await?;
+    let placings = Box::pin(placing::find(
+        &cluster,
+        &asked.plan,
+        &targets,
+        place.namespace.as_deref(),
+        asked.global.quiet,
+    ))
+    .await?;
     let cluster = cluster.in_namespace(placing::namespace(&placings));
     let prepared = Box::pin(prepare(&cluster, &asked, &placings)).await?;
     let orders = prepared.orders.clone();

@@ -11,6 +11,7 @@ mod mounts;
 mod outside;
 mod placing;
 mod runner;
+mod target;
 
 pub use install::install_main;
 pub use launch::{Asked, run};

@@ -12,7 +12,10 @@ use standstill_kubernetes::{
     launch::{Mounts, Permissions, Placed, check_class, permissions},
 };
 
-use super::mounts::{mounts, owner};
+use super::{
+    mounts::{mounts, owner},
+    target,
+};
 
 /// A member of a run, and where it is. A run of one blueprint has one, without a name.
 pub struct Placing<'a> {
@@ -45,6 +48,7 @@ pub async fn find<'a>(
     plan: &'a RunPlan,
     values: &BTreeMap<String, String>,
     namespace: Option<&str>,
+    quiet: bool,
 ) -> Result<Vec<Placing<'a>>> {
     let names: Vec<&str> = plan.iter().filter_map(name).collect();
     let mut placings: Vec<Placing<'a>> = Vec::new();
@@ -57,7 +61,7 @@ pub async fn find<'a>(
             values.namespace = Some(namespace.to_owned());
         }
         let found = if plan.commits() {
-            Box::pin(Target::find(cluster, &values)).await
+            Box::pin(target::find(cluster, &values, quiet)).await
         } else {
             Box::pin(Target::find_or_template(cluster, &values)).await
         };

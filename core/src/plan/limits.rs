@@ -79,7 +79,9 @@ pub(super) const fn step_timeout(kind: &StepKind<'_>) -> Duration {
         StepKind::Hook(_) | StepKind::Query(_) | StepKind::Pair(_) | StepKind::Session(_) => {
             Duration::from_mins(10)
         }
-        StepKind::Service(_) | StepKind::Wait(_) => Duration::from_mins(5),
+        StepKind::Service(_) | StepKind::Wait(_) | StepKind::Scale(_) | StepKind::Kube(_) => {
+            Duration::from_mins(5)
+        }
         StepKind::Exec(_) => Duration::from_hours(1),
         StepKind::Snapshot(_)
         | StepKind::Volume(_)

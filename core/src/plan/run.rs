@@ -101,6 +101,7 @@ impl RunPlan {
             phase: step.phase,
             hold: step.hold.is_some(),
             snapshot: step.step.snapshot.is_some(),
+            puts_back: step.kind().is_ok_and(|kind| kind.changes_cluster()),
         };
         Outline { steps: self.steps().into_iter().map(outline).collect(), commits: self.commits() }
     }

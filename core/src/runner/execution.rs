@@ -1,10 +1,6 @@
 //! The shell around the machine: performs what is next, and notes what happened.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +27,8 @@ use crate::{
     units::show_duration,
 };
 
-/// How long letting go of a hold is tried before a person must do it.
-const RELEASE_DEADLINE: Duration = Duration::from_mins(2);
+/// How long letting go is tried before a person must do it.
+pub(super) const RELEASE_DEADLINE: Duration = Duration::from_mins(2);
 /// How long the journal may take for its last lines.
 const FLUSH: Duration = Duration::from_secs(5);
 /// How long steps that were abandoned may take to end before what they left is removed.
@@ -87,6 +83,7 @@ pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> Undo
             }
             Next::Confirm(step) => execution.confirm(step).await,
             Next::Release(step) => execution.release(step).await,
+            Next::PutBack { steps, wait } => execution.put_back(&steps, wait).await,
             Next::Commit => execution.commit().await,
             Next::Settle => commit::settle(world).await,
             Next::Dispose(step) => execution.dispose(step).await,
@@ -98,17 +95,18 @@ pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> Undo
     }
 }
 
-struct Execution<'a> {
-    members: &'a Members,
+/// A run that is being performed.
+pub(super) struct Execution<'a> {
+    pub(super) members: &'a Members,
     /// The first of them, for what they share.
-    world: &'a Arc<World>,
-    cancel: CancellationToken,
+    pub(super) world: &'a Arc<World>,
+    pub(super) cancel: CancellationToken,
     abandoned: Vec<JoinHandle<()>>,
-    undone: UndoneSteps,
+    pub(super) undone: UndoneSteps,
 }
 
 impl Execution<'_> {
-    fn failed(&self, step: &str, error: &Error) {
+    pub(super) fn failed(&self, step: &str, error: &Error) {
         self.world.ledger.note(Event::Failed { step: step.to_owned(), error: Failure::from(error) });
     }
 
@@ -193,7 +191,7 @@ impl Execution<'_> {
     }
 
     /// How long one call to a hold may take: writes may wait for it.
-    fn hold_deadline(&self, step: &str) -> Duration {
+    pub(super) fn hold_deadline(&self, step: &str) -> Duration {
         let found = locked(&self.world.meter).blocks_writes(step);
         let plan = &self.members.of(step).plan;
         let planned = || plan.step(step)?.hold.map(|hold| hold.blocks_writes);
@@ -220,74 +218,6 @@ impl Execution<'_> {
                 self.world.ledger.note(Event::Unproven { step, error: Failure::from(&error) });
             }
             Err(error) => self.failed(&step, &error),
-        }
-    }
-
-    /// Lets a hold go: by its own release, again and again; then by its undo.
-    async fn release(&mut self, step: &str) {
-        let started = Moment::now();
-        let deadline = started.instant + RELEASE_DEADLINE;
-        let mut pause = Duration::from_millis(100);
-        let outcome = loop {
-            let error = match self.try_release(step).await {
-                Ok(event) => break event,
-                Err(error) => error,
-            };
-            if Instant::now() + pause >= deadline {
-                let error = Failure::from(&error.of_kind(ErrorKind::StillHeld));
-                break Event::StillHeld { step: step.to_owned(), error };
-            }
-            tracing::error!("{step} could not be let go, trying again: {}", error.chain());
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-        };
-        locked(&self.world.holds).remove(step);
-        locked(&self.world.meter).phase(Phase::Recover, started);
-        self.world.ledger.note(outcome);
-    }
-
-    async fn try_release(&mut self, step: &str) -> Result<Event> {
-        let live = locked(&self.world.holds).get(step).cloned();
-        let released =
-            |evidence, outputs, facts| Event::Released { step: step.to_owned(), evidence, outputs, facts };
-        if let Some(live) = live {
-            match self.world.thread.release(&live, self.hold_deadline(step)).await {
-                Ok(receipt) => {
-                    let mut meter = locked(&self.world.meter);
-                    meter.released(step, receipt.released);
-                    if let Some(froze) = receipt.froze {
-                        meter.froze(froze);
-                    }
-                    return Ok(released(Some(receipt.evidence), receipt.outputs, receipt.facts));
-                }
-                Err(error) if error.kind() == ErrorKind::HoldLapsed => self.lapsed(step, &error),
-                Err(error) => tracing::error!("{step}: {}", error.chain()),
-            }
-        }
-        let undone = undo(self.members.of(step), step).await?;
-        locked(&self.world.meter).released(step, Instant::now());
-        self.undone.push((step.to_owned(), undone));
-        // A hold that its own release could not let go proves nothing.
-        let event = released(None, BTreeMap::new(), Vec::new());
-        self.lapsed(step, &Error::lapsed(format!("{step} was let go without its proof")));
-        Ok(event)
-    }
-
-    /// Notes that a hold proves nothing, unless the run fails anyway or accepts that.
-    fn lapsed(&self, step: &str, error: &Error) {
-        let noted = |event: &Event| match event {
-            Event::Failed { step: failed, .. } | Event::Unproven { step: failed, .. } => failed == step,
-            Event::Stopped { .. } | Event::TakenOver => true,
-            _ => false,
-        };
-        if self.world.ledger.events().iter().any(noted) {
-            return;
-        }
-        if self.members.of(step).plan.on_quiesce_failure == OnQuiesceFailure::CrashConsistent {
-            let error = Failure::from(error);
-            self.world.ledger.note(Event::Unproven { step: step.to_owned(), error });
-        } else {
-            self.failed(step, error);
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::world::Observer;
@@ -51,6 +52,21 @@ impl Ledger {
     /// All events so far.
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The record of what was intended under an id and has not been disposed of since.
+    pub(super) fn open(&self, id: &str) -> Option<Value> {
+        let mut open = None;
+        for event in self.events() {
+            match event {
+                Event::Intent { step, undo: Undo::Runtime { record, .. }, .. } if step == id => {
+                    open = Some(record);
+                }
+                Event::Disposed { step } if step == id => open = None,
+                _ => {}
+            }
+        }
+        open
     }
 
     fn show(&self, event: Event) {

@@ -4,6 +4,7 @@
 //!  going:    Target → preflight → prepare → quiesce → capture → Cut → Confirm… → Release… → recover → store → Commit
 //!  stopping:                                          Release… → (Settle) → recover
 //!  both:                                                          → cleanup → Dispose… → Finish
+//!  after Release… in both: PutBack, of what was changed around the target
 //! ```
 //!
 //! A run that died is finished by the same function: whoever takes its journal over appends
@@ -36,6 +37,8 @@ pub struct StepOutline {
     pub hold: bool,
     /// Whether it is a snapshot: all of them are taken together.
     pub snapshot: bool,
+    /// Whether what it changed is put back as soon as everything is let go, and insisted on.
+    pub puts_back: bool,
 }
 
 /// What the run must do next.
@@ -51,6 +54,13 @@ pub enum Next<'a> {
     Confirm(&'a str),
     /// Let this hold go; repeated until it is settled.
     Release(&'a str),
+    /// Put back what these steps changed around the target, the last one first; repeated until it is settled.
+    PutBack {
+        /// The steps.
+        steps: Vec<&'a str>,
+        /// Whether to wait until it is in use again.
+        wait: bool,
+    },
     /// Commit the recovery point.
     Commit,
     /// The journal does not say whether the commit was reached: look.
@@ -126,6 +136,7 @@ impl<'a> State<'a> {
             }
             Event::StillHeld { step, .. } => {
                 self.let_go.insert(step);
+                self.disposed.insert(step);
                 self.stopping = true;
             }
             Event::Committing => self.committing = true,
@@ -144,6 +155,17 @@ impl<'a> State<'a> {
             .rev()
             .map(|(step, ..)| *step)
             .find(|step| outline.is_hold(step) && !self.let_go.contains(step))
+    }
+
+    /// What is to be put back now: changed before the cut, and not disposed of. What a run that succeeds keeps is put
+    /// back at its end, if at all.
+    fn put_back(&self, outline: &Outline, wait: bool) -> Option<Next<'a>> {
+        let before_cut =
+            |id: &str| outline.step(id).is_some_and(|step| step.puts_back && step.phase < Phase::Recover);
+        let open = self.intents.iter().rev();
+        let open = open.filter(|(step, _, keep)| !keep && before_cut(step) && !self.disposed.contains(step));
+        let steps: Vec<&str> = open.map(|(step, ..)| *step).collect();
+        (outline.commits && !steps.is_empty()).then_some(Next::PutBack { steps, wait })
     }
 
     /// The steps of a phase that are to be done next: all snapshots together, then one at a time.
@@ -185,6 +207,9 @@ impl<'a> State<'a> {
         if let Some(step) = self.hold_on(outline) {
             return Some(Next::Release(step));
         }
+        if let Some(next) = self.put_back(outline, true) {
+            return Some(next);
+        }
         for phase in [Phase::Recover, Phase::Store, Phase::Steps] {
             if let Some(next) = self.pending(outline, phase) {
                 return Some(next);
@@ -199,6 +224,9 @@ impl<'a> State<'a> {
     {
         if let Some(step) = self.hold_on(outline) {
             return Some(Next::Release(step));
+        }
+        if let Some(next) = self.put_back(outline, false) {
+            return Some(next);
         }
         if self.committing && !self.commit_settled {
             return Some(Next::Settle);
@@ -240,6 +268,9 @@ pub fn next<'a>(outline: &'a Outline, events: &'a [Event]) -> Next<'a> {
         !settled
     });
     match left {
+        Some((step, ..)) if outline.step(step).is_some_and(|step| step.puts_back) => {
+            Next::PutBack { steps: vec![step], wait: false }
+        }
         Some((step, ..)) => Next::Dispose(step),
         None => Next::Finish { success },
     }

@@ -16,12 +16,20 @@ use crate::{
 const TRANSFER: &str = "store[0]/transfer";
 
 fn step(id: &str, phase: Phase, hold: bool, snapshot: bool) -> StepOutline {
-    StepOutline { id: id.into(), phase, hold, snapshot }
+    StepOutline { id: id.into(), phase, hold, snapshot, puts_back: false }
+}
+
+/// A step that changes something around the target; one that is called so is kept by a run that succeeds.
+fn change(id: &str, phase: Phase) -> StepOutline {
+    StepOutline { puts_back: true, ..step(id, phase, false, false) }
 }
 
 fn backup() -> Outline {
     let steps = vec![
         step("preflight[0]", Phase::Preflight, false, false),
+        change("prepare.down", Phase::Prepare),
+        change("prepare.kept", Phase::Prepare),
+        change("prepare.paused", Phase::Prepare),
         step("quiesce.a", Phase::Quiesce, true, false),
         step("quiesce.b", Phase::Quiesce, true, false),
         step("capture.later", Phase::Capture, false, false),
@@ -29,6 +37,7 @@ fn backup() -> Outline {
         step("capture.y", Phase::Capture, false, true),
         step("recover[0]", Phase::Recover, false, false),
         step("store[0]", Phase::Store, false, false),
+        change("store.marked", Phase::Store),
         step("cleanup[0]", Phase::Cleanup, false, false),
     ];
     Outline { steps, commits: true }
@@ -110,7 +119,8 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
             Next::Perform(ids) => {
                 let hold = |id: &str| outline.is_hold(id);
                 let all = ids.iter().flat_map(|id| {
-                    let first = hold(id).then(|| intent(id, false));
+                    let changes = outline.step(id).is_some_and(|step| step.puts_back);
+                    let first = (hold(id) || changes).then(|| intent(id, id.ends_with("kept")));
                     let moved = if *id == "store[0]" { moved(&[true, !bad]) } else { Vec::new() };
                     first.into_iter().chain(moved).chain([if bad { failed(id) } else { done(id) }])
                 });
@@ -123,6 +133,12 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
             }
             Next::Release(id) if bad => vec![Event::StillHeld { step: id.into(), error: failure() }],
             Next::Release(id) => vec![released(id)],
+            Next::PutBack { steps, .. } => {
+                let held = |step: &&str| Event::StillHeld { step: (*step).into(), error: failure() };
+                let back = |step: &&str| Event::Disposed { step: (*step).into() };
+                let outcome = |(index, step)| if bad && index == 0 { held(step) } else { back(step) };
+                steps.iter().enumerate().map(outcome).collect()
+            }
             Next::Commit if bad => vec![Event::Committing, failed("commit")],
             Next::Commit => vec![Event::Committing, Event::Committed { point: RunId::generate() }],
             Next::Settle => vec![failed("commit")],
@@ -182,6 +198,9 @@ fn a_clean_run_goes_through_its_phases_in_order_and_releases_in_reverse() {
         order,
         [
             "preflight[0]",
+            "prepare.down",
+            "prepare.kept",
+            "prepare.paused",
             "quiesce.a",
             "quiesce.b",
             "capture.x",
@@ -192,12 +211,16 @@ fn a_clean_run_goes_through_its_phases_in_order_and_releases_in_reverse() {
             "confirm quiesce.b",
             "release quiesce.b",
             "release quiesce.a",
+            "dispose prepare.paused",
+            "dispose prepare.down",
             "recover[0]",
             "dispose store[0]/transfer",
             "dispose store[0]/transfer",
             "store[0]",
+            "store.marked",
             "commit",
             "cleanup[0]",
+            "dispose store.marked",
             "dispose capture.y",
             "dispose capture.x",
             "dispose run.scratch",
@@ -218,6 +241,31 @@ fn a_run_that_dies_at_any_event_is_finished_by_whoever_takes_it_over() {
         assert!(!after, "a run that was taken over commits nothing new");
         assert_eq!(committed, matches!(events.last(), Some(Event::Finished { success: true })));
     }
+}
+
+#[test]
+fn what_was_changed_is_put_back_as_soon_as_everything_is_let_go_and_only_then() {
+    let outline = backup();
+    let clean = play(&outline, vec![started(&RunId::generate())], |_| false);
+    let at = |wanted: &dyn Fn(&Event) -> bool| clean.iter().position(wanted).unwrap();
+    let changed = at(&|event| matches!(event, Event::Done { step, .. } if step == "prepare.down"));
+    let held = at(&|event| matches!(event, Event::Done { step, .. } if step == "quiesce.b"));
+    let mut events = clean[..=changed].to_vec();
+    events.push(failed("prepare.paused"));
+    let steps = vec!["prepare.down"];
+    assert_eq!(next(&outline, &events), Next::PutBack { steps, wait: false });
+    let mut events = clean[..=held].to_vec();
+    events.push(Event::TakenOver);
+    assert_eq!(next(&outline, &events), Next::Release("quiesce.b"), "a hold is let go first");
+    let restore = Outline {
+        commits: false,
+        steps: vec![change("steps[0]", Phase::Steps), step("steps[1]", Phase::Steps, false, false)],
+    };
+    let mut events = vec![Event::Target { member: None, identity: None, version: None, role: None }];
+    events.extend([intent("steps[0]", false), done("steps[0]")]);
+    assert_eq!(next(&restore, &events), Next::Perform(vec!["steps[1]"]), "a restore goes on with it changed");
+    events.push(done("steps[1]"));
+    assert_eq!(next(&restore, &events), Next::PutBack { steps: vec!["steps[0]"], wait: false });
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod members;
 mod meter;
 mod proof;
 mod recover;
+mod release;
 mod report;
 mod scope;
 mod steps;

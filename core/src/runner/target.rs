@@ -13,6 +13,7 @@ use super::{
     locks::{lock, unprobed},
     members::Members,
     scope::scope_of,
+    steps::cluster::check as check_cluster,
     world::{World, locked},
 };
 use crate::{
@@ -161,6 +162,9 @@ pub(super) fn render_arguments(
 
 /// Finds the target of each member, locks it, recovers what dead runs left on it, and chooses how to capture.
 pub(super) async fn find(members: &Members) -> Result<()> {
+    for world in members.iter() {
+        check_cluster(&world.plan, world.host.runtime.as_ref())?;
+    }
     let (scratch, commits) = (make_scratch(members.first()).await?, members.plan.commits());
     let mut found = Found::default();
     for world in members.iter() {

@@ -42,7 +42,7 @@ impl Remotely<'_> {
         cancel: &CancellationToken,
     ) -> Result<TransferReport> {
         let id = format!("{}{SUFFIX}", self.step);
-        if let Some(record) = self.left(&id) {
+        if let Some(record) = self.ledger.open(&id) {
             // An attempt that ran out of time: its process must not go on beside the next one's.
             self.dispose(&id, &record).await?;
         }
@@ -56,21 +56,6 @@ impl Remotely<'_> {
             tracing::warn!("{}; it is tried again later", error.chain());
         }
         report
-    }
-
-    /// What an earlier attempt left.
-    fn left(&self, id: &str) -> Option<Value> {
-        let mut left = None;
-        for event in self.ledger.events() {
-            match event {
-                Event::Intent { step, undo: Undo::Runtime { record, .. }, .. } if step == id => {
-                    left = Some(record);
-                }
-                Event::Disposed { step } if step == id => left = None,
-                _ => {}
-            }
-        }
-        left
     }
 
     async fn dispose(&self, id: &str, record: &Value) -> Result<()> {

@@ -6,6 +6,7 @@ mod error;
 mod exec;
 mod objects;
 mod remove;
+mod scale;
 mod wait;
 mod warning;
 
@@ -23,6 +24,7 @@ pub(crate) use error::{Attempt, explain};
 pub use exec::Executed;
 pub(crate) use exec::exit_status;
 pub use objects::Objects;
+use objects::REQUEST;
 
 /// An API server, and the namespace of the target in it.
 #[derive(Clone)]

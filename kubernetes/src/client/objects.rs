@@ -13,7 +13,7 @@ use standstill_core::{Error, Result};
 use super::{Attempt, explain};
 
 /// The deadline of one request. Watches, logs and exec have their own.
-const REQUEST: Duration = Duration::from_secs(15);
+pub(super) const REQUEST: Duration = Duration::from_secs(15);
 
 /// Objects of one kind in one namespace, or of none.
 #[derive(Clone)]
@@ -72,6 +72,16 @@ where
     pub async fn merge(&self, name: &str, patch: &Value) -> Result<K> {
         let parameters = PatchParams::default();
         self.request("patch", Some(name), self.api.patch(name, &parameters, &Patch::Merge(patch))).await
+    }
+
+    /// Changes an object by a patch of any kind.
+    pub(crate) async fn patch(
+        &self,
+        name: &str,
+        parameters: &PatchParams,
+        patch: &Patch<&Value>,
+    ) -> Result<K> {
+        self.request("patch", Some(name), self.api.patch(name, parameters, patch)).await
     }
 
     /// As [`Objects::merge`], for the resource version that the patch names; `None` when the object has another one,

@@ -13,6 +13,7 @@
 //!
 //! The journal is not owned: it outlives the Job, and whatever became of the run can be read from it.
 
+mod around;
 mod cluster_role;
 mod follow;
 mod granted;

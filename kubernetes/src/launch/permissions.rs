@@ -1,5 +1,6 @@
 //! What a run may do: exactly what its plan needs.
 
+use super::around::around;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use standstill_core::{plan::Plan, runtime::CaptureMode};
@@ -32,7 +33,7 @@ pub struct Permissions {
 }
 
 impl Rule {
-    fn new(api_group: &str, resources: &[&str], verbs: &[&str], reason: &str) -> Self {
+    pub(super) fn new(api_group: &str, resources: &[&str], verbs: &[&str], reason: &str) -> Self {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         Self {
             api_group: api_group.to_owned(),
@@ -91,6 +92,7 @@ pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
         rule.resource_names.extend(pod.map(str::to_owned));
         namespaced.push(rule);
     }
+    namespaced.extend(around(plan));
     let mut cluster = Vec::new();
     let live_only = |mode| mode == Some(CaptureMode::Live) || mode == Some(CaptureMode::Copy);
     let mut snapshots = plan.steps.iter().filter_map(|step| step.step.snapshot.as_ref());

@@ -27,18 +27,23 @@ fn of_backup(mode: &str) -> Permissions {
 }
 
 fn of_plan(mode: &str, quiesce: &Value) -> Permissions {
+    of_phases(mode, quiesce, &json!([]))
+}
+
+fn of_phases(mode: &str, quiesce: &Value, prepare: &Value) -> Permissions {
     let capture = json!([{"name": "data", "snapshot": {"volume": "data", "mode": mode}}]);
     let blueprint: Blueprint = serde_json::from_value(json!({
         "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
         "spec": {
             "summary": "a database", "volumes": {"data": {"path": "/data"}},
-            "actions": {"backup": {"quiesce": quiesce, "capture": capture}},
+            "parameters": {"front": {"type": "string"}},
+            "actions": {"backup": {"prepare": prepare, "quiesce": quiesce, "capture": capture}},
         },
     }))
     .unwrap();
     let request = serde_json::from_value(json!({
         "blueprintText": "", "blueprintOrigin": "db.yaml", "action": "backup", "application": "db",
-        "parameters": {}, "secrets": {}, "repository": null, "point": null,
+        "parameters": {"front": "web"}, "secrets": {}, "repository": null, "point": null,
     }))
     .unwrap();
     permissions(&Plan::make(Arc::new(blueprint), request, None, &NoHooks).unwrap(), Some("db-0"))
@@ -69,4 +74,39 @@ fn only_a_plan_with_commands_in_the_target_may_enter_its_pod_and_no_other() {
     assert_eq!(enters(pair("target")).unwrap().manifest()["resourceNames"], json!(["db-0"]));
     assert_eq!(enters(pair("runner")), None);
     assert_eq!(enters(json!([])), None);
+}
+
+#[test]
+fn a_plan_that_changes_its_surroundings_may_change_what_it_names_and_nothing_else() {
+    let prepare = json!([
+        {"scale": {"workload": "deployment/{{ params.front }}", "replicas": 0}},
+        {"scale": {"workload": "sts/{{ steps.x.stdout }}", "replicas": 0}},
+        {"kube": {"apiVersion": "v1", "kind": "ConfigMap", "name": "made", "apply": {"data": {}}}},
+        {"kube": {"apiVersion": "acme.example/v1", "kind": "Cluster", "name": "{{ params.front }}", "patch": {}}},
+        {"kube": {"apiVersion": "acme.example/v1", "kind": "Ox", "plural": "oxen", "name": "{{ run.id }}", "delete": true}},
+        {"kube": {"apiVersion": "acme.example/v1", "kind": "Cluster", "name": "web", "until": "result.found"}},
+    ]);
+    let shown = |rule: super::Rule| {
+        let names = rule.resource_names.join(",");
+        format!(
+            "{}/{} [{names}] {}: {}",
+            rule.api_group,
+            rule.resources.join(","),
+            rule.verbs.join(","),
+            rule.reason
+        )
+    };
+    let plain = of_phases("live", &json!([]), &json!([])).namespaced;
+    let with = of_phases("live", &json!([]), &prepare).namespaced;
+    let more: Vec<String> = with.into_iter().filter(|rule| !plain.contains(rule)).map(shown).collect();
+    insta::assert_snapshot!(more.join("\n"), @r"
+    apps/deployments/scale [web] get,patch: the workload that is scaled, and scaled back
+    apps/statefulsets/scale,deployments/scale [] get,patch: the workload that is scaled, and scaled back
+    /configmaps [made] get,patch,delete: the object that is applied, and put back
+    /configmaps [] create: an object that is applied and not there yet
+    acme.example/clusters [web] get,patch: the object that is patched, and put back
+    acme.example/oxen [] get,delete: the object that is deleted, and put back
+    acme.example/oxen [] create: the object that is deleted, when it is put back
+    acme.example/clusters [web] get: the object that is waited for
+    ");
 }

@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use standstill_core::{
     Error, ErrorKind, Result,
+    cluster::Surroundings,
     hook::{Acquired, Endpoint, Undone},
     point::RunId,
     repository::Progress,
@@ -36,6 +37,7 @@ use crate::{
     mover::{self, Mover, MoverSettings, Rehearsed},
     record::{InPod, InPodRecord, Record},
     snapshot::{self, CsiSnapshotter, SnapshotSettings},
+    surroundings::{self, Around},
     target::{Owner, Target},
 };
 
@@ -278,6 +280,10 @@ impl Runtime for KubernetesRuntime {
         }
     }
 
+    fn surroundings(&self) -> Option<Arc<dyn Surroundings>> {
+        Some(Arc::new(Around { cluster: self.cluster.clone() }))
+    }
+
     fn snapshotter(&self) -> Arc<dyn Snapshotter> {
         Arc::clone(&self.snapshotter)
     }
@@ -343,6 +349,8 @@ impl Runtime for KubernetesRuntime {
             Some(Record::InTarget(record)) => {
                 container::dispose::dispose(&self.cluster, &record, secrets).await
             }
+            Some(Record::Scaled(record)) => surroundings::scale::dispose(&self.cluster, &record).await,
+            Some(Record::Changed(record)) => surroundings::object::dispose(&self.cluster, &record).await,
         }
     }
 }

@@ -138,16 +138,16 @@ fn selector(selector: &LabelSelector) -> String {
     parts.join(",")
 }
 
+/// Whether a pod is ready, and stays.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
 /// The one pod that is ready.
 pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<&'a Pod> {
-    let is_ready = |pod: &&Pod| {
-        let conditions =
-            pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        let ready =
-            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        ready && pod.metadata.deletion_timestamp.is_none()
-    };
-    let ready: Vec<&Pod> = pods.iter().filter(is_ready).collect();
+    let ready: Vec<&Pod> = pods.iter().filter(|pod| is_ready(pod)).collect();
     let names = |pods: &[&Pod]| pods.iter().map(|pod| pod.name_any()).collect::<Vec<_>>().join(", ");
     match ready.as_slice() {
         [pod] => Ok(pod),
@@ -168,7 +168,7 @@ pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<
 }
 
 /// A pod, and why it is not ready.
-fn unready(pod: &Pod) -> String {
+pub(crate) fn unready(pod: &Pod) -> String {
     if pod.metadata.deletion_timestamp.is_some() {
         return format!("{} is being deleted", pod.name_any());
     }

@@ -12,6 +12,7 @@ mod values;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use find::{is_ready, unready};
 pub use mounts::{Mount, Source, VolumePath};
 pub use owner::Owner;
 pub use values::{TargetValues, Workload};

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod around;
 mod backup;
 mod bad_input;
 mod blueprints;

@@ -360,3 +360,23 @@ fn sqlite_of(subject: &Subject) -> &crate::support::sqlite::Sqlite {
         _ => panic!("not SQLite"),
     }
 }
+
+#[test]
+fn a_blueprint_that_changes_a_cluster_is_refused_on_one_machine_before_anything_is_done() {
+    let subject = sqlite();
+    let shipped =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../blueprints/sqlite/blueprint.yaml"));
+    let scaled = "      prepare:\n        - scale: {workload: deployment/front, replicas: 0}\n";
+    let text = shipped.unwrap().replacen("      prepare:\n", scaled, 1);
+    let blueprint = subject.place.file("scaled.yaml", &text);
+    let mut arguments = subject.backup_arguments();
+    arguments.retain(|argument| argument != "--output=json");
+    arguments[1] = blueprint.to_str().unwrap().to_owned();
+    let outcome = subject.place.run(arguments);
+    refused(
+        &subject,
+        &outcome,
+        2,
+        &["prepare[0] changes the cluster around its target (`scale`)", "Run it with `--on kubernetes`"],
+    );
+}

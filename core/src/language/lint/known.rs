@@ -25,6 +25,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const TEXT: Self = Self::Is(Type::Text);
     pub(super) const INTEGER: Self = Self::Is(Type::Integer);
+    pub(super) const BOOLEAN: Self = Self::Is(Type::Boolean);
 
     /// Its type, if that is known.
     pub(super) const fn ty(self) -> Option<Type> {

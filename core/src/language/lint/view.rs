@@ -61,6 +61,8 @@ pub(super) const NOTHING: &[&str] = &[];
 /// What `result` has after a command.
 pub(super) const OF_COMMAND: &[(&str, Kind)] =
     &[("exitCode", Kind::INTEGER), ("stdout", Kind::TEXT), ("stderr", Kind::TEXT)];
+/// What `result` has when an object of the cluster is waited for.
+pub(super) const OF_KUBE: &[(&str, Kind)] = &[("found", Kind::BOOLEAN), ("object", Kind::Any)];
 /// What `result` has after a query.
 pub(super) const OF_QUERY: &[(&str, Kind)] = &[("rows", Kind::Items(&[])), ("value", Kind::Any)];
 
@@ -186,6 +188,7 @@ fn outputs<'a>(
         StepKind::Pair(_) | StepKind::Session(_) => {
             fixed(&[("exitCode", Kind::INTEGER), ("stdout", Kind::TEXT)])
         }
+        StepKind::Scale(_) => fixed(&[("replicas", Kind::INTEGER)]),
         StepKind::Stream(_) => fixed(&[("bytes", Kind::INTEGER)]),
         StepKind::Volume(volume) if volume.to.is_some() => {
             fixed(&[("bytes", Kind::INTEGER), ("entries", Kind::INTEGER)])
@@ -197,6 +200,7 @@ fn outputs<'a>(
         | StepKind::Files(_)
         | StepKind::Check(_)
         | StepKind::Wait(_)
+        | StepKind::Kube(_)
         | StepKind::Action(_) => Some(BTreeMap::new()),
     }
 }

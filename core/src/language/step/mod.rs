@@ -1,6 +1,7 @@
 //! The types of a step: one optional key for each kind, so that the schema stays structural and editors complete it.
 
 mod check;
+mod cluster;
 mod command;
 mod hold;
 mod hook;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{check::*, command::*, hold::*, hook::*, service::*, store::*};
+pub use self::{check::*, cluster::*, command::*, hold::*, hook::*, service::*, store::*};
 use crate::language::model::Template;
 
 /// One thing done in one place: a name, limits, and exactly one of the kinds.
@@ -67,6 +68,12 @@ pub struct Step {
     /// Waits until an expression holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitStep>,
+    /// Changes how many pods a workload has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleStep>,
+    /// Changes an object of the cluster, or waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube: Option<KubeStep>,
     /// Runs another action of this blueprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionStep>,
@@ -99,15 +106,19 @@ pub enum StepKind<'a> {
     Check(&'a CheckStep),
     /// See [`WaitStep`].
     Wait(&'a WaitStep),
+    /// See [`ScaleStep`].
+    Scale(&'a ScaleStep),
+    /// See [`KubeStep`].
+    Kube(&'a KubeStep),
     /// See [`ActionStep`].
     Action(&'a ActionStep),
 }
 
 impl Step {
     /// The names of all kinds, as the language writes them.
-    pub const KINDS: [&'static str; 13] = [
+    pub const KINDS: [&'static str; 15] = [
         "hook", "exec", "pair", "session", "service", "snapshot", "volume", "files", "stream", "query",
-        "check", "wait", "action",
+        "check", "wait", "scale", "kube", "action",
     ];
 
     /// Every kind that the step has; a right one has exactly one.
@@ -125,6 +136,8 @@ impl Step {
             self.query.as_ref().map(StepKind::Query),
             self.check.as_ref().map(StepKind::Check),
             self.wait.as_ref().map(StepKind::Wait),
+            self.scale.as_ref().map(StepKind::Scale),
+            self.kube.as_ref().map(StepKind::Kube),
             self.action.as_ref().map(StepKind::Action),
         ];
         all.into_iter().flatten().collect()
@@ -132,6 +145,20 @@ impl Step {
 }
 
 impl StepKind<'_> {
+    /// Whether it changes something around the target that is put back once everything is let go.
+    pub const fn changes_cluster(&self) -> bool {
+        match self {
+            Self::Scale(_) => true,
+            Self::Kube(step) => step.until.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is only for a place that has a cluster around the target.
+    pub const fn needs_cluster(&self) -> bool {
+        matches!(self, Self::Scale(_) | Self::Kube(_))
+    }
+
     /// Its name, as the language writes it.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -147,6 +174,8 @@ impl StepKind<'_> {
             Self::Query(_) => "query",
             Self::Check(_) => "check",
             Self::Wait(_) => "wait",
+            Self::Scale(_) => "scale",
+            Self::Kube(_) => "kube",
             Self::Action(_) => "action",
         }
     }

@@ -1,5 +1,6 @@
 //! The steps: one file for each kind. A step is a function of its context; what it did is what it returns.
 
+pub(super) mod cluster;
 mod command;
 mod exec;
 mod hook;
@@ -88,6 +89,8 @@ async fn kind(context: &StepContext) -> Result<Performed> {
         StepKind::Query(query) => query::query(context, query).await,
         StepKind::Check(check) => self::check(context, check),
         StepKind::Wait(wait) => wait::wait(context, wait).await,
+        StepKind::Scale(scale) => cluster::scale(context, scale).await,
+        StepKind::Kube(kube) => cluster::kube(context, kube).await,
         StepKind::Action(_) => Err(Error::failed(format!("{} was not put into the plan", step.id))),
     }
 }

@@ -6,8 +6,10 @@
 //! - [`postgresql`], [`mariadb`], [`mysql`], [`mongodb`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
 //!   [`client`] in its pod
 //! - [`group`]: two of them that belong together
+//! - [`around`]: what a blueprint changes around them
 //! - [`outage`]: parts of the cluster that are away
 
+pub mod around;
 pub mod audit;
 pub mod client;
 pub mod etcd;

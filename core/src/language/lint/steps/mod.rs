@@ -1,6 +1,7 @@
 //! Steps: what they share, and what each kind adds.
 
 mod ask;
+mod cluster;
 mod command;
 mod hold;
 mod hook;
@@ -70,6 +71,8 @@ impl Linter<'_> {
             StepKind::Query(step) => self.query(step, &path, view),
             StepKind::Check(step) => self.check(step, &path, view),
             StepKind::Wait(step) => self.wait(step, &path, view),
+            StepKind::Scale(step) => self.scale(step, &path, view),
+            StepKind::Kube(step) => self.kube(step, &path, view),
             StepKind::Action(step) => self.action(step, &path, view),
         }
     }

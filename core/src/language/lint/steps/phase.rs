@@ -59,12 +59,15 @@ const fn in_backup(kind: &StepKind<'_>) -> &'static [Phase] {
     match kind {
         StepKind::Hook(_) | StepKind::Query(_) | StepKind::Check(_) => ANY,
         StepKind::Wait(wait) if wait.exec.is_none() => ANY,
+        StepKind::Kube(kube) if kube.until.is_some() => ANY,
+        // A change takes long, and is put back once everything is let go.
+        StepKind::Kube(_) => &[Prepare, Recover, Store, Cleanup],
         StepKind::Wait(_) | StepKind::Exec(_) => WHILE_NOTHING_IS_ACQUIRED,
         StepKind::Pair(_) | StepKind::Session(_) => &[Quiesce],
         StepKind::Snapshot(_) => &[Capture],
         StepKind::Files(_) | StepKind::Volume(_) => &[Store],
         StepKind::Stream(_) => &[Capture, Store],
-        StepKind::Service(_) => &[Prepare],
+        StepKind::Service(_) | StepKind::Scale(_) => &[Prepare],
         StepKind::Action(_) => &[Prepare, Recover, Store],
     }
 }
@@ -75,10 +78,13 @@ const fn elsewhere(kind: &StepKind<'_>) -> Option<&'static [Phase]> {
     match kind {
         StepKind::Hook(_) | StepKind::Query(_) | StepKind::Check(_) => Some(&Phase::OTHER),
         StepKind::Wait(wait) if wait.exec.is_none() => Some(&Phase::OTHER),
-        StepKind::Wait(_) | StepKind::Exec(_) => Some(&[Steps, Cleanup]),
-        StepKind::Volume(_) | StepKind::Stream(_) | StepKind::Service(_) | StepKind::Action(_) => {
-            Some(&[Steps])
-        }
+        StepKind::Kube(kube) if kube.until.is_some() => Some(&Phase::OTHER),
+        StepKind::Wait(_) | StepKind::Exec(_) | StepKind::Kube(_) => Some(&[Steps, Cleanup]),
+        StepKind::Volume(_)
+        | StepKind::Stream(_)
+        | StepKind::Service(_)
+        | StepKind::Scale(_)
+        | StepKind::Action(_) => Some(&[Steps]),
         StepKind::Pair(_) | StepKind::Session(_) | StepKind::Snapshot(_) | StepKind::Files(_) => None,
     }
 }

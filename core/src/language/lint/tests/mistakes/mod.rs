@@ -1,5 +1,6 @@
 //! What lint says about each mistake: place, code, message, what is underlined, remedy.
 
+mod cluster;
 mod declared;
 mod phases;
 mod shape;

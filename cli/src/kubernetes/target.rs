@@ -1,0 +1,43 @@
+//! Finding the target of a backup, which a run that died may have scaled away.
+
+use std::time::Duration;
+
+use standstill_core::{
+    ErrorKind, Result,
+    journal::{JournalStore, RunState},
+};
+use standstill_kubernetes::{Cluster, ClusterJournals, Target, TargetValues, launch};
+
+use super::launch::Printer;
+
+/// How long a target may take to be back that a run had scaled away.
+const BACK: Duration = Duration::from_mins(3);
+/// How often it is looked for meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Finds the target of a backup. One that is not there may have been scaled away by a run that died: such runs are
+/// recovered first.
+pub(super) async fn find(cluster: &Cluster, where_it_is: &TargetValues, quiet: bool) -> Result<Target> {
+    let error = match Target::find(cluster, where_it_is).await {
+        Err(error) if error.kind() == ErrorKind::Input => error,
+        found => return found,
+    };
+    let cluster = cluster.in_namespace(where_it_is.namespace.as_deref().unwrap_or(cluster.namespace()));
+    let runs = ClusterJournals::new(&cluster).runs().await.unwrap_or_default();
+    let mut recovered = false;
+    for summary in runs.iter().filter(|summary| summary.state == RunState::Dead) {
+        tracing::warn!("{error}; the run {} has died, and is recovered first", summary.run);
+        recovered |= launch::recover(&cluster, &summary.run, &mut Printer::new(quiet)).await?.is_some();
+    }
+    if !recovered {
+        return Err(error);
+    }
+    let deadline = tokio::time::Instant::now() + BACK;
+    loop {
+        let found = Target::find(&cluster, where_it_is).await;
+        if found.is_ok() || tokio::time::Instant::now() > deadline {
+            return found;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
