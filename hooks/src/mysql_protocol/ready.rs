@@ -69,14 +69,15 @@ pub(crate) async fn ready(
     if arguments.purpose == For::Files {
         no_galera(&session, &server)?;
     }
-    let replica = server::is_replica(&session).await?;
-    let place = session.place();
-    arguments.role.expect(replica, &format!("{} at {place}", dialect.product))?;
     let needs = match arguments.purpose {
         For::Files => dialect.backup_grants,
         For::Dump => dialect.dump_grants,
     };
+    // First, because all that follows asks for what they allow.
     grants::check(&session, needs).await?;
+    let replica = server::is_replica(&session).await?;
+    let place = session.place();
+    arguments.role.expect(replica, &format!("{} at {place}", dialect.product))?;
     if let Some(limit) = arguments.max_statement_age.filter(|limit| !limit.is_empty()) {
         no_old_statement(&session, &limit).await?;
     }

@@ -98,9 +98,10 @@ pub(crate) async fn is_replica(session: &Session) -> Result<bool> {
 pub(crate) async fn probe(dialect: &'static Dialect, context: &HookContext) -> Result<Probe> {
     let session = Session::open(dialect, context).await?;
     let server = Server::of(&session).await?;
-    let replica = is_replica(&session).await?;
+    // A user may lack the right to see it. What is needed and not there, `ready` names.
+    let replica = is_replica(&session).await.ok();
     session.close().await;
-    let role = Some(if replica { "replica" } else { "primary" }.to_owned());
+    let role = replica.map(|replica| if replica { "replica" } else { "primary" }.to_owned());
     let identity = server.identity();
     Ok(Probe { version: server.version, role, identity })
 }

@@ -17,7 +17,7 @@ use super::{
     canary,
     connect::{LOOKUP, Purpose, Session, column},
     facts::Counts,
-    grants::{self, Needs, backup_functions},
+    grants::{self, By, Needs, backup_functions},
     hold::{BackupMode, Observed},
     lease::Limits,
     server::Server,
@@ -60,7 +60,8 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
     let session = Session::to(&target).await?;
     let seen = Server::of(&session).await?;
     writable_if_asked(&session, &seen, &arguments)?;
-    let needs = Needs { backup: true, restore_point: arguments.facts == Mode::Exact, monitor: false };
+    let needs =
+        Needs { by: By::BackupMode, restore_point: arguments.facts == Mode::Exact, ..Needs::default() };
     grants::check(&session, &seen, needs).await?;
     let observed = observe(context, &session, &arguments, within).await?;
     session.close().await;

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::{
     connect::{LOOKUP, Purpose, Session, column},
     facts::{self, Counts, Sequences},
+    grants,
     lease::Limits,
     server::Server,
     settings::Target,
@@ -139,6 +140,7 @@ async fn open(
 ) -> Result<Snapshot> {
     let session = Session::to(target).await?;
     server.expect_same(&Server::of(&session).await?, session.place())?;
+    grants::may_read_everything(&session).await?;
     limits.arm(&session).await?;
     limits.limit_statements(&session, limits.statement).await?;
     session.simple(LOOKUP, "begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;

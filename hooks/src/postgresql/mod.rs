@@ -16,8 +16,10 @@
 //!
 //! | for | the role needs |
 //! | --- | --- |
-//! | `probe`, `query`, the lock, `exported-snapshot`, undo | LOGIN and CONNECT |
+//! | `probe`, `query`, the lock, undo | LOGIN and CONNECT |
 //! | `ready` | `pg_monitor` (settings such as the data directory, other roles' transactions) |
+//! | `ready` with `replicates: true` | REPLICATION besides |
+//! | `exported-snapshot` | SELECT on every table and sequence: `pg_read_all_data` |
 //! | `checkpoint` | `pg_checkpoint` (15 and later; a superuser before) |
 //! | `backup-mode` | REPLICATION (its temporary slot); EXECUTE on `pg_backup_start(text, boolean)`, `pg_backup_stop(boolean)` and `pg_read_binary_file(text, bigint, bigint, boolean)` |
 //! | counted facts | SELECT on the tables: `pg_read_all_data`; BYPASSRLS where row security is on |

@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     connect::{LOOKUP, Purpose, Session, column},
-    grants::{self, Needs},
+    grants::{self, By, Needs},
     server::Server,
 };
 use crate::server::volumes::{Volumes, real};
@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// The volumes that are captured: data directory, WAL and all tablespaces must lie in them.
     #[serde(default)]
     covers: Vec<String>,
+    /// Whether the role must be allowed to replicate, as `pg_basebackup` does.
+    #[serde(default)]
+    replicates: bool,
     /// Refuse while a transaction is older than this (`1h`); by default none is too old.
     #[serde(default)]
     max_transaction_age: Option<String>,
@@ -53,9 +56,13 @@ pub(super) async fn ready(context: &HookContext, arguments: Arguments) -> Result
     let session = Session::open(context, Purpose::Call).await?;
     let server = Server::of(&session).await?;
     role_fits(&session, &server, arguments.role)?;
-    let needs = Needs { backup: !arguments.covers.is_empty(), monitor: true, ..Needs::default() };
-    grants::check(&session, &server, needs).await?;
-    settings_fit(&session, needs.backup).await?;
+    let by = match (arguments.covers.is_empty(), arguments.replicates) {
+        (false, _) => By::BackupMode,
+        (true, true) => By::Replication,
+        (true, false) => By::Reading,
+    };
+    grants::check(&session, &server, Needs { by, monitor: true, ..Needs::default() }).await?;
+    settings_fit(&session, by == By::BackupMode).await?;
     no_old_transaction(&session, arguments.max_transaction_age.as_deref()).await?;
     let layout = Layout::of(&session).await?;
     let wal = if arguments.covers.is_empty() {

@@ -1,11 +1,12 @@
 //! etcd: what makes its snapshots whole, and who is refused.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 
 use crate::support::{
     Application, Subject,
+    certificates::Certificates,
     etcd::{Client, Member},
     eventually, free_port,
     kind::Kind,
@@ -211,9 +212,8 @@ fn a_learner_is_refused_and_followers_and_leaders_are_told_apart() {
 #[test]
 fn tls_with_a_certificate_of_our_own_and_without_the_right_one() {
     let Some(mut subject) = etcd() else { return };
-    let directory = subject.place.join("tls");
-    make_certificates(&directory);
-    let file = |name: &str| directory.join(name).display().to_string();
+    let certificates = Certificates::make(&subject.place);
+    let file = |name: &str| certificates.file(name);
     let Application::Etcd(member) = &mut subject.application else { panic!("not etcd") };
     member.end(Signal::TERM);
     let url = format!("https://127.0.0.1:{}", member.port);
@@ -259,22 +259,4 @@ fn what_listens_and_is_no_etcd_is_told_so() {
 /// The processes that belong to a member that was started again.
 fn known(subject: &Subject) -> Vec<u32> {
     leftovers::residents(&subject.place)
-}
-
-/// An authority, a server's and a client's certificate of it, and another authority.
-fn make_certificates(directory: &std::path::Path) {
-    fs::create_dir(directory).unwrap();
-    let script = r"set -e
-        new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
-        for name in ca other; do
-          openssl req -x509 $new -days 2 -subj /CN=$name -keyout $name.key -out $name.pem
-        done
-        for name in server client; do
-          openssl req $new -subj /CN=$name -keyout $name.key -out $name.csr
-          printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' > $name.ext
-          openssl x509 -req -days 2 -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
-            -extfile $name.ext -out $name.pem
-        done";
-    let made = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

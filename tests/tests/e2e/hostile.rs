@@ -1,4 +1,4 @@
-//! A hostile world: full disks, a repository that vanishes or rots. The database goes on, and nothing is claimed.
+//! A hostile world: a repository that vanishes or rots. The database goes on, and nothing is claimed.
 
 use std::{
     fs,
@@ -8,69 +8,9 @@ use std::{
 };
 
 use crate::{
-    bad_input::{backup, sqlite},
-    support::{
-        Place, Subject, eventually,
-        filesystem::{self, Mounted},
-        place::plain,
-    },
+    bad_input::sqlite,
+    support::{Place, Subject, eventually, place::plain},
 };
-
-#[test]
-fn a_full_disk_under_the_repository_fails_the_backup_and_frees_the_database() {
-    let subject = sqlite();
-    let Some(small) = Mounted::new(filesystem::Kind::Ext4, &subject.place.join("small"), 12) else { return };
-    incompressible(&subject, 40);
-    let repository = small.path().join("repository");
-    subject.place.ok(["init", "--repository", repository.to_str().unwrap()]);
-    let writer = subject.database().writer();
-    let arguments = subject.backup_arguments();
-    let outcome = subject.place.run(
-        arguments
-            .iter()
-            .map(String::as_str)
-            .filter(|argument| *argument != "--output=json")
-            .chain(["--repository", repository.to_str().unwrap()]),
-    );
-    writer.goes_on(Duration::from_secs(5));
-    outcome.fails(1, &["No space left on device", "Free some space"]);
-    drop(writer);
-    let listed = subject.place.ok(["list", "--output=json", "--repository", repository.to_str().unwrap()]);
-    assert_eq!(listed.json().as_array().map(Vec::len), Some(0), "{listed}");
-    subject.assert_clean();
-}
-
-#[test]
-fn a_full_disk_under_the_journal_refuses_the_backup_before_anything_is_held() {
-    let mut subject = sqlite();
-    let Some(small) = Mounted::new(filesystem::Kind::Ext4, &subject.place.join("small"), 12) else { return };
-    let state = small.path().join("state");
-    fs::create_dir(&state).unwrap();
-    fill(&small.path().join("ballast"));
-    subject.place.env.push(("XDG_STATE_HOME".into(), state.into()));
-    let outcome = backup(&subject, &[]);
-    assert!(matches!(outcome.code(), Some(1 | 2)), "{outcome}");
-    let told = plain(&outcome.stderr);
-    assert!(told.contains("No space left on device") && told.contains("XDG_STATE_HOME"), "{outcome}");
-    assert_eq!(subject.database().held(), Vec::<String>::new());
-}
-
-#[test]
-fn a_full_disk_under_the_copy_fails_the_backup_and_frees_the_database() {
-    let mut subject = sqlite();
-    incompressible(&subject, 40);
-    let Some(small) = Mounted::new(filesystem::Kind::Ext4, &subject.place.join("small"), 12) else { return };
-    // Neither beside the volume nor among the temporary files is there room for a copy.
-    let data = small.path().join("data");
-    crate::support::sqlite::Sqlite::make(&data);
-    fill(&small.path().join("ballast"));
-    subject.place.env.push(("TMPDIR".into(), small.path().into()));
-    let outcome = backup(&subject, &[&format!("directory={}", data.display())]);
-    assert!(matches!(outcome.code(), Some(1 | 2)), "{outcome}");
-    let told = plain(&outcome.stderr);
-    assert!(told.contains("room") || told.contains("No space left on device"), "{outcome}");
-    assert_eq!(subject.place.points(), Vec::<String>::new());
-}
 
 #[test]
 fn a_repository_that_vanishes_half_way_fails_the_backup() {
@@ -138,19 +78,10 @@ fn a_byte_that_flipped_in_the_repository_is_found() {
 }
 
 /// Puts a file beside the database that nothing makes smaller.
-fn incompressible(subject: &Subject, megabytes: u64) {
+pub(crate) fn incompressible(subject: &Subject, megabytes: u64) {
     let mut random = fs::File::open("/dev/urandom").unwrap().take(megabytes << 20);
     let mut file = fs::File::create(subject.data().join("noise")).unwrap();
     std::io::copy(&mut random, &mut file).unwrap();
-}
-
-/// Fills a file system to the last byte.
-fn fill(path: &std::path::Path) {
-    let mut file = fs::File::create(path).unwrap();
-    for size in [1 << 20, 4096, 1] {
-        let chunk = vec![1_u8; size];
-        while file.write_all(&chunk).is_ok() {}
-    }
 }
 
 fn largest_pack(place: &Place) -> PathBuf {

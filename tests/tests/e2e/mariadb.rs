@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use crate::support::{
     Application, Subject,
-    cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
-    eventually, free_port,
+    cases::{beside_a_long_update, claims_nothing_after_a_restart, locks_somebody_else_out},
+    certificates::Certificates,
+    free_port,
     kind::Kind,
-    mariadb::{KEEPER, KEEPER_PASSWORD, MARIADB, Server, USER},
-    place::Outcome,
+    long::Long,
+    mariadb::{KEEPER, KEEPER_PASSWORD, Server},
     writer::assert_whole,
 };
 
@@ -62,14 +63,6 @@ pub fn flip_a_byte(subject: &mut Subject) {
     let mut byte = [0];
     table.read_exact_at(&mut byte, at).unwrap();
     table.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
-}
-
-/// Asserts that a backup without this right was refused, with the right and the statement that gives it named.
-#[track_caller]
-pub fn names_the_missing_right(subject: &Subject, outcome: &Outcome, right: &str) {
-    let lacks = format!("user {USER}@localhost lacks {right} (");
-    outcome.claims_nothing(2, &[&lacks, &format!("GRANT {right} ON *.* TO")]);
-    subject.assert_clean();
 }
 
 /// Another engine has no recovery, so its writers and all commits wait while it is cut; nothing else changes. `held` is
@@ -173,35 +166,27 @@ fn a_volume_that_another_server_runs_on_is_refused() {
 fn a_long_statement_in_the_way_of_the_stage_is_named_and_writers_go_on() {
     let Some(subject) = mariadb() else { return };
     let subject = subject.with("lockWait=1s");
-    subject.mariadb().sql("CREATE TABLE app.log (id INT) ENGINE = MyISAM; INSERT INTO app.log VALUES (1)");
-    let writer = subject.database().writer();
-    let session = subject.mariadb().connect();
-    let id = session.id();
-    let update = std::thread::spawn(move || session.run("UPDATE app.log SET id = SLEEP(60)"));
-    let other = subject.mariadb().connect();
-    eventually(Duration::from_secs(10), "the update runs", || {
-        let running =
-            format!("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {id} AND INFO LIKE 'UPDATE%'");
-        !other.rows(&running).unwrap().is_empty()
-    });
-    let since = Instant::now();
-    let outcome = subject.backup();
-    let stalled = writer.longest_stall(since);
-    let took = since.elapsed();
-    other.run(&format!("KILL QUERY {id}")).unwrap();
-    drop(update.join().unwrap());
-    subject.assert_refused(
-        &outcome,
-        1,
-        &[
-            "did not get its lock within 1.0 s: an UPDATE of connection",
-            &format!("KILL QUERY {id};"),
-            "root@localhost",
-        ],
-    );
-    println!("given up after {took:?}; the longest stall of a writer was {stalled:?}");
-    assert!(stalled < Duration::from_secs(2), "writers waited {stalled:?}");
+    let began = Instant::now();
+    let beside = beside_a_long_update(&subject, "MyISAM");
+    let took = began.elapsed();
+    assert!(beside.stalled < Duration::from_secs(2), "writers waited {:?}", beside.stalled);
     assert!(took < Duration::from_secs(30), "{took:?}");
+    let [what, age, remedy] = beside.long.said("an UPDATE");
+    let outcome = beside.end();
+    subject.assert_refused(&outcome, 1, &["did not get its lock within 1.0 s: ", &what, &age, &remedy]);
+}
+
+/// It is in nobody's way, whether or not commits wait.
+#[test]
+fn a_long_update_before_the_quiesce_of_mariadb_becomes_no_outage() {
+    for kind in [Kind::Mariadb, Kind::MariadbBlocked] {
+        let Some(subject) = Subject::new(&kind) else { return };
+        let beside = beside_a_long_update(&subject, "InnoDB");
+        assert_eq!(beside.outcome.code(), Some(0), "{kind}: {}", beside.outcome);
+        assert!(beside.stalled < Duration::from_secs(3), "{kind}: writers waited {:?}", beside.stalled);
+        drop(beside);
+        subject.assert_clean();
+    }
 }
 
 /// To InnoDB tables a long statement is in nobody's way, but a backup in the middle of a migration is refused early.
@@ -209,36 +194,12 @@ fn a_long_statement_in_the_way_of_the_stage_is_named_and_writers_go_on() {
 fn a_statement_older_than_allowed_refuses_the_backup_before_anything_is_held() {
     let Some(subject) = mariadb() else { return };
     let subject = subject.with("maxStatementAge=1s");
-    let session = subject.mariadb().connect();
-    let id = session.id();
-    let update =
-        std::thread::spawn(move || session.run("UPDATE app.ballast SET text = SLEEP(60) WHERE id = 1"));
-    std::thread::sleep(Duration::from_millis(2500));
+    let long = Long::start(subject.mariadb(), "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
     let outcome = subject.backup();
-    subject.mariadb().sql(&format!("KILL QUERY {id}"));
-    drop(update.join().unwrap());
-    subject.assert_refused(
-        &outcome,
-        1,
-        &["an UPDATE of connection", "has been running for", "longer than 1s"],
-    );
+    let [what, age, remedy] = long.said("an UPDATE");
+    drop(long);
+    subject.assert_refused(&outcome, 1, &[&what, &age, "longer than 1s", &remedy]);
     subject.backup_ok();
-}
-
-#[test]
-fn each_missing_grant_is_named_with_the_statement_that_gives_it() {
-    let Some(subject) = mariadb() else { return };
-    for (grant, needed) in MARIADB.grants.split(", ").map(|grant| (grant, grant != "SLAVE MONITOR")) {
-        subject.mariadb().sql(&format!("REVOKE {grant} ON *.* FROM {USER}@localhost"));
-        let outcome = subject.backup();
-        if needed {
-            names_the_missing_right(&subject, &outcome, grant);
-        } else {
-            assert_eq!(outcome.code(), Some(0), "{outcome}");
-        }
-        subject.mariadb().sql(&format!("GRANT {grant} ON *.* TO {USER}@localhost"));
-        subject.assert_clean();
-    }
 }
 
 #[test]
@@ -355,15 +316,6 @@ fn where_all_tables_are_innodb_commits_go_on() {
     assert_eq!(writers_go_on(&subject)["stage"], "BLOCK_DDL");
 }
 
-/// A certificate for 127.0.0.1, and the authority that signed it.
-const CERTIFICATES: &str = r"
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
-    openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
-    echo subjectAltName=IP:127.0.0.1 > server.ext
-    openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem
-    chmod 644 server.key
-";
-
 #[test]
 fn a_certificate_is_looked_at_as_far_as_was_asked() {
     let Some(mut subject) = mariadb() else { return };
@@ -379,19 +331,15 @@ fn a_certificate_is_looked_at_as_far_as_was_asked() {
     let without = subject.place.run(arguments(&subject, &["sslmode=require"]));
     subject.assert_refused(&without, 2, &["has no TLS, and sslmode demands it"]);
 
-    let sockets = subject.mariadb().sockets.clone();
-    let made = Command::new("sh").args(["-ec", CERTIFICATES]).current_dir(&sockets).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let settings = |name: &str| {
-        format!(
-            "{} = {}\n",
-            name.replace("server.", "ssl-").replace("pem", "cert"),
-            sockets.join(name).display()
-        )
-    };
-    reconfigure(&mut subject, &(settings("server.pem") + &settings("server.key")));
+    let certificates = Certificates::make(&subject.place);
+    let settings = format!(
+        "ssl-cert = {}\nssl-key = {}\n",
+        certificates.file("server.pem"),
+        certificates.file("server.key")
+    );
+    reconfigure(&mut subject, &settings);
     subject.mariadb().sql(&format!("ALTER USER {KEEPER}@'127.0.0.1' REQUIRE SSL"));
-    let authority = format!("sslRootCert={}", sockets.join("ca.pem").display());
+    let authority = format!("sslRootCert={}", certificates.file("ca.pem"));
     for more in [&["sslmode=prefer"][..], &["sslmode=verify-full", &authority]] {
         let outcome = subject.place.run(arguments(&subject, more));
         assert_eq!(outcome.code(), Some(0), "{outcome}");

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     mariadb::reconfigure,
-    support::{Subject, eventually, kind::Kind, mariadb::USER, writer::assert_whole},
+    support::{Subject, cases::beside_a_long_update, kind::Kind, writer::assert_whole},
 };
 
 fn mariadb() -> Option<Subject> {
@@ -64,27 +64,18 @@ fn a_program_of_another_version_is_refused_before_anything_is_read() {
 fn a_long_statement_in_the_way_of_the_program_ends_the_backup_and_is_named() {
     let Some(subject) = mariadb() else { return };
     let subject = subject.with("lockWait=1s").with("lease=3s");
-    subject.mariadb().sql("CREATE TABLE app.log (id INT) ENGINE = MyISAM; INSERT INTO app.log VALUES (1)");
-    let session = subject.mariadb().connect();
-    let id = session.id();
-    let update = std::thread::spawn(move || session.run("UPDATE app.log SET id = SLEEP(60)"));
-    let other = subject.mariadb().connect();
-    eventually(Duration::from_secs(10), "the update runs", || {
-        let running =
-            format!("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {id} AND INFO LIKE 'UPDATE%'");
-        !other.rows(&running).unwrap().is_empty()
-    });
-    let since = Instant::now();
-    let outcome = subject.backup();
-    let took = since.elapsed();
+    let began = Instant::now();
+    let beside = beside_a_long_update(&subject, "MyISAM");
+    let took = began.elapsed();
     // Whoever writes to another such table waits no longer.
-    other.run("CREATE TABLE app.other (id INT) ENGINE = MyISAM; INSERT INTO app.other VALUES (1)").unwrap();
-    other.run(&format!("KILL QUERY {id}")).unwrap();
-    drop(update.join().unwrap());
+    subject
+        .mariadb()
+        .sql("CREATE TABLE app.other (id INT) ENGINE = MyISAM; INSERT INTO app.other VALUES (1)");
+    let [what, age, remedy] = beside.long.said("an UPDATE");
+    let outcome = beside.end();
     let says = ["a hold lapsed: a BACKUP of connection", "waited for the backup for more than 1.0 s"];
     subject.assert_refused(&outcome, 1, &says);
-    let says = [format!("an UPDATE of connection {id}"), format!("KILL QUERY {id};")];
-    subject.assert_refused(&outcome, 1, &[&says[0], &says[1]]);
+    subject.assert_refused(&outcome, 1, &[&what, &age, &remedy]);
     assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
@@ -141,23 +132,4 @@ fn a_table_in_a_directory_of_its_own_is_refused() {
     let far = subject.mariadb().sockets.display().to_string();
     subject.mariadb().sql(&format!("CREATE TABLE app.far (id INT) DATA DIRECTORY = '{far}'"));
     subject.assert_refused(&subject.backup(), 2, &["misses", "far"]);
-}
-
-#[test]
-fn each_missing_grant_is_named_with_the_statement_that_gives_it() {
-    let Some(subject) = mariadb() else { return };
-    // No more than what its README says.
-    subject.mariadb().sql(&format!("REVOKE ALL, GRANT OPTION FROM {USER}@localhost"));
-    let grants = ["RELOAD", "PROCESS", "BINLOG MONITOR", "SELECT"];
-    for missing in grants {
-        let others: Vec<_> = grants.into_iter().filter(|grant| *grant != missing).collect();
-        subject.mariadb().sql(&format!(
-            "REVOKE ALL, GRANT OPTION FROM {USER}@localhost; GRANT {} ON *.* TO {USER}@localhost",
-            others.join(", ")
-        ));
-        let says = [format!("lacks {missing} ("), format!("GRANT {missing} ON *.* TO")];
-        subject.assert_refused(&subject.backup(), 2, &[&says[0], &says[1]]);
-    }
-    subject.mariadb().sql(&format!("GRANT {} ON *.* TO {USER}@localhost", grants.join(", ")));
-    subject.backup_ok();
 }

@@ -2,62 +2,25 @@
 
 use std::{
     path::Path,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use crate::{
     mariadb::{
-        flip_a_byte, names_the_missing_right, other_engines_make_writers_wait, reconfigure,
-        refuses_a_volume_of_another_server, writers_go_on,
+        flip_a_byte, other_engines_make_writers_wait, reconfigure, refuses_a_volume_of_another_server,
+        writers_go_on,
     },
     support::{
         Subject,
-        cases::claims_nothing_after_a_restart,
-        eventually,
+        cases::{beside_a_long_update, claims_nothing_after_a_restart},
         kind::Kind,
-        mariadb::{MARIADB, Server, Session, USER},
-        mysql::MYSQL,
+        long::Long,
+        mariadb::{MARIADB, Server, USER},
     },
 };
 
 fn mysql() -> Option<Subject> {
     Subject::new(&Kind::Mysql)
-}
-
-/// A statement that runs until it is ended; it was seen to run.
-struct Long {
-    id: u32,
-    thread: Option<JoinHandle<Result<(), String>>>,
-    other: Session,
-}
-
-impl Long {
-    fn start(server: &Server, sql: &'static str) -> Self {
-        let (session, other) = (server.connect(), server.connect());
-        let id = session.id();
-        let thread = Some(std::thread::spawn(move || session.run(sql)));
-        let long = Self { id, thread, other };
-        eventually(Duration::from_secs(10), "the statement runs for a while", || long.age() > 1);
-        long
-    }
-
-    fn age(&self) -> i64 {
-        let sql = format!(
-            "SELECT TIME FROM performance_schema.processlist WHERE ID = {} AND COMMAND = 'Query'",
-            self.id
-        );
-        self.other.rows(&sql).unwrap().first().map_or(0, |row| row.get(0).unwrap())
-    }
-}
-
-impl Drop for Long {
-    fn drop(&mut self) {
-        let _ended = self.other.run(&format!("KILL QUERY {}", self.id));
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
 }
 
 /// Without the binary log recovery guesses which transactions were committed.
@@ -112,7 +75,7 @@ fn a_long_reader_keeps_the_global_read_lock_from_being_tried() {
         longest = longest.max(asked.elapsed());
     }
     let stalled = writer.longest_stall(since);
-    let (outcome, id) = (runner.wait(), long.id);
+    let (outcome, [what, age, remedy]) = (runner.wait(), long.said("a SELECT"));
     drop(long);
     println!("the longest stall of a reader was {longest:?}, of a writer {stalled:?}");
     assert!(longest.max(stalled) < Duration::from_secs(3), "readers waited {longest:?}, writers {stalled:?}");
@@ -121,9 +84,10 @@ fn a_long_reader_keeps_the_global_read_lock_from_being_tried() {
         1,
         &[
             "FLUSH TABLES WITH READ LOCK",
-            "was not tried, for others would wait behind it: a SELECT of connection",
-            &format!("KILL QUERY {id};"),
-            "root@localhost",
+            "was not tried, for others would wait behind it: ",
+            &what,
+            &age,
+            &remedy,
         ],
     );
     subject.backup_ok();
@@ -131,36 +95,19 @@ fn a_long_reader_keeps_the_global_read_lock_from_being_tried() {
 
 /// To the lock for backups a long statement is in nobody's way; in that of the global one it is named.
 #[test]
-fn a_long_update_before_the_quiesce_becomes_no_outage() {
+fn a_long_update_before_the_quiesce_of_mysql_becomes_no_outage() {
     let Some(subject) = mysql() else { return };
-    let server = subject.mariadb();
-    let long = Long::start(server, "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
-    let since = Instant::now();
-    let copy = server.connect();
-    let mut number = 0;
-    let mut runner = subject.place.start(subject.backup_arguments());
-    let mut longest = Duration::ZERO;
-    while !runner.has_ended() && since.elapsed() < Duration::from_mins(2) {
-        number += 1;
-        let asked = Instant::now();
-        copy.run(&format!("INSERT INTO app.orders VALUES ({number}, 'order')")).unwrap();
-        longest = longest.max(asked.elapsed());
-    }
-    let outcome = runner.wait();
-    assert_eq!(outcome.code(), Some(0), "{outcome}");
-    let blocked = subject.with("lock=global");
-    let given_up = blocked.backup();
-    let id = long.id;
-    drop(long);
-    println!("the longest stall of a writer was {longest:?}");
-    assert!(longest < Duration::from_secs(3), "writers waited {longest:?}");
-    assert_eq!(given_up.code(), Some(1), "{given_up}");
-    let said = given_up.json()["error"].to_string();
-    assert!(
-        said.contains("an UPDATE of connection") && said.contains(&format!("KILL QUERY {id};")),
-        "{said}"
-    );
-    blocked.assert_clean();
+    let beside = beside_a_long_update(&subject, "InnoDB");
+    assert_eq!(beside.outcome.code(), Some(0), "{}", beside.outcome);
+    assert!(beside.stalled < Duration::from_secs(3), "writers waited {:?}", beside.stalled);
+    drop(beside);
+    let subject = subject.with("lock=global");
+    let beside = beside_a_long_update(&subject, "InnoDB");
+    assert!(beside.stalled < Duration::from_secs(3), "writers waited {:?}", beside.stalled);
+    let [what, age, remedy] = beside.long.said("an UPDATE");
+    let outcome = beside.end();
+    outcome.claims_nothing(1, &["FLUSH TABLES WITH READ LOCK", &what, &age, &remedy]);
+    subject.assert_clean();
 }
 
 /// Definitions that are being made hold the lock for backups off.
@@ -170,13 +117,9 @@ fn a_long_definition_in_the_way_of_the_lock_for_backups_is_named() {
     let subject = subject.with("lockWait=1s");
     let long = Long::start(subject.mariadb(), "CREATE TABLE app.slow AS SELECT SLEEP(120) AS waited");
     let outcome = subject.backup();
-    let id = long.id;
+    let [what, age, remedy] = long.said("a CREATE");
     drop(long);
-    subject.assert_refused(
-        &outcome,
-        1,
-        &["did not get its lock within 1.0 s: a CREATE of connection", &format!("KILL QUERY {id};")],
-    );
+    subject.assert_refused(&outcome, 1, &["did not get its lock within 1.0 s: ", &what, &age, &remedy]);
 }
 
 #[test]
@@ -185,35 +128,10 @@ fn a_statement_of_mysql_older_than_allowed_refuses_the_backup_before_anything_is
     let subject = subject.with("maxStatementAge=1s");
     let long = Long::start(subject.mariadb(), "UPDATE app.ballast SET text = SLEEP(120) WHERE id = 1");
     let outcome = subject.backup();
+    let [what, age, remedy] = long.said("an UPDATE");
     drop(long);
-    subject.assert_refused(
-        &outcome,
-        1,
-        &["an UPDATE of connection", "has been running for", "longer than 1s"],
-    );
+    subject.assert_refused(&outcome, 1, &[&what, &age, "longer than 1s", &remedy]);
     subject.backup_ok();
-}
-
-#[test]
-fn each_missing_grant_of_mysql_is_named_with_the_statement_that_gives_it() {
-    let Some(subject) = mysql() else { return };
-    for grant in MYSQL.grants.split(", ") {
-        subject.mariadb().sql(&format!("REVOKE {grant} ON *.* FROM {USER}@localhost"));
-        let mut arguments = subject.backup_arguments();
-        if grant == "RELOAD" {
-            let outcome = subject.place.run(&arguments);
-            assert_eq!(outcome.code(), Some(0), "it is for the global read lock only: {outcome}");
-            arguments.push("--set=lock=global".to_owned());
-        }
-        let outcome = subject.place.run(&arguments);
-        if grant == "REPLICATION CLIENT" {
-            assert_eq!(outcome.code(), Some(0), "{outcome}");
-        } else {
-            names_the_missing_right(&subject, &outcome, grant);
-        }
-        subject.mariadb().sql(&format!("GRANT {grant} ON *.* TO {USER}@localhost"));
-        subject.assert_clean();
-    }
 }
 
 /// Both speak the same protocol, and answer most of what they are asked.

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::support::{
     Application, Subject,
     cases::{claims_nothing_after_a_restart, locks_somebody_else_out},
+    certificates::Certificates,
     eventually, free_port,
     kind::Kind,
     place::Outcome,
@@ -318,24 +319,11 @@ fn a_server_that_hangs_is_given_up_on() {
     subject.assert_refused(&outcome, 2, &["no answer from"]);
 }
 
-/// A certificate for 127.0.0.1, one for a client, and the authority that signed both.
-const CERTIFICATES: &str = r"
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
-    for name in server client; do
-        openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-        echo subjectAltName=IP:127.0.0.1 > $name.ext
-        openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.pem
-    done
-";
-
 #[test]
 fn certificates_of_both_sides_are_looked_at() {
     let Some(mut subject) = redis() else { return };
-    let files = subject.place.join("tls");
-    fs::create_dir(&files).unwrap();
-    let made = Command::new("sh").args(["-ec", CERTIFICATES]).current_dir(&files).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let file = |name: &str| files.join(name).display().to_string();
+    let certificates = Certificates::make(&subject.place);
+    let file = |name: &str| certificates.file(name);
     let port = free_port();
     let server = server(&mut subject);
     server.stop();

@@ -1,11 +1,6 @@
 //! What is left of a hold when its server is killed, or when the network swallows everything without a word.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
-
-use rustix::process::{Pid, Signal, kill_process};
+use std::time::{Duration, Instant};
 
 use crate::support::{
     Application, Subject,
@@ -71,30 +66,6 @@ fn a_connection_that_is_cut_without_a_word_keeps_no_writer_waiting_beyond_the_le
     }
 }
 
-/// Kills the server with everything that it started.
-fn kill(subject: &mut Subject) {
-    match &mut subject.application {
-        Application::Postgresql(server) => {
-            let file = fs::read_to_string(server.data.join("postmaster.pid")).unwrap();
-            let pid = Pid::from_raw(file.lines().next().unwrap().parse().unwrap()).unwrap();
-            kill_process(pid, Signal::KILL).unwrap();
-            server.stop();
-        }
-        Application::Mariadb(server) => server.end(Signal::KILL),
-        Application::Redis(server) => server.end(Signal::KILL),
-        _ => panic!("{} has no server", subject.kind),
-    }
-}
-
-fn start(subject: &mut Subject) {
-    match &mut subject.application {
-        Application::Postgresql(server) => server.start(),
-        Application::Mariadb(server) => server.start(),
-        Application::Redis(server) => server.start(),
-        _ => panic!("{} has no server", subject.kind),
-    }
-}
-
 /// Nobody is there to be let go, and nobody answers who could say so.
 #[test]
 fn a_server_that_is_killed_while_it_is_held_and_stays_away_ends_the_run_with_one_sentence() {
@@ -102,12 +73,52 @@ fn a_server_that_is_killed_while_it_is_held_and_stays_away_ends_the_run_with_one
         let Some(subject) = Subject::new(&kind) else { continue };
         let mut subject = subject.with_short_lease();
         let slow = Slow::start(&subject, &[]);
-        kill(&mut subject);
+        subject.kill_server();
         let killed = Instant::now();
         let outcome = slow.runner.wait();
         println!("{kind}: the run ended {:?} after its server", killed.elapsed());
-        start(&mut subject);
+        subject.start_server();
         subject.assert_refused(&outcome, 1, &["a hold lapsed: "]);
+        subject.backup_ok();
+        subject.assert_clean();
+    }
+}
+
+/// What is said when its server was restarted between quiesce and cut; nothing where what is captured then depends on no
+/// server of before.
+fn restarted() -> Vec<(Kind, Option<&'static str>)> {
+    let mut kinds = vec![
+        (Kind::MariadbBackup, Some("a hold lapsed: ")),
+        // Its lock on the target went with it.
+        (Kind::MariadbDump, Some("the lock on the target was lost")),
+        (Kind::MysqlDump, Some("the lock on the target was lost")),
+        (Kind::Mongodb, Some("was restarted")),
+        (Kind::MongodbDump, None),
+        (Kind::Etcd, None),
+    ];
+    if let Some(version) = Version::first() {
+        kinds.push((Kind::Postgresql(version.clone()), Some("backup mode lapsed: ")));
+        kinds.push((Kind::Dump(version), Some("the exported snapshot lapsed: ")));
+    }
+    kinds
+}
+
+/// It comes back at once, and answers as if nothing had been.
+#[test]
+fn a_server_that_is_restarted_between_quiesce_and_cut_is_noticed_where_it_matters() {
+    for (kind, says) in Random::of("restarted").sample(restarted(), 2) {
+        let Some(mut subject) = Subject::new(&kind) else { continue };
+        let slow = Slow::start(&subject, &[]);
+        subject.kill_server();
+        subject.start_server();
+        let outcome = slow.finish();
+        println!("{kind}: {outcome}");
+        if let Some(says) = says {
+            subject.assert_refused(&outcome, 1, &[says]);
+        } else {
+            assert_eq!(outcome.code(), Some(0), "{kind}: {outcome}");
+            subject.verify_ok("latest");
+        }
         subject.backup_ok();
         subject.assert_clean();
     }

@@ -2,7 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use super::{place::Outcome, subject::Subject};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    place::Outcome,
+    subject::{Application, Subject},
+};
 
 impl Subject {
     /// `backup …` of it.
@@ -74,5 +79,36 @@ impl Subject {
         let path = self.place.file(name, &format!("#!/bin/sh\n{text}\n"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// Kills the server with everything that it started.
+    #[track_caller]
+    pub fn kill_server(&mut self) {
+        match &mut self.application {
+            Application::Postgresql(server) => {
+                let file = fs::read_to_string(server.data.join("postmaster.pid")).unwrap();
+                let pid = Pid::from_raw(file.lines().next().unwrap().parse().unwrap()).unwrap();
+                kill_process(pid, Signal::KILL).unwrap();
+                server.stop();
+            }
+            Application::Mariadb(server) => server.end(Signal::KILL),
+            Application::Redis(server) => server.end(Signal::KILL),
+            Application::Mongodb(server) => server.end(Signal::KILL),
+            Application::Etcd(member) => member.end(Signal::KILL),
+            _ => panic!("{} has no server", self.kind),
+        }
+    }
+
+    /// Starts it again.
+    #[track_caller]
+    pub fn start_server(&mut self) {
+        match &mut self.application {
+            Application::Postgresql(server) => server.start(),
+            Application::Mariadb(server) => server.start(),
+            Application::Redis(server) => server.start(),
+            Application::Mongodb(server) => server.start(),
+            Application::Etcd(member) => member.start(),
+            _ => panic!("{} has no server", self.kind),
+        }
     }
 }

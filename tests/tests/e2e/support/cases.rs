@@ -1,10 +1,10 @@
 //! What every server is tried with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Application, Subject, eventually, slow::Slow};
+use super::{Subject, eventually, long::Long, place::Outcome, slow::Slow};
 
 /// Locks in files of one user's state directory keep nobody else out: another run of somebody else's must be told that
 /// somebody is at work, in these words, and the first one goes on.
@@ -30,22 +30,42 @@ pub fn locks_somebody_else_out(subject: &Subject, says: &str) {
 #[track_caller]
 pub fn claims_nothing_after_a_restart(mut subject: Subject, says: &str) {
     let slow = Slow::start(&subject, &[]);
-    match &mut subject.application {
-        Application::Mariadb(server) => {
-            server.end(Signal::KILL);
-            server.start();
-        }
-        Application::Redis(server) => {
-            server.end(Signal::KILL);
-            server.start();
-        }
-        Application::Mongodb(server) => {
-            server.end(Signal::KILL);
-            server.start();
-        }
-        _ => panic!("{} cannot be restarted", subject.kind),
-    }
+    subject.kill_server();
+    subject.start_server();
     subject.assert_refused(&slow.finish(), 1, &[says]);
     subject.backup_ok();
     subject.assert_clean();
+}
+
+/// A backup of MariaDB or MySQL beside a long UPDATE.
+pub struct Beside {
+    pub outcome: Outcome,
+    /// The UPDATE, which goes on.
+    pub long: Long,
+    /// The longest that a writer to other tables waited meanwhile.
+    pub stalled: Duration,
+}
+
+impl Beside {
+    /// Ends the UPDATE.
+    pub fn end(self) -> Outcome {
+        self.outcome
+    }
+}
+
+/// Takes a backup while an UPDATE of a table of that engine runs that would take two minutes.
+#[track_caller]
+pub fn beside_a_long_update(subject: &Subject, engine: &str) -> Beside {
+    let server = subject.mariadb();
+    server.sql(&format!(
+        "CREATE TABLE IF NOT EXISTS app.slow (id INT PRIMARY KEY, text VARCHAR(10)) ENGINE = {engine};
+         REPLACE INTO app.slow VALUES (1, '')"
+    ));
+    let long = Long::start(server, "UPDATE app.slow SET text = SLEEP(120)");
+    let writer = subject.database().writer();
+    let since = Instant::now();
+    let outcome = subject.backup();
+    let stalled = writer.longest_stall(since);
+    println!("{}: the longest stall of a writer was {stalled:?}", subject.kind);
+    Beside { outcome, long, stalled }
 }

@@ -47,6 +47,8 @@ pub struct Flavour {
     pub prepare: &'static str,
     /// A table's worth of numbers from 1 to 5000, named `seq`.
     pub numbers: &'static str,
+    /// The table of connections and what they do.
+    pub processes: &'static str,
     /// What somebody holds, one sentence for each row.
     pub held: &'static str,
     /// Fails while somebody holds the server for a backup; does nothing else.
@@ -66,6 +68,7 @@ pub static MARIADB: Flavour = Flavour {
     grants_for_dumps: "SHOW VIEW, TRIGGER, EVENT, LOCK TABLES",
     prepare: "DELETE FROM mysql.global_priv WHERE USER = 'root' AND HOST <> 'localhost'; FLUSH PRIVILEGES",
     numbers: "SELECT seq FROM seq_1_to_5000",
+    processes: "information_schema.PROCESSLIST",
     held: "SELECT '' FROM DUAL WHERE FALSE",
     // One backup at a time: where a stage cannot be begun, somebody is in one.
     try_to_hold: "SET SESSION lock_wait_timeout = 0; BACKUP STAGE START; BACKUP STAGE END",

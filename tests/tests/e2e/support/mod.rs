@@ -5,8 +5,9 @@
 //!   [`files`], [`kv`], [`group`], each with a [`writer`]
 //! - [`subject`]: a database, a blueprint and the values that bind them, of one [`kind`]
 //! - [`cases`]: what every server is tried with
-//! - [`slow`]: a backup that stands still in the middle
-//! - [`filesystem`]: loop-mounted file systems
+//! - [`slow`]: a backup that stands still in the middle; [`long`]: a statement in its way
+//! - [`pages`]: what the blueprints' pages promise
+//! - [`filesystem`]: loop-mounted file systems; [`certificates`]: for TLS
 //! - [`object_store`]: an S3 server
 //! - [`relay`]: a network that falls silent
 //! - [`leftovers`]: what a run may not leave behind
@@ -14,6 +15,7 @@
 
 mod acting;
 pub mod cases;
+pub mod certificates;
 pub mod database;
 pub mod etcd;
 pub mod files;
@@ -22,12 +24,14 @@ pub mod group;
 pub mod kind;
 pub mod kv;
 pub mod leftovers;
+pub mod long;
 pub mod mariadb;
 pub mod matrix;
 pub mod mongodb;
 pub mod mongodb_client;
 pub mod mysql;
 pub mod object_store;
+pub mod pages;
 pub mod place;
 pub mod postgresql;
 pub mod process;

@@ -26,6 +26,7 @@ pub static MYSQL: Flavour = Flavour {
         (VALUES ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7), ROW(8), ROW(9)) AS b (n), \
         (VALUES ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7), ROW(8), ROW(9)) AS c (n), \
         (VALUES ROW(0), ROW(1), ROW(2), ROW(3), ROW(4)) AS d (n)",
+    processes: "performance_schema.processlist",
     held: "SELECT CONCAT(OBJECT_TYPE, ' of thread ', OWNER_THREAD_ID) FROM performance_schema.metadata_locks \
         WHERE OBJECT_TYPE IN ('BACKUP LOCK', 'GLOBAL', 'COMMIT') AND LOCK_DURATION = 'EXPLICIT'",
     try_to_hold: "DO 0",
