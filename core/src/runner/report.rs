@@ -255,6 +255,10 @@ fn verify(
             _ => {}
         }
     }
+    if failure.is_none() && checks.is_empty() {
+        let detail = "nothing was checked: there is nothing in the copy that this blueprint checks";
+        checks.push(Check { name: "checks".into(), outcome: CheckOutcome::Failed, detail: detail.into() });
+    }
     let passed = failure.is_none()
         && checks.iter().all(|check| check.outcome != CheckOutcome::Failed)
         && checks.iter().any(|check| check.outcome == CheckOutcome::Passed);

@@ -135,8 +135,7 @@ pub(super) fn unreachable(cause: io::Error, place: &str) -> Error {
 
 /// The handshake of TLS broke off.
 pub(super) fn not_secured(cause: io::Error, place: &str) -> Error {
-    let fault = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let error = match fault {
+    let error = match tls_fault(&cause) {
         Some(rustls::Error::InvalidCertificate(_)) => {
             Error::input(format!("the TLS certificate of MongoDB at {place} is not trusted"))
                 .remedy("Set `sslRootCert` to the authority that signed it, connect by the name it is for, or choose a weaker `sslmode` knowingly.")
@@ -151,8 +150,16 @@ pub(super) fn not_secured(cause: io::Error, place: &str) -> Error {
     error.because(cause)
 }
 
+fn tls_fault(cause: &io::Error) -> Option<&rustls::Error> {
+    cause.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
 /// The first question was not answered in MongoDB's protocol.
 pub(super) fn no_mongodb(place: &str, cause: io::Error) -> Error {
+    // From TLS 1.3 on a server looks at our certificate after the handshake.
+    if tls_fault(&cause).is_some() {
+        return not_secured(cause, place);
+    }
     Error::input(format!("what listens at {place} does not answer as MongoDB"))
         .remedy("Check that `host` and `port` are MongoDB's, and whether the port has TLS (`sslmode`).")
         .because(cause)
@@ -161,7 +168,7 @@ pub(super) fn no_mongodb(place: &str, cause: io::Error) -> Error {
 /// Nobody answered in time on connecting.
 pub(super) fn no_answer(place: &str, within: Duration) -> Error {
     Error::input(format!("no answer from MongoDB at {place} within {}", show_duration(within)))
-        .remedy("Check `host` and `port` of the connection, and that a firewall lets it through.")
+        .remedy("Check `host` and `port` of the connection, that a firewall lets it through, and whether the port has TLS (`sslmode`).")
 }
 
 /// The session ended in the middle of something.

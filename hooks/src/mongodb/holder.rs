@@ -18,7 +18,7 @@ use super::{
     server::{Position, Server},
     session::Session,
     settings::{Settings, Target},
-    undo,
+    undo::{self, Off},
 };
 use crate::{
     helper::holder::{self, stubbornly},
@@ -37,12 +37,14 @@ pub(super) struct Task {
     pub lease_milliseconds: u64,
     /// How long the server may be waited for.
     pub wait_milliseconds: u64,
+    /// Where it is noted that the lock is off although its mark is there.
+    pub off: Off,
 }
 
 impl Task {
-    pub fn of(run: &str, lease: Duration, wait: Duration) -> Self {
+    pub fn of(run: &str, lease: Duration, wait: Duration, off: Off) -> Self {
         let (lease, wait) = (milliseconds(lease), milliseconds(wait));
-        Self { run: run.to_owned(), lease_milliseconds: lease, wait_milliseconds: wait }
+        Self { run: run.to_owned(), lease_milliseconds: lease, wait_milliseconds: wait, off }
     }
 }
 
@@ -77,6 +79,18 @@ pub(super) struct Holder {
 impl Holder {
     fn session(&self) -> Result<&Session> {
         self.session.as_ref().ok_or_else(|| Error::failed("the holder has no session"))
+    }
+
+    /// Nothing of ours is on: the mark goes. Where somebody else's lock keeps it there, that is noted, and the next run
+    /// takes the mark's place.
+    fn forget(&mut self) -> Result<()> {
+        let Some(mark) = self.mark.take() else { return Ok(()) };
+        let session = self.session()?;
+        if let Err(error) = self.runtime.block_on(mark.take_away(session)) {
+            self.task.off.note();
+            eprintln!("{}", error.chain());
+        }
+        Ok(())
     }
 }
 
@@ -133,9 +147,14 @@ impl holder::Holder for Holder {
             Ok(Ok(Locked { count, position: now.position, process: now.process }))
         })?;
         self.settles = None;
-        let locked = locked?;
-        self.locked = Some(locked.clone());
-        Ok(locked)
+        match locked {
+            Ok(locked) => {
+                self.locked = Some(locked.clone());
+                Ok(locked)
+            }
+            // Whoever locks it from here on is not us.
+            Err(refusal) => self.forget().and(Err(refusal)),
+        }
     }
 
     /// The lock is there, in the same process, and nothing was written since: nobody took it off in between.
@@ -152,26 +171,14 @@ impl holder::Holder for Holder {
         let left = self.runtime.block_on(lock::unlock(session))?;
         let left =
             left.ok_or_else(|| lapsed(format!("somebody else unlocked MongoDB at {}", session.place())))?;
-        // From here on nothing of ours is on; the mark is taken away in any case.
-        let mark = self.mark.clone();
-        if let Some(mark) = mark {
-            match self.runtime.block_on(mark.take_away(session)) {
-                Ok(()) => self.mark = None,
-                Err(error) if left > 0 => {
-                    // Somebody locked beside us, and the mark waits for them. The next run takes its place.
-                    self.mark = None;
-                    eprintln!("{}", error.chain());
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        self.forget()?;
         Ok(left)
     }
 
     /// Takes off the lock that may be on, with a session that may be a new one.
     fn let_go(&mut self) -> Result<()> {
         let (Some(mark), Some(target)) = (self.mark.take(), self.target.take()) else { return Ok(()) };
-        let (mut session, settles) = (self.session.take(), self.settles);
+        let (mut session, settles, off) = (self.session.take(), self.settles, self.task.off.clone());
         self.runtime.block_on(stubbornly(PAUSE, async || {
             // The one from before the lock, as long as it answers.
             let session = match session.take() {
@@ -184,7 +191,7 @@ impl holder::Holder for Holder {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            undo::take_off(&session, &mark.run).await
+            undo::take_off(&session, &mark.run, &off).await
         }))
     }
 }

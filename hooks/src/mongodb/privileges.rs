@@ -43,7 +43,7 @@ struct Privilege {
 /// All privileges of the user.
 #[derive(Debug)]
 pub(super) struct Privileges {
-    /// `None` where nobody logged in: then the server asks for no privileges, or refuses by itself.
+    /// `None` where nobody logged in, or the server does not tell: then it asks for no privileges, or refuses by itself.
     list: Option<Vec<Privilege>>,
     user: String,
     place: String,
@@ -63,12 +63,13 @@ impl Privileges {
         let users = info.and_then(|info| info.get_array("authenticatedUsers").ok());
         let first = users.and_then(|users| users.into_iter().next()?.ok()?.as_document());
         let user = first.map(|user| user.get_str("user").unwrap_or_default().to_owned());
-        let list = user.is_some().then(|| {
-            let all = info.and_then(|info| info.get_array("authenticatedUserPrivileges").ok());
-            let each =
-                all.into_iter().flatten().filter_map(|privilege| one(privilege.ok()?.as_document()?));
-            each.collect()
-        });
+        let all = |field: &str| info.and_then(|info| info.get_array(field).ok()).into_iter().flatten();
+        let list: Vec<Privilege> = all("authenticatedUserPrivileges")
+            .filter_map(|privilege| one(privilege.ok()?.as_document()?))
+            .collect();
+        // Roles without any privilege: other servers of the protocol do not say what is in them.
+        let told = !list.is_empty() || all("authenticatedUserRoles").next().is_none();
+        let list = (user.is_some() && told).then_some(list);
         Self { list, user: user.unwrap_or_default(), place }
     }
 
@@ -158,5 +159,19 @@ mod tests {
         let nobody = doc! {"authInfo": {"authenticatedUsers": [], "authenticatedUserPrivileges": []}};
         let nobody = Privileges::read(&RawDocumentBuf::try_from(&nobody).unwrap(), "here");
         assert!(nobody.has("fsync", On::Cluster));
+    }
+
+    #[test]
+    fn a_user_without_roles_may_nothing_and_of_roles_that_are_not_explained_nothing_is_known() {
+        let of = |roles: Vec<Document>| {
+            let said = doc! {"authInfo": {
+                "authenticatedUsers": [{"user": "backup", "db": "admin"}],
+                "authenticatedUserRoles": roles,
+                "authenticatedUserPrivileges": [],
+            }};
+            Privileges::read(&RawDocumentBuf::try_from(&said).unwrap(), "here")
+        };
+        assert!(!of(vec![]).has("find", On::Database("shop")));
+        assert!(of(vec![doc! {"role": "own", "db": "admin"}]).has("find", On::Database("shop")));
     }
 }

@@ -24,7 +24,7 @@ use super::{
     server::{Server, version},
     session::{LOOKUP, Session},
     settings::Target,
-    undo,
+    undo::{self, Off},
 };
 use crate::{
     helper::{
@@ -128,7 +128,8 @@ async fn lock(context: &HookContext, target: &Target, wait: Duration) -> Result<
     let session = Session::to(target).await?;
     let server = Server::read(&session.hello, session.place())?;
     let version = version(&session).await?.full;
-    let task = Task::of(context.run.as_str(), context.lease, wait);
+    let off = Off::of(context)?;
+    let task = Task::of(context.run.as_str(), context.lease, wait, off.clone());
     let mut link = start::<Holder, _>(context, &task, Opening::of(target), (wait, LOOKUP * 2)).await?;
     let since = Instant::now();
     let locked: Locked = link.request(Order::<()>::Acquire, wait + LOOKUP * 4).await?;
@@ -138,7 +139,6 @@ async fn lock(context: &HookContext, target: &Target, wait: Duration) -> Result<
     }
     if locked.count != 1 {
         link.request::<i64>(Order::<()>::Release, LOOKUP * 2).await?;
-        undo::remember_off(context.run.as_str());
         return Err(Error::temporary(format!(
             "somebody else locked MongoDB at {place} at the same moment (fsyncLock)"
         ))
@@ -147,7 +147,7 @@ async fn lock(context: &HookContext, target: &Target, wait: Duration) -> Result<
     let server = Server { position: locked.position, ..server };
     let outputs = outputs("lock", &version, &server);
     let evidence = server.evidence().and("lockCount", locked.count);
-    let known = Held { run: context.run.to_string(), target: target.clone(), session, locked, evidence };
+    let known = Held { run: context.run.to_string(), target: target.clone(), session, locked, off, evidence };
     let patience = context.lease / 4;
     let hold = Kept::on(link, known, patience, patience.max(LOOKUP));
     Ok(Acquired { hold: Box::new(hold), outputs, since })
@@ -160,6 +160,7 @@ struct Held {
     /// Opened before the lock, too.
     session: Session,
     locked: Locked,
+    off: Off,
     evidence: Evidence,
 }
 
@@ -186,8 +187,8 @@ impl Known for Held {
     }
 
     async fn see(&mut self) -> Result<()> {
-        if undo::take_off(&self.session, &self.run).await.is_err() {
-            undo::take_off(&Session::to(&self.target).await?, &self.run).await?;
+        if undo::take_off(&self.session, &self.run, &self.off).await.is_err() {
+            undo::take_off(&Session::to(&self.target).await?, &self.run, &self.off).await?;
         }
         Ok(())
     }

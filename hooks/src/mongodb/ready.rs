@@ -13,7 +13,7 @@ use standstill_core::{
 };
 
 use super::{
-    errors,
+    errors::{self, code},
     lock::{self, COLLECTION, DATABASE},
     privileges::{On, Privileges},
     server::{Role, Server, version},
@@ -224,7 +224,12 @@ async fn compatibility(session: &Session, privileges: &Privileges) -> Result<Opt
     }
     let attempt = "look up its compatibility version (getParameter)";
     let command = doc! {"getParameter": 1, "featureCompatibilityVersion": 1};
-    let said = session.run("admin", LOOKUP, attempt, command).await?;
+    let said = match session.command("admin", LOOKUP, attempt, command).await? {
+        Ok(said) => said,
+        // One who may not look does without.
+        Err(refusal) if refusal.code == code::UNAUTHORIZED => return Ok(None),
+        Err(refusal) => return Err(errors::refused(refusal, attempt, session.place(), session.user())),
+    };
     let Ok(found) = said.get_document("featureCompatibilityVersion") else { return Ok(None) };
     if let Ok(target) = found.get_str("targetVersion") {
         return Err(Error::temporary(format!(

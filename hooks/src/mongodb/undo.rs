@@ -1,8 +1,7 @@
 //! Letting go of what a dead run acquired: the lock, by the mark that it left before.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -33,21 +32,45 @@ struct Record {
     /// How long the server may still be about to lock when nobody waits for it any more.
     #[serde(default)]
     wait_milliseconds: u64,
+    /// Says that the lock is off, whatever the mark says.
+    #[serde(default)]
+    off: Off,
 }
 
-/// Runs whose lock this process has taken off, while their mark could not be: beside them somebody else had locked the
-/// server. They hold nothing, and what is held there is not theirs.
-static OFF: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// A file of the run's own. It is there once the run's lock is known to be off, or never to have been on, while the mark
+/// cannot be taken away because somebody else has the server locked: what is locked then is theirs. It stays for whoever
+/// takes the run's journal over on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Off(PathBuf);
 
-/// Remembers that a run's lock is off, whatever its mark says.
-pub(super) fn remember_off(run: &str) {
-    OFF.lock().unwrap_or_else(PoisonError::into_inner).insert(run.to_owned());
+impl Off {
+    /// That of a connection.
+    ///
+    /// # Errors
+    /// When the context has no connection.
+    pub fn of(context: &HookContext) -> Result<Self> {
+        let name = &context.connection()?.name;
+        Ok(Self(context.scratch.join(format!("mongodb-{name}.off"))))
+    }
+
+    /// Notes it, as well as can be: without it, somebody else's lock could be taken for the run's.
+    pub fn note(&self) {
+        if let Err(cause) = std::fs::write(&self.0, "") {
+            tracing::warn!(%cause, file = %self.0.display(), "it cannot be noted that our lock is off");
+        }
+    }
+
+    fn is_noted(&self) -> bool {
+        self.0.exists()
+    }
 }
 
 /// The record of what is about to be acquired: `None` where nothing stays held.
 pub(super) fn record(context: Option<&HookContext>, wait: Duration) -> Result<Value> {
+    let off = context.map(Off::of).transpose()?.unwrap_or_default();
     let run = context.map(|context| context.run.to_string());
-    let record = Record { run, wait_milliseconds: milliseconds(wait) };
+    let record = Record { run, wait_milliseconds: milliseconds(wait), off };
     serde_json::to_value(record).map_err(|cause| Error::failed("the undo cannot be recorded").because(cause))
 }
 
@@ -60,7 +83,7 @@ pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone
     let record: Record = serde_json::from_value(record.clone())
         .map_err(|cause| Error::input("the journal's undo record is not understood").because(cause))?;
     let Some(run) = record.run else { return Ok(Undone::AlreadyGone) };
-    if OFF.lock().unwrap_or_else(PoisonError::into_inner).contains(&run) {
+    if record.off.is_noted() {
         return Ok(Undone::AlreadyGone);
     }
     // The lock does not outlive its server.
@@ -75,29 +98,32 @@ pub(super) async fn undo(record: &Value, context: &HookContext) -> Result<Undone
             _ => return Ok(Undone::AlreadyGone),
         }
     }
-    Ok(if take_off(&session, &run).await? { Undone::LetGo } else { Undone::AlreadyGone })
+    Ok(if take_off(&session, &run, &record.off).await? { Undone::LetGo } else { Undone::AlreadyGone })
 }
 
 /// Takes one lock off if a run's mark is there, then the mark; whether a lock was on. Without the mark, a lock is
-/// somebody else's.
+/// somebody else's, and so it is once ours is off.
 ///
 /// # Errors
 /// When it is not known that nothing of the run's is on.
-pub(super) async fn take_off(session: &Session, run: &str) -> Result<bool> {
+pub(super) async fn take_off(session: &Session, run: &str, off: &Off) -> Result<bool> {
     let mark = match Mark::find(session).await? {
         Some(mark) if mark.run == run => mark,
         _ => return Ok(false),
     };
     // A restart clears the lock, and another one in its place is not the run's.
     let same = Server::of(session).await?.process == mark.process;
-    let left = if same && lock::is_locked(session).await? { lock::unlock(session).await? } else { None };
-    match mark.take_away(session).await {
-        Ok(()) => Ok(left.is_some()),
-        // Somebody locked beside the run: the mark cannot go before that lock does.
-        Err(error) if left.is_some_and(|left| left > 0) => {
-            tracing::warn!(error = error.chain(), "MongoDB is still locked, by somebody else");
-            Ok(true)
-        }
-        Err(error) => Err(error),
+    let is_off = off.is_noted();
+    let ours = !is_off && same && lock::is_locked(session).await?;
+    let left = if ours { lock::unlock(session).await? } else { None };
+    let Err(error) = mark.take_away(session).await else { return Ok(left.is_some()) };
+    if left.is_some() {
+        off.note();
     }
+    if is_off || left.is_some_and(|left| left > 0) {
+        // The mark cannot go before that lock does.
+        tracing::warn!(error = error.chain(), "MongoDB is still locked, by somebody else");
+        return Ok(left.is_some());
+    }
+    Err(error)
 }

@@ -25,6 +25,7 @@ mod lies;
 mod mariadb;
 mod mariadb_backup;
 mod mongodb;
+mod mongodb_dump;
 mod mysql;
 mod object_store;
 mod redis;

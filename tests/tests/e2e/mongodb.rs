@@ -5,14 +5,7 @@ use std::time::Duration;
 use bson::doc;
 use rustix::process::Signal;
 
-use crate::support::{
-    Subject, cases, eventually,
-    kind::Kind,
-    mongodb::{Client, Flavour, Server},
-    process,
-    relay::Relay,
-    slow::Slow,
-};
+use crate::support::{Subject, cases, eventually, kind::Kind, pages::page, process, slow::Slow};
 
 #[track_caller]
 fn locked() -> Subject {
@@ -81,6 +74,42 @@ fn a_lock_that_somebody_makes_at_the_same_moment_is_left_to_them() {
     subject.mongodb().restart(&["--locked-beside"]);
     let outcome = subject.backup();
     outcome.claims_nothing(1, &["somebody else locked MongoDB", "at the same moment"]);
+    let left = subject.mongodb().ask("admin", doc! {"fsyncUnlock": 1});
+    assert_eq!(left.get_i64("lockCount").unwrap(), 0, "ours was left on, or theirs was taken off");
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// It says so itself: then nothing of ours is on, and whoever has locked it is somebody else.
+#[test]
+fn a_lock_that_the_server_refuses_leaves_that_of_somebody_else_alone() {
+    let mut subject = locked();
+    subject.mongodb().restart(&["--refuses"]);
+    let outcome = subject.backup();
+    outcome.claims_nothing(1, &["refuses to lock it", "the server's log"]);
+    subject.place.ok(["recover"]);
+    let left = subject.mongodb().ask("admin", doc! {"fsyncUnlock": 1});
+    assert_eq!(left.get_i64("lockCount").unwrap(), 0, "somebody else's lock was taken off");
+    subject.mongodb().restart(&[]);
+    subject.backup_ok();
+    subject.assert_clean();
+}
+
+/// The mark cannot go before somebody else's lock does. Whoever finishes the run must know all the same that the lock
+/// that is on is not the run's.
+#[test]
+fn a_lock_that_somebody_made_at_the_same_moment_outlives_a_runner_that_dies_then() {
+    let mut subject = locked();
+    subject.mongodb().restart(&["--locked-beside"]);
+    let failed = subject.backup();
+    let run = failed.json()["run"].as_str().unwrap().to_owned();
+    let noted = subject.place.journal(&run).iter().position(|(event, _)| event == "failed").unwrap();
+    subject.mongodb().restart(&["--locked-beside"]);
+    let mut command = subject.place.command(subject.backup_arguments());
+    command.env("STANDSTILL_FAILPOINT", format!("{noted}:before:kill"));
+    let killed = subject.place.spawn(command).wait();
+    assert!(killed.was_killed(), "{killed}");
+    subject.place.ok(["recover"]);
     let left = subject.mongodb().ask("admin", doc! {"fsyncUnlock": 1});
     assert_eq!(left.get_i64("lockCount").unwrap(), 0, "ours was left on, or theirs was taken off");
     subject.backup_ok();
@@ -156,17 +185,34 @@ fn a_server_of_the_wrong_kind_is_told_what_it_is() {
 }
 
 #[test]
-fn a_missing_privilege_is_named() {
+fn each_privilege_that_a_lock_lacks_is_named() {
     let mut subject = locked();
     for action in ["fsync", "unlock", "inprog", "serverStatus", "getCmdLineOpts", "insert", "remove"] {
+        assert!(page("mongodb").contains(&format!("\"{action}\"")), "the page does not list {action}");
         subject.mongodb().restart(&["--lacks", action]);
         let outcome = subject.backup();
         let lacks = format!("it lacks `{action}`");
         subject.assert_refused(&outcome, 2, &["user backup may not", &lacks, "db.grantPrivilegesToRole"]);
     }
-    // The least that is needed.
-    subject.mongodb().restart(&["--lacks", "nothing"]);
-    subject.backup_ok();
+    // It is for the compatibility version, which is noted.
+    for lacks in ["getParameter", "nothing"] {
+        subject.mongodb().restart(&["--lacks", lacks]);
+        subject.backup_ok();
+    }
+}
+
+#[test]
+fn each_privilege_that_a_flush_lacks_is_named() {
+    let Some(mut subject) = Subject::new(&Kind::Mongodb) else { return };
+    for action in ["fsync", "serverStatus", "getCmdLineOpts"] {
+        subject.mongodb().restart(&["--lacks", action]);
+        subject.assert_refused(&subject.backup(), 2, &[&format!("it lacks `{action}`")]);
+    }
+    // Those are for the lock.
+    for lacks in ["unlock", "inprog", "insert"] {
+        subject.mongodb().restart(&["--lacks", lacks]);
+        subject.backup_ok();
+    }
 }
 
 #[test]
@@ -188,118 +234,4 @@ fn files_elsewhere_and_a_missing_program_are_said() {
     arguments.push(format!("--set=dataDir={}", elsewhere.display()));
     let outcome = subject.place.run(arguments);
     subject.assert_refused(&outcome, 2, &["are in", "storage.dbPath"]);
-}
-
-/// SCRAM-SHA-256 on `SecantusDB`, a server that was not written here. It has no lock, and no files of MongoDB's.
-#[test]
-fn users_log_in_and_a_wrong_password_is_told() {
-    let subject = locked();
-    if Flavour::Secantus.program().is_none() {
-        return;
-    }
-    let (data, bin) = (subject.place.join("secantus"), subject.place.join("secantus-bin"));
-    let mut server = Server::make(Flavour::Secantus, &data, &bin);
-    server.ask("admin", doc! {"createUser": "backup", "pwd": "a-pass/word", "roles": ["root"]});
-    // In order, or it may have forgotten the user.
-    server.end(Signal::TERM);
-    server.options = vec!["--auth".to_owned()];
-    server.start();
-    let right = subject.place.file("right", "a-pass/word\n");
-    let wrong = subject.place.file("wrong", "another\n");
-    let says = |more: &[String], says: &[&str]| {
-        let mut arguments = subject.backup_arguments();
-        arguments.push(format!("--set=port={}", server.port));
-        arguments.extend_from_slice(more);
-        subject.place.run(arguments).claims_nothing(2, says);
-    };
-    says(&[], &["asks who one is", "`user` and `password`"]);
-    let user = "--set=user=backup".to_owned();
-    says(std::slice::from_ref(&user), &["user backup has no password"]);
-    says(&[user.clone(), format!("--set=password=@{}", wrong.display())], &["or the password, is wrong"]);
-    says(&[user, format!("--set=password=@{}", right.display())], &[]);
-}
-
-/// On `SecantusDB`, which is a database of its own.
-#[track_caller]
-fn dumped() -> Option<Subject> {
-    Subject::new(&Kind::MongodbDump)
-}
-
-#[test]
-fn a_dump_is_restored_with_its_options_and_indexes_and_replaces_nothing() {
-    let Some(mut subject) = dumped() else { return };
-    let server = subject.mongodb();
-    for number in 0..1500_i64 {
-        server.ask(
-            "app",
-            doc! {"insert": "rows", "documents": [{"_id": number + 1, "text": "x".repeat(1000)}]},
-        );
-    }
-    let index = doc! {"key": {"text": 1, "_id": -1}, "name": "by_text"};
-    server.ask("app", doc! {"createIndexes": "rows", "indexes": [index]});
-    server.ask("app", doc! {"create": "log", "capped": true, "size": 4096});
-    server.ask("other", doc! {"insert": "empty", "documents": [{"_id": 1}]});
-    server.ask("other", doc! {"delete": "empty", "deletes": [{"q": {}, "limit": 0}]});
-    let subject = subject.with("facts=exact");
-    let point = subject.backup_ok();
-    let verified = subject.verify(&point);
-    assert_eq!(verified.code(), Some(0), "{verified}");
-    let checks = verified.json()["checks"].as_array().cloned().unwrap();
-    let passed =
-        |name: &str| checks.iter().any(|check| check["name"] == name && check["outcome"] == "passed");
-    assert!(
-        passed("documents app.rows") && passed("documents other.empty") && passed("app.rows"),
-        "{verified}"
-    );
-    let restored = subject.restore(&point, "restored");
-    assert_eq!(subject.read(&restored).len(), 1500);
-    let port = restored.port();
-    let mut client = Client::open(port).unwrap();
-    let indexes = client.all("app", doc! {"listIndexes": "rows"}).unwrap();
-    assert!(
-        indexes.iter().any(|index| index.get_str("name").is_ok_and(|name| name == "by_text")),
-        "{indexes:?}"
-    );
-    let again = subject.place.run([
-        "restore".to_owned(),
-        point,
-        format!("--set=port={port}"),
-        format!("--set=file={}", subject.place.join("again").display()),
-    ]);
-    assert_eq!(again.code(), Some(2), "{again}");
-    assert!(again.stderr.contains("is there already"), "{again}");
-    drop(restored);
-    subject.assert_clean();
-}
-
-#[test]
-fn a_server_that_is_killed_in_the_middle_of_its_dump_leaves_no_recovery_point() {
-    let Some(mut subject) = dumped() else { return };
-    for number in 0..300_i64 {
-        let documents = [doc! {"_id": number + 1, "text": "x".repeat(100_000)}];
-        subject.mongodb().ask("app", doc! {"insert": "rows", "documents": documents.to_vec()});
-    }
-    let relay = Relay::to(subject.mongodb().port);
-    let mut subject = subject.with(&format!("port={}", relay.port)).with("facts=none");
-    relay.pass_at_most(8_000_000);
-    let runner = subject.place.start(subject.backup_arguments());
-    eventually(Duration::from_mins(1), "much was sent", || relay.is_full());
-    subject.mongodb().end(Signal::KILL);
-    relay.pass_at_most(u64::MAX);
-    let outcome = runner.wait();
-    outcome.claims_nothing(1, &["MongoDB at", "read app.rows"]);
-    assert_eq!(subject.place.points(), Vec::<String>::new());
-    let snapshots = std::fs::read_dir(subject.place.repository().join("snapshots")).unwrap().count();
-    assert_eq!(snapshots, 0, "a part of a dump was stored");
-}
-
-#[test]
-fn a_server_without_history_and_one_that_is_no_mongodb_are_told_so() {
-    let Some(mut subject) = dumped() else { return };
-    subject.mongodb().restart(&["--standalone"]);
-    let outcome = subject.backup();
-    subject.assert_refused(&outcome, 2, &["stands alone", "rs.initiate()"]);
-    let subject = subject.with("port=1");
-    let outcome = subject.backup();
-    outcome.claims_nothing(2, &["nobody listens at 127.0.0.1:1"]);
 }

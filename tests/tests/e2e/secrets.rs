@@ -10,9 +10,13 @@ use std::{
     thread::JoinHandle,
 };
 
+use bson::doc;
+use rustix::process::Signal;
+
 use crate::support::{
     Application, Subject,
     kind::Kind,
+    mongodb::Flavour,
     place::PASSWORD,
     postgresql::{ROLE, ROLE_PASSWORD, Version},
     process,
@@ -113,6 +117,21 @@ fn files_with(directory: &Path, secrets: &[&str], except: &[&Path], found: &mut 
 /// The secrets of this test process alone.
 static SECRETS: LazyLock<[&str; 2]> = LazyLock::new(|| [&ROLE_PASSWORD, &PASSWORD]);
 
+/// Has a server of MongoDB's protocol ask for the role's password.
+fn log_in_to_mongodb(subject: &mut Subject, password: &Path) {
+    let Application::Mongodb(server) = &mut subject.application else { return };
+    match server.flavour {
+        Flavour::Fake => server.restart(&["--password", password.to_str().unwrap()]),
+        Flavour::Secantus => {
+            server.ask("app", doc! {"insert": "rows", "documents": [{"_id": 1_i64}]});
+            server.ask("admin", doc! {"createUser": ROLE, "pwd": &*ROLE_PASSWORD, "roles": ["root"]});
+            // In order, or it may have forgotten the user.
+            server.end(Signal::TERM);
+            server.restart(&["--auth"]);
+        }
+    }
+}
+
 #[track_caller]
 fn keeps_secrets(kind: &Kind, by_environment: bool) {
     let Some(mut subject) = Subject::new(kind) else { return };
@@ -133,6 +152,7 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
     if let Some(port) = port {
         subject = subject.with("socket=").with(&format!("port={port}"));
     }
+    log_in_to_mongodb(&mut subject, &password);
     // Its restored member asks who one is, too.
     let mut verify = vec!["--output=json".to_owned()];
     if let Application::Etcd(member) = &subject.application {
@@ -234,6 +254,12 @@ fn the_passwords_of_backups_of_etcd_are_nowhere() {
 fn the_passwords_of_backups_of_mysql_are_nowhere() {
     keeps_secrets(&Kind::Mysql, true);
     keeps_secrets(&Kind::MysqlDump, false);
+}
+
+#[test]
+fn the_passwords_of_backups_of_mongodb_are_nowhere() {
+    keeps_secrets(&Kind::MongodbLocked, true);
+    keeps_secrets(&Kind::MongodbDump, false);
 }
 
 #[test]

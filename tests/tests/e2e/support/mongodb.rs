@@ -114,16 +114,21 @@ impl Server {
         let mut ended = false;
         eventually(READY, "the server answers", || {
             ended = child.try_wait().unwrap().is_some();
-            ended
-                || Client::open(self.port)
-                    .and_then(|mut client| client.ask("admin", doc! {"ping": 1}))
-                    .is_ok()
+            ended || self.answers()
         });
         if ended {
             return Err(fs::read_to_string(log).unwrap_or_default());
         }
         self.child = Some(child);
         Ok(())
+    }
+
+    fn answers(&self) -> bool {
+        let client = Client::open(self.port);
+        if self.options.iter().any(|option| option.starts_with("--tls")) {
+            return client.is_ok();
+        }
+        client.and_then(|mut client| client.ask("admin", doc! {"ping": 1})).is_ok()
     }
 
     /// Ends it with a signal, and waits until it is gone.

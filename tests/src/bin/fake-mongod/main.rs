@@ -7,12 +7,16 @@
 //! | option | what it does |
 //! | --- | --- |
 //! | `--as WHAT` | `primary` of three, `secondary`, `standalone`, `mongos`, `shard`, `inMemory`; else the one member of a set |
-//! | `--lacks ACTION` | has a user who may everything but this |
+//! | `--lacks ACTION` | has a user who may all that the pages of the blueprints list, and nothing else, but for this |
+//! | `--password FILE` | has whoever connects log in, with the password in that file |
+//! | `--refuses` | refuses to lock, because somebody else locks at that moment |
 //! | `--locked-beside` | somebody else locks at the same moment as the first who does |
 //! | `--slow MILLISECONDS` | what `fsync` takes |
 //!
 //! A row goes to `journal` in two writes, and to `rows` at the next checkpoint, when the journal is on the disk. Starting
 //! takes over what the journal has more; rows that the journal has not are damage, as only careless copies have it.
+
+mod login;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,6 +30,8 @@ use std::{
 
 use bson::{Bson, Document, Timestamp, doc, oid::ObjectId};
 
+use self::login::Login;
+
 /// What the command line said.
 #[derive(Default)]
 struct Options {
@@ -34,6 +40,8 @@ struct Options {
     port: u16,
     kind: String,
     lacks: Option<String>,
+    password: Option<String>,
+    refuses: bool,
     locked_beside: bool,
     slow: Duration,
 }
@@ -47,6 +55,8 @@ impl Options {
                 "--port" => options.port = arguments.next()?.parse().ok()?,
                 "--as" => options.kind = arguments.next()?,
                 "--lacks" => options.lacks = Some(arguments.next()?),
+                "--password" => options.password = Some(fs::read_to_string(arguments.next()?).ok()?),
+                "--refuses" => options.refuses = true,
                 "--slow" => options.slow = Duration::from_millis(arguments.next()?.parse().ok()?),
                 "--locked-beside" => options.locked_beside = true,
                 "--bind_ip" => options.address = arguments.next()?,
@@ -58,6 +68,12 @@ impl Options {
         Some(options)
     }
 }
+
+/// What the pages list for the whole server, for marks, and for the collections of a dump.
+const CLUSTER: &[&str] =
+    &["fsync", "serverStatus", "getCmdLineOpts", "getParameter", "unlock", "inprog", "listDatabases"];
+const MARKS: &[&str] = &["find", "insert", "remove"];
+const DUMPS: &[&str] = &["find", "listCollections", "listIndexes"];
 
 /// How many rows may wait for a checkpoint.
 const CHECKPOINT: usize = 200;
@@ -175,21 +191,35 @@ impl Server {
         said
     }
 
+    /// What the user may do, of this list.
+    fn but(&self, actions: &[&str]) -> Vec<String> {
+        let lacks = self.options.lacks.as_deref().unwrap_or_default();
+        actions.iter().filter(|action| **action != lacks).map(|action| (*action).to_owned()).collect()
+    }
+
     fn privileges(&self) -> Document {
-        let Some(lacks) = &self.options.lacks else {
+        if self.options.lacks.is_none() && self.options.password.is_none() {
             return doc! {"authInfo": {"authenticatedUsers": [], "authenticatedUserPrivileges": []}, "ok": 1.0};
-        };
-        let but = |actions: &[&str]| -> Vec<String> {
-            actions.iter().filter(|action| *action != lacks).map(|action| (*action).to_owned()).collect()
-        };
-        let cluster = but(&["fsync", "unlock", "inprog", "serverStatus", "getCmdLineOpts", "getParameter"]);
+        }
         doc! {"ok": 1.0, "authInfo": {
             "authenticatedUsers": [{"user": "backup", "db": "admin"}],
             "authenticatedUserPrivileges": [
-                {"resource": {"cluster": true}, "actions": cluster},
-                {"resource": {"db": "local", "collection": "standstill"}, "actions": but(&["find", "insert", "remove"])},
+                {"resource": {"cluster": true}, "actions": self.but(CLUSTER)},
+                {"resource": {"db": "local", "collection": "standstill"}, "actions": self.but(MARKS)},
+                {"resource": {"db": "", "collection": ""}, "actions": self.but(DUMPS)},
             ],
         }}
+    }
+
+    /// Whether the user lacks the action that a command needs.
+    fn lacks(&self, name: &str) -> bool {
+        let action = match name {
+            "currentOp" => "inprog",
+            "fsyncUnlock" => "unlock",
+            "delete" => "remove",
+            name => name,
+        };
+        self.options.lacks.as_deref() == Some(action)
     }
 
     fn lock(&self) -> io::Result<Document> {
@@ -256,9 +286,30 @@ impl Server {
         cursor(found)
     }
 
-    fn answer(&self, command: &Document) -> io::Result<Document> {
-        let database = command.get_str("$db").unwrap_or_default();
+    /// What is answered on a connection: who says what client it is must log in, and may not do everything. The tests' own
+    /// connections do not say.
+    fn admitted(&self, command: &Document, connection: &mut Login) -> io::Result<Document> {
         let name = command.keys().next().map_or("", String::as_str);
+        connection.said_who |= command.contains_key("client");
+        if !connection.said_who || name == "hello" {
+            return self.answer(name, command);
+        }
+        let wrong = || refusal(18, "Authentication failed.");
+        match (name, &self.options.password) {
+            ("saslStart", Some(_)) => Ok(connection.start(command).unwrap_or_else(wrong)),
+            ("saslContinue", Some(password)) => {
+                Ok(connection.go_on(command, password.trim_end()).unwrap_or_else(wrong))
+            }
+            (_, Some(_)) if !connection.done => {
+                Ok(refusal(13, &format!("command {name} requires authentication")))
+            }
+            _ if self.lacks(name) => Ok(refusal(13, &format!("not authorized to execute command {name}"))),
+            _ => self.answer(name, command),
+        }
+    }
+
+    fn answer(&self, name: &str, command: &Document) -> io::Result<Document> {
+        let database = command.get_str("$db").unwrap_or_default();
         Ok(match name {
             "hello" | "isMaster" => self.hello(),
             "ping" => doc! {"ok": 1.0},
@@ -279,6 +330,10 @@ impl Server {
             "getParameter" => doc! {"featureCompatibilityVersion": {"version": "7.0"}, "ok": 1.0},
             "currentOp" if self.state().locks > 0 => doc! {"inprog": [], "fsyncLock": true, "ok": 1.0},
             "currentOp" => doc! {"inprog": [], "ok": 1.0},
+            "fsync" if self.options.refuses && command.get_bool("lock").unwrap_or(false) => {
+                self.state().locks += 1;
+                refusal(1, "the server refuses to lock")
+            }
             "fsync" if command.get_bool("lock").unwrap_or(false) => self.lock()?,
             "fsync" => {
                 self.state().checkpoint()?;
@@ -296,6 +351,7 @@ impl Server {
     }
 
     fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut login = Login::default();
         loop {
             let mut header = [0; 16];
             stream.read_exact(&mut header)?;
@@ -307,7 +363,7 @@ impl Server {
             // Flags and the kind of the section come first.
             let command =
                 Document::from_reader(body.get(5..).unwrap_or_default()).map_err(io::Error::other)?;
-            let answer = self.answer(&command)?.to_vec().map_err(io::Error::other)?;
+            let answer = self.admitted(&command, &mut login)?.to_vec().map_err(io::Error::other)?;
             let length = i32::try_from(answer.len() + 21).map_err(io::Error::other)?;
             let mut message: Vec<u8> =
                 [length, 0, word(4), 2013, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
