@@ -8,7 +8,8 @@
 //! Every write that was acknowledged before the hold was acquired. The server answers a writer after it has handed the
 //! bytes to the kernel, except that with `appendfsync everysec` it keeps them to itself for up to two seconds while
 //! the disk is slow. So the hold waits until the file has grown by all that was pending when it began: `INFO` says how
-//! much that is. What `appendfsync` is, the evidence says: it is about what a power failure leaves, not about copies.
+//! much that is. What `appendfsync` is, the evidence says: it is about what a power failure leaves, and about snapshots of
+//! a block device ([`durable`]), not about other copies.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use standstill_core::{
 use super::{
     config::Config,
     connect::{LOOKUP, Session},
+    durable,
     holder::{Holder, Task},
     info::Info,
     keys, mark,
@@ -59,6 +61,10 @@ pub(super) struct Arguments {
     /// The volume that is captured: it must be the server's own directory.
     #[serde(default)]
     covers: Vec<String>,
+    /// Whether everything acknowledged must be on the disk itself (`appendfsync always`), so that a snapshot of the block
+    /// device has it.
+    #[serde(default)]
+    durable: bool,
 }
 
 /// Refuses a server whose append-only file is off, or could not be written to.
@@ -113,8 +119,12 @@ pub(super) async fn acquire(context: &HookContext, arguments: Arguments) -> Resu
 async fn hold(context: &HookContext, target: &Target, arguments: &Arguments) -> Result<Acquired> {
     let session = Session::to(target).await?;
     let place = session.place();
-    let names = ["dir", "appenddirname", "appendfilename", "appendfsync"];
+    let mut names = vec!["dir", "appenddirname", "appendfilename"];
+    names.extend(durable::SETTINGS);
     let config = Config::of(&session, &names).await?;
+    if arguments.durable {
+        durable::expect(&config, place)?;
+    }
     config.directory(context, &arguments.covers, place)?;
     let (directory, file) = (config.name("appenddirname", place)?, config.name("appendfilename", place)?);
     let server = Server::of(&session, LOOKUP).await?;
@@ -145,6 +155,7 @@ async fn hold(context: &HookContext, target: &Target, arguments: &Arguments) -> 
         server,
         parts,
         before,
+        durable: arguments.durable,
         begun: info,
         evidence,
         facts: Vec::new(),
@@ -235,6 +246,8 @@ struct Held {
     parts: Parts,
     /// The setting as it was before.
     before: u64,
+    /// Whether a snapshot of the block device must have everything.
+    durable: bool,
     /// The server when the hold began.
     begun: Info,
     evidence: Evidence,
@@ -258,6 +271,9 @@ impl Known for Held {
         let place = session.place();
         self.server.expect_same(&Server::read(&info, place)?, place)?;
         is_on(&info, place)?;
+        if self.durable {
+            durable::expect(&Config::of(&session, &durable::SETTINGS).await?, place)?;
+        }
         if Parts::of(&info, place)? != self.parts || is_rewriting(&info) {
             return Err(lapsed(format!("somebody had the server at {place} rewrite its append-only file")));
         }

@@ -16,19 +16,22 @@ use crate::server::{
 
 /// What is left of a save: nothing is held. Its file is whole and on the disk from the moment on in which it takes the
 /// name of the one before, and stays so until that of a later save does: any copy is right, whatever else changes.
-const SAVE: HoldTraits = HoldTraits {
+pub(super) const SAVE: HoldTraits = HoldTraits {
     kind: HoldKind::Moment,
     blocks_writes: false,
     tolerates: Tolerance { not_atomic: true, changing_files: true, block_level: true },
 };
 
 /// Parts of the file stay, and those that grow may be read while they do. A snapshot of the block device does not see
-/// what is still in the page cache, which is up to a second with `appendfsync everysec`.
-const REWRITES: HoldTraits = HoldTraits {
-    kind: HoldKind::Lease,
-    blocks_writes: false,
-    tolerates: Tolerance { not_atomic: true, changing_files: true, block_level: false },
-};
+/// what is still in the page cache, which is up to a second with `appendfsync everysec`; so it is tolerated only where it
+/// was asked that nothing acknowledged is there.
+pub(super) const fn rewrites(durable: bool) -> HoldTraits {
+    HoldTraits {
+        kind: HoldKind::Lease,
+        blocks_writes: false,
+        tolerates: Tolerance { not_atomic: true, changing_files: true, block_level: durable },
+    }
+}
 
 /// The hook's description.
 pub(super) static DESCRIPTION: LazyLock<HookDescription> = LazyLock::new(describe);
@@ -106,7 +109,7 @@ fn hold_rewrites() -> Verb {
             output("version", OutputType::Text),
             output("completeBytes", OutputType::Integer),
         ],
-        ..verb::<append_only::Arguments>(append_only::VERB, summary, NETWORK, VerbKind::Hold(REWRITES))
+        ..verb::<append_only::Arguments>(append_only::VERB, summary, NETWORK, VerbKind::Hold(rewrites(false)))
     }
 }
 

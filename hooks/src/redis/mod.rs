@@ -34,6 +34,7 @@ mod connect;
 mod description;
 mod dial;
 mod dump;
+mod durable;
 mod errors;
 mod files;
 mod holder;
@@ -56,11 +57,14 @@ use async_trait::async_trait;
 use serde_json::Value;
 use standstill_core::{
     Result,
-    hook::{Acquired, Called, Hook, HookContext, HookDescription, Probe, Undone},
+    hook::{Acquired, Called, HoldTraits, Hook, HookContext, HookDescription, Probe, Undone},
     lock::LockGuard,
 };
 
-use crate::server::arguments::{NoArguments, read, unknown};
+use crate::server::{
+    arguments::{NoArguments, read, unknown},
+    describe::NOTHING_HELD,
+};
 
 /// The hook's name.
 const NAME: &str = "redis";
@@ -73,6 +77,15 @@ pub struct Redis;
 impl Hook for Redis {
     fn describe(&self) -> &HookDescription {
         &description::DESCRIPTION
+    }
+
+    fn hold_traits(&self, verb: &str, arguments: &Value) -> Option<HoldTraits> {
+        match verb {
+            append_only::VERB => Some(description::rewrites(durable::is_asked(arguments))),
+            save::VERB => Some(description::SAVE),
+            dump::VERB => Some(NOTHING_HELD),
+            _ => None,
+        }
     }
 
     async fn probe(&self, context: &HookContext) -> Result<Probe> {

@@ -173,6 +173,27 @@ fn each_missing_permission_is_named() {
     }
 }
 
+/// For snapshots of a block device, which this machine has none of: what is demanded then is looked at before and after.
+#[test]
+fn a_server_that_acknowledges_what_is_not_on_its_disk_is_refused_where_that_matters() {
+    let Some(subject) = aof() else { return };
+    let subject = subject.with("durable=true");
+    let set = |setting: &str| subject.redis().ask::<()>(&format!("CONFIG SET {setting}"));
+    set("no-appendfsync-on-rewrite yes");
+    for (name, wrong, right) in
+        [("appendfsync", "everysec", "always"), ("no-appendfsync-on-rewrite", "yes", "no")]
+    {
+        let says = [format!("has `{name} {wrong}`"), format!("CONFIG SET {name} {right}")];
+        subject.backup().claims_nothing(2, &[&says[0], &says[1]]);
+        set(&format!("{name} {right}"));
+    }
+    let slow = Slow::start(&subject, &[]);
+    set("appendfsync everysec");
+    subject.assert_refused(&slow.finish(), 1, &["has `appendfsync everysec`"]);
+    set("appendfsync always");
+    subject.backup_ok();
+}
+
 /// A server takes a file that was cut in the middle, and says nothing to those who do not read its log.
 #[test]
 fn an_append_only_file_that_lost_what_was_acknowledged_fails_the_verification() {
