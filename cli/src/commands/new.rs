@@ -30,15 +30,16 @@ impl Pattern {
 }
 
 /// A test to start from, where the application can be brought up beside the one that is there. What is stopped is a unit
-/// of the machine's, and a dump is restored into a server that is there.
+/// of the machine's.
 fn starter_test(pattern: Pattern, name: &str) -> Option<String> {
-    let client = match pattern {
-        Pattern::Pair => format!("{name}ctl"),
-        Pattern::Session => format!("{name}-client"),
-        Pattern::Dump | Pattern::Stop => return None,
+    let held = include_str!("../../starters/test.yaml");
+    let text = match pattern {
+        Pattern::Pair => held.replace("CLIENT", &format!("{name}ctl")),
+        Pattern::Session => held.replace("CLIENT", &format!("{name}-client")),
+        Pattern::Dump => include_str!("../../starters/test-dump.yaml").to_owned(),
+        Pattern::Stop => return None,
     };
-    let text = include_str!("../../starters/test.yaml");
-    Some(text.replace(PLACEHOLDER, name).replace("CLIENT", &client))
+    Some(text.replace(PLACEHOLDER, name))
 }
 
 /// Writes a starter blueprint with the values that its tests need; never over something that is there.

@@ -48,8 +48,25 @@ pub async fn run(
     .remedy("Run the command by hand, as this user."))
 }
 
+/// Runs the commands that make an application's data, then starts its server, if it is one.
+pub async fn bring_up(
+    runtime: &dyn Runtime,
+    (prepare, service): (&[Vec<Template>], Option<&TestService>),
+    scope: &Scope,
+    port: u16,
+    cancel: &CancellationToken,
+) -> Result<Option<Arc<dyn Service>>> {
+    for step in prepare {
+        run(runtime, "prepare", &command(step, scope)?, cancel).await?;
+    }
+    match service {
+        Some(service) => serve(runtime, service, scope, port, cancel).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Starts the server of a test and waits until it is ready.
-pub async fn serve(
+async fn serve(
     runtime: &dyn Runtime,
     service: &TestService,
     scope: &Scope,

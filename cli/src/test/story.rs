@@ -15,7 +15,7 @@ use standstill_local::StateDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    application::{Writer, command, run, serve},
+    application::{Writer, bring_up, command, run},
     crash::{crash, lines},
     place::{Ended, Place, Started},
     report::TestReport,
@@ -82,13 +82,8 @@ pub async fn tell(place: &Place, asked: Asked<'_>) -> Result<TestReport> {
 
     let runtime =
         wiring::runtime(&StateDir::at(&place.path("state/standstill"))?, Duration::from_secs(10), None)?;
-    for step in &spec.given.prepare {
-        run(runtime.as_ref(), "prepare", &command(step, &scope)?, &asked.cancel).await?;
-    }
-    let service = match &spec.given.service {
-        Some(service) => Some(serve(runtime.as_ref(), service, &scope, port, &asked.cancel).await?),
-        None => None,
-    };
+    let given = (spec.given.prepare.as_slice(), spec.given.service.as_ref());
+    let service = bring_up(runtime.as_ref(), given, &scope, port, &asked.cancel).await?;
     initialise(place).await?;
     let writer = Writer::start(&runtime, &spec.given.write, &scope);
     let story = Story {
@@ -181,16 +176,34 @@ impl Story<'_> {
         begun: u64,
         report: &mut TestReport,
     ) -> Result<()> {
-        let mut scope = self.scope.clone();
+        let (mut scope, port) = (self.scope.clone(), free_port()?);
         scope.insert("copy", self.place.application().join("copy").display().to_string());
-        let values = self.place.values("restore.yaml", &rendered(&test.spec.then.restore, &scope)?)?;
+        scope.insert("copyPort", port);
+        let then = (test.spec.then.prepare.as_slice(), test.spec.then.service.as_ref());
+        let service = bring_up(self.runtime.as_ref(), then, &scope, port, &self.cancel).await?;
+        let restored = self.restored_into(test, &scope, before, begun, report).await;
+        if let Some(service) = service {
+            service.stop().await?;
+        }
+        restored
+    }
+
+    async fn restored_into(
+        &self,
+        test: &BlueprintTest,
+        scope: &Scope,
+        before: u64,
+        begun: u64,
+        report: &mut TestReport,
+    ) -> Result<()> {
+        let values = self.place.values("restore.yaml", &rendered(&test.spec.then.restore, scope)?)?;
         let values = values.display().to_string();
         let restore = self.place.run(&["restore", "latest", "--values", &values, "--output=json"]).await?;
         if restore.status != Some(0) {
             report.failed("restore", restore.why());
             return Ok(());
         }
-        let read = command(&test.spec.then.read, &scope)?;
+        let read = command(&test.spec.then.read, scope)?;
         match run(self.runtime.as_ref(), "read", &read, &self.cancel).await {
             Ok(output) => match judge(&output.stdout, before, begun) {
                 Ok(detail) => report.passed("restore", detail),

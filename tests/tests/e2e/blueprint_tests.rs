@@ -1,6 +1,6 @@
 //! `standstill test`: what an author is told about a blueprint of their own.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::support::{Place, kv::PROGRAM, place::Outcome, sample::Random};
 
@@ -106,16 +106,86 @@ const SESSIONS: [(&str, &[&str]); 5] = [
     ("mariadb", &["mariadb", "mariadb-install-db", "setpriv"]),
 ];
 
-#[test]
-fn what_a_client_holds_that_is_kept_open_is_let_go_whatever_happens() {
-    for (name, programs) in Random::of("sessions").sample(SESSIONS.to_vec(), 2) {
+/// Built-in blueprints that have tests, each with the programs that these need.
+const SHIPPED: [(&str, &[&str]); 6] = [
+    ("sqlite", &["sqlite3"]),
+    ("sqlite-online", &["sqlite3"]),
+    ("redis", &["redis-server", "redis-cli"]),
+    ("redis-aof", &["redis-server", "redis-cli"]),
+    ("postgresql", &["psql", "setpriv"]),
+    ("mariadb-dump", &["mariadb", "mariadb-install-db", "setpriv"]),
+];
+
+/// Runs the tests in folders of this crate's.
+#[track_caller]
+fn pass(folders: &str, chosen: Vec<(&str, &[&str])>) {
+    for (name, programs) in chosen {
         let is_here = |program: &&&str| Path::new("/usr/bin").join(program).exists();
         if let Some(missing) = programs.iter().find(|program| !is_here(program)) {
             println!("left out: {name}, for there is no {missing} on this machine");
             continue;
         }
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sessions").join(name);
-        let outcome = Place::new().run(["test", folder.to_str().unwrap(), "--output=json"]);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folders).join(name);
+        let mut place = Place::new();
+        // Paths of sockets are short.
+        place.env.push(("TMPDIR".into(), "/tmp".into()));
+        let outcome = place.run(["test", folder.to_str().unwrap(), "--output=json"]);
         assert_eq!(outcome.code(), Some(0), "{name}: {outcome}");
+    }
+}
+
+#[test]
+fn what_a_client_holds_that_is_kept_open_is_let_go_whatever_happens() {
+    pass("sessions", Random::of("sessions").sample(SESSIONS.to_vec(), 2));
+}
+
+#[test]
+fn blueprints_that_ship_pass_their_own_tests() {
+    pass("../blueprints", Random::of("shipped tests").sample(SHIPPED.to_vec(), 1));
+}
+
+/// The guide's client and server, made of this crate's.
+const KVSERVER: &str = r#"#!/bin/sh
+KV_SOCKET="$(dirname "$0")/$4.sock" exec KV serve "$2"
+"#;
+const KVCTL: &str = r#"#!/bin/sh
+[ "$1" = --file ] && exec sed 's/;$//' "$2"
+KV_SOCKET="$(dirname "$0")/$2.sock"; export KV_SOCKET; shift 2
+case $1 in --interactive) exec KV client . ;; CHECK) exec KV . PING ;; esac
+exec KV . "$@"
+"#;
+
+/// The guide's blueprint and its test, as they stand there; and the same with the guide's session in the place of its pair.
+#[test]
+fn what_the_guide_writes_does_what_the_guide_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/writing-a-blueprint.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let block = |holds: &str| *blocks.iter().find(|block| block.contains(holds)).unwrap();
+    let (blueprint, test) = (block("kind: Blueprint"), block("kind: Test"));
+    let (before, rest) = blueprint.split_once("        - name: pause\n").unwrap();
+    let after = &rest[rest.find("      capture:\n").unwrap()..];
+    let by_session = format!("{before}{}{after}", block("          session:\n"));
+
+    let mut place = Place::new();
+    let bin = place.join("guide");
+    fs::create_dir(&bin).unwrap();
+    for (name, text) in [("kvserver", KVSERVER), ("kvctl", KVCTL)] {
+        let program = bin.join(name);
+        fs::write(&program, text.replace("KV ", &format!("{PROGRAM} "))).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    place.path = vec![bin];
+    // Paths of sockets are short.
+    place.env.push(("TMPDIR".into(), "/tmp".into()));
+    for (name, text) in [("by-pair", blueprint), ("by-session", &by_session)] {
+        let folder = place.join(name);
+        fs::create_dir_all(folder.join("tests")).unwrap();
+        fs::write(folder.join("blueprint.yaml"), text).unwrap();
+        fs::write(folder.join("tests/paused.yaml"), test).unwrap();
+        let folder = folder.display().to_string();
+        place.ok(["lint", &format!("{folder}/blueprint.yaml"), &format!("{folder}/tests/paused.yaml")]);
+        place.ok(["test", &folder, "--crashes=none"]);
     }
 }

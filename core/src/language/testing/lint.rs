@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{BlueprintTest, of_test};
+use super::{BlueprintTest, TestService, of_test};
 use crate::{
     Result,
     language::{
@@ -20,6 +20,8 @@ use crate::{
 
 /// What templates of a test's parameters know.
 const PLACES: [&str; 3] = ["place", "port", "folder"];
+/// What templates know besides once there is something to restore.
+const COPY: [&str; 2] = ["copy", "copyPort"];
 
 /// Finds every mistake of a test of a blueprint, in the order of the text. A blueprint that cannot be had is one.
 pub fn lint_test(source: &Source, blueprint: &Result<Blueprint>) -> Vec<Diagnostic> {
@@ -69,13 +71,7 @@ impl Linter<'_> {
         }
         let (given, then) = (Path::root().key("spec").key("given"), Path::root().key("spec").key("then"));
         self.values(&test.spec.given.parameters, &given.key("parameters"), &[]);
-        for (index, command) in test.spec.given.prepare.iter().enumerate() {
-            self.command(command, &given.key("prepare").index(index), &[]);
-        }
-        if let Some(service) = &test.spec.given.service {
-            self.command(&service.command, &given.key("service").key("command"), &[]);
-            self.command(&service.ready, &given.key("service").key("ready"), &[]);
-        }
+        self.application(&test.spec.given.prepare, test.spec.given.service.as_ref(), &given, &[]);
         let write = &test.spec.given.write;
         self.command(write, &given.key("write"), &["number"]);
         let numbers = |part: &Template| references(&part.0).iter().any(|path| path[..] == ["number"]);
@@ -83,8 +79,26 @@ impl Linter<'_> {
             let message = "this writes the same thing every time".to_owned();
             self.error("no-number", &given.key("write"), message, "Put `{{ number }}` into it.");
         }
-        self.values(&test.spec.then.restore, &then.key("restore"), &["copy"]);
-        self.command(&test.spec.then.read, &then.key("read"), &["copy"]);
+        let end = &test.spec.then;
+        self.application(&end.prepare, end.service.as_ref(), &then, &COPY);
+        self.values(&end.restore, &then.key("restore"), &COPY);
+        self.command(&end.read, &then.key("read"), &COPY);
+    }
+
+    fn application(
+        &mut self,
+        prepare: &[Vec<Template>],
+        service: Option<&TestService>,
+        path: &Path,
+        more: &[&str],
+    ) {
+        for (index, command) in prepare.iter().enumerate() {
+            self.command(command, &path.key("prepare").index(index), more);
+        }
+        if let Some(service) = service {
+            self.command(&service.command, &path.key("service").key("command"), more);
+            self.command(&service.ready, &path.key("service").key("ready"), more);
+        }
     }
 
     fn values(&mut self, values: &BTreeMap<String, Value>, path: &Path, more: &[&str]) {
@@ -197,6 +211,17 @@ spec:
         10:5 no-number: this writes the same thing every time Put `{{ number }}` into it.
         10:22 unknown-reference: there is no `copy` here Use one of: place, port, folder, number, params.
         ");
+    }
+
+    #[test]
+    fn a_server_to_restore_into_may_be_where_the_copy_goes() {
+        let server = "  then:
+    prepare: [[mkdir, '{{ copy }}']]
+    service: {command: [kv, serve, '{{ copy }}', '{{ copyPort }}'], ready: [kv, PING, '{{ copyPort }}']}
+";
+        assert_eq!(linted(&GOOD.replace("  then:\n", server)), "");
+        let early = GOOD.replace("[kv, PING, '{{ port }}']", "[kv, PING, '{{ copyPort }}']");
+        assert!(linted(&early).contains("there is no `copyPort` here"), "{}", linted(&early));
     }
 
     #[test]

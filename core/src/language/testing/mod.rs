@@ -108,10 +108,17 @@ pub struct TestService {
     pub ready: Vec<Template>,
 }
 
-/// How a backup is restored and read. Templates also know `copy`: where to restore to, which is not there yet.
+/// How a backup is restored and read. Templates also know `copy`: where to restore to, which is not there yet; and
+/// `copyPort`: another free port, for a server to restore into.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TestThen {
+    /// Commands that make a place for a server to restore into, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepare: Vec<Vec<Template>>,
+    /// A server to restore into, where the blueprint does that. It runs until the copy was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<TestService>,
     /// Values for `restore`, over those of the backup.
     pub restore: BTreeMap<String, Value>,
     /// Prints every number that is in the restored copy, one on a line.
