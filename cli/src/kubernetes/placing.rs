@@ -177,6 +177,7 @@ impl Placing<'_> {
         Ok(Placed {
             target: self.target.clone(),
             data_owner: self.owner,
+            security: self.values.security,
             snapshot_class: self.values.snapshot_class.clone(),
             snapshot_deadline: deadline.map(milliseconds),
         })

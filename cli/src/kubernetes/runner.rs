@@ -220,6 +220,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
             class: place.snapshot_class.clone(),
             deadline: place.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
             read_as: Some(place.data_owner),
+            security: place.security,
             owner: orders.owner.clone(),
         },
         mover: Some(MoverSettings {
@@ -230,6 +231,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
             repository: orders.repository.clone(),
             credentials,
             data_owner: Some(place.data_owner),
+            security: place.security,
             owner: orders.owner.clone(),
             start: orders.start_deadline.map_or(MOVER_START, Duration::from_millis),
         }),

@@ -11,7 +11,7 @@ use standstill_core::{
 };
 
 use super::Permissions;
-use crate::target::{Owner, Target};
+use crate::target::{Owner, Security, Target};
 
 /// Where the runner's own things are mounted, out of the way of any database's path.
 pub(super) const OWN: &str = "/.standstill";
@@ -32,6 +32,9 @@ pub struct Placed {
     pub target: Target,
     /// The owner of the database's files, for movers.
     pub data_owner: Owner,
+    /// The profile that movers stand under.
+    #[serde(default)]
+    pub security: Security,
     /// The volume snapshot class, where one is named.
     pub snapshot_class: Option<String>,
     /// How long the storage may take for the cut of a snapshot, in milliseconds, where that is said.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use standstill_core::{point::RunId, secret::Secret};
 
 use super::super::{Launch, Mounts, Orders, Permissions, Placed, Rule};
-use crate::target::{Mount, Owner, Source, Target, TargetPod};
+use crate::target::{Mount, Owner, Security, Source, Target, TargetPod};
 
 fn target() -> Target {
     Target {
@@ -56,6 +56,7 @@ fn launch(mounts: Mounts) -> Launch {
             place: Placed {
                 target: target(),
                 data_owner: Owner { user: 26, group: Some(27) },
+                security: Security::default(),
                 snapshot_class: None,
                 snapshot_deadline: None,
             },

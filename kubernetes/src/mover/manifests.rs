@@ -3,12 +3,19 @@
 use serde_json::{Value, json};
 
 use super::{MoverSettings, Source};
-use crate::{names, record::MoverRecord, snapshot::api::GROUP};
+use crate::{
+    names,
+    record::MoverRecord,
+    snapshot::api::GROUP,
+    target::{Owner, Security},
+};
 
 /// Where the program is in the project's own image.
 const PROGRAM: &str = "/standstill";
 /// Where the mover's own things are mounted, out of the way of any database's path.
 const OWN: &str = "/.standstill";
+/// Who reads files of several owners.
+const ROOT: Owner = Owner { user: 0, group: Some(0) };
 /// The container's name.
 pub(super) const CONTAINER: &str = "mover";
 /// The key of the orders, and their file name.
@@ -52,12 +59,16 @@ pub(super) fn orders(record: &MoverRecord, settings: &MoverSettings, spec: &str)
 
 /// The pod. It may do nothing but read the volume and reach the repository.
 pub(super) fn pod(record: &MoverRecord, settings: &MoverSettings, source: &Source) -> Value {
-    let mut context = json!({"runAsUser": source.owner.user, "seccompProfile": {"type": "RuntimeDefault"}});
-    if let Some(group) = source.owner.group {
+    let reader = match settings.security {
+        Security::Restricted => source.owner,
+        Security::Baseline => ROOT,
+    };
+    let mut context = json!({"runAsUser": reader.user, "seccompProfile": {"type": "RuntimeDefault"}});
+    if let Some(group) = reader.group {
         context["runAsGroup"] = json!(group);
     }
     // The restricted profile wants it said; files of root can only be read by root.
-    if source.owner.user != 0 {
+    if reader.user != 0 {
         context["runAsNonRoot"] = json!(true);
     }
     json!({
@@ -120,15 +131,23 @@ fn container(settings: &MoverSettings, source: &Source) -> Value {
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
+            "capabilities": capabilities(settings.security),
         },
     })
+}
+
+/// The baseline profile has no `DAC_READ_SEARCH`, which would be enough; the volume is mounted for reading alone.
+fn capabilities(security: Security) -> Value {
+    match security {
+        Security::Restricted => json!({"drop": ["ALL"]}),
+        Security::Baseline => json!({"drop": ["ALL"], "add": ["DAC_OVERRIDE"]}),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{mover::Credentials, target::Owner};
+    use crate::mover::Credentials;
 
     fn record() -> MoverRecord {
         MoverRecord {
@@ -151,6 +170,7 @@ mod tests {
                 environment: vec!["AWS_ACCESS_KEY_ID".into()],
             },
             data_owner: None,
+            security: Security::Restricted,
             owner: None,
             start: std::time::Duration::from_mins(1),
         }
@@ -189,5 +209,19 @@ mod tests {
         assert!(pod["spec"]["securityContext"].get("runAsNonRoot").is_none());
         assert!(pod["spec"]["containers"][0]["volumeMounts"][0].get("subPath").is_none());
         assert_eq!(pod["spec"]["containers"][0]["securityContext"]["capabilities"]["drop"][0], "ALL");
+    }
+
+    #[test]
+    fn files_of_several_owners_are_read_by_root_with_one_capability() {
+        let settings = MoverSettings { security: Security::Baseline, ..settings() };
+        let pod = pod(&record(), &settings, &source());
+        assert_eq!(pod["spec"]["securityContext"]["runAsUser"], 0);
+        assert!(pod["spec"]["securityContext"].get("runAsNonRoot").is_none());
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(
+            container["securityContext"]["capabilities"],
+            json!({"drop": ["ALL"], "add": ["DAC_OVERRIDE"]})
+        );
+        assert_eq!(container["volumeMounts"][0]["readOnly"], true);
     }
 }

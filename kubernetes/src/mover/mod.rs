@@ -45,7 +45,7 @@ use crate::{
     pods::{End, Standing, Start, deleted, standing},
     record::{MoverRecord, SnapshotRecord, name_part},
     snapshot::{self, Remote, own},
-    target::Owner,
+    target::{Owner, Security},
 };
 
 /// How long a mover may take to begin by default: a volume is made, a node found, an image pulled.
@@ -91,6 +91,8 @@ pub struct MoverSettings {
     pub credentials: Credentials,
     /// The owner of the files; by default it is looked up on the mounted volume.
     pub data_owner: Option<Owner>,
+    /// The profile that movers stand under.
+    pub security: Security,
     /// What everything is owned by (an `ownerReference`), so that it goes with it: the Job of the run.
     pub owner: Option<Value>,
     /// How long a mover may take to begin.

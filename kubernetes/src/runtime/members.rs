@@ -25,8 +25,10 @@ impl KubernetesRuntime {
             settings.snapshots.deadline =
                 placed.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis);
             settings.snapshots.read_as = Some(placed.data_owner);
+            settings.snapshots.security = placed.security;
             if let Some(mover) = &mut settings.mover {
                 mover.data_owner = Some(placed.data_owner);
+                mover.security = placed.security;
                 mover.tolerations.clone_from(&placed.target.tolerations);
             }
             settings.target = Some(placed.target);

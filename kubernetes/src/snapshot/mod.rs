@@ -45,7 +45,7 @@ use crate::{
     client::Cluster,
     names,
     record::{Record, SnapshotRecord, name_part},
-    target::{Owner, Target},
+    target::{Owner, Security, Target},
 };
 
 /// How long the storage may take for the cut by default: a database may be held meanwhile.
@@ -60,15 +60,24 @@ pub struct SnapshotSettings {
     pub class: Option<String>,
     /// How long the storage may take for the cut.
     pub deadline: Duration,
-    /// Who movers read as. A volume with files that this user may not read is refused before anything is held.
+    /// The owner of the files, as whom they are read. A volume with files that this user may not read is refused before
+    /// anything is held.
     pub read_as: Option<Owner>,
+    /// The profile that movers stand under: they may read more.
+    pub security: Security,
     /// What everything is owned by (an `ownerReference`), so that it goes with it: the Job of the run.
     pub owner: Option<Value>,
 }
 
 impl Default for SnapshotSettings {
     fn default() -> Self {
-        Self { class: None, deadline: SNAPSHOT_DEADLINE, read_as: None, owner: None }
+        Self {
+            class: None,
+            deadline: SNAPSHOT_DEADLINE,
+            read_as: None,
+            security: Security::default(),
+            owner: None,
+        }
     }
 }
 
@@ -122,7 +131,7 @@ impl Snapshotter for CsiSnapshotter {
             by: "volumesnapshot",
         };
         let atomic = match self.plan(volume).await {
-            Ok(Ok(way)) => ability(unreadable.clone(), !way.class.of_filesystem),
+            Ok(Ok(way)) => ability(self.immovable(unreadable.as_deref()), !way.class.of_filesystem),
             Ok(Err(reason)) => ability(Some(reason), true),
             // A right that was not granted: another way of capturing may need fewer.
             Err(error) if error.kind() == ErrorKind::Input => ability(Some(error.chain()), true),
@@ -237,7 +246,16 @@ impl CsiSnapshotter {
         Ok(Err(format!("the cluster has no volume snapshots (its API server does not know {})", api::GROUP)))
     }
 
-    /// Why neither a mover nor this process, which is the same user, could read the volume. Outside of a pod beside the target that is not known.
+    /// Why a mover could not read the volume, by what this process may not.
+    fn immovable(&self, unreadable: Option<&str>) -> Option<String> {
+        match self.settings.security {
+            Security::Baseline => None,
+            Security::Restricted => unreadable
+                .map(|reason| format!("{reason}; with `security: baseline` of the target, root reads it")),
+        }
+    }
+
+    /// Why this process, which is the owner of the files, could not read the volume. Outside of a pod beside the target that is not known.
     async fn unreadable(&self, volume: &Volume) -> Option<String> {
         let (path, owner) = (volume.path.clone(), self.settings.read_as?);
         let looked = tokio::task::spawn_blocking(move || readable::first_unreadable(&path, owner)).await;

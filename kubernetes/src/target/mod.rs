@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use find::{is_ready, unready};
 pub use mounts::{Mount, Source, VolumePath};
 pub use owner::Owner;
-pub use values::{TargetValues, Workload};
+pub use values::{Security, TargetValues, Workload};
 
 /// What a run works on, and what its pods are made like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -25,10 +25,23 @@ pub struct TargetValues {
     pub storage_class: Option<String>,
     /// The volume snapshot class; by default the one for the volume's driver.
     pub snapshot_class: Option<String>,
+    /// The pod security profile that movers stand under; restricted by default.
+    pub security: Security,
     /// How long the storage may take for the cut of a snapshot (`25s`), while the database is held.
     pub snapshot_deadline: Option<String>,
     /// How long a pod of the run may take to begin (`5m`): a node is found, volumes are made, images are pulled.
     pub start_deadline: Option<String>,
+}
+
+/// A pod security profile, as Kubernetes' Pod Security Standards have them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Security {
+    /// As the owner of the files, without any capability.
+    #[default]
+    Restricted,
+    /// As root, with the one capability that reads what belongs to others: where the files have several owners.
+    Baseline,
 }
 
 impl TargetValues {
@@ -40,7 +53,7 @@ impl TargetValues {
         let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, snapshotDeadline, startDeadline.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, security, snapshotDeadline, startDeadline.")
                 .because(cause)
         })
     }

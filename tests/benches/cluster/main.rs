@@ -99,9 +99,7 @@ impl Volume {
                 "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}]}"#,
         );
         space.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", "pod/app"]);
-        let volume = space.kubectl(&["get", "pvc", "data", "--output=jsonpath={.spec.volumeName}"]);
-        let path = ["get", "pv", &volume, "--output=jsonpath={.spec.local.path}"];
-        let directory = PathBuf::from(space.kubectl(&path)).join("files");
+        let directory = space.directory("data").join("files");
         fill(&directory, files, size);
         let blueprint = space.place.file("volume.yaml", BLUEPRINT).to_str().unwrap().to_owned();
         Some(Self { space, directory, blueprint })

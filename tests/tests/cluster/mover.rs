@@ -19,8 +19,8 @@ use standstill_core::{
     transfer::{TransferReport, TransferSpec},
 };
 use standstill_kubernetes::{
-    Cluster, Credentials, KubernetesRuntime, MoverSettings, RuntimeSettings, SnapshotSettings, Target,
-    TargetValues,
+    Cluster, Credentials, KubernetesRuntime, MoverSettings, RuntimeSettings, Security, SnapshotSettings,
+    Target, TargetValues,
 };
 use standstill_local::{LocalRuntime, StateDir};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,7 @@ impl Scene {
                 environment,
             },
             data_owner: Some(owner),
+            security: Security::Restricted,
             owner: None,
             start: Duration::from_mins(1),
         };

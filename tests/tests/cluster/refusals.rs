@@ -1,6 +1,6 @@
 //! What is refused, and how: before anything is held, in words that say what to do.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use crate::support::{Postgres, Space, eventually, place::PASSWORD, postgresql};
 
@@ -19,7 +19,7 @@ fn a_snapshot_class_that_is_not_there_is_refused_before_anything_is_held() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_named_before_anything_is_held() {
+fn a_file_of_somebody_else_is_named_before_anything_is_held_and_read_by_root_where_that_is_wanted() {
     let Some(space) = Space::new("foreign") else { return };
     space.place.init();
     let server = Postgres::start(&space);
@@ -37,7 +37,18 @@ fn a_file_of_somebody_else_is_named_before_anything_is_held() {
     assert_eq!(outcome.code(), Some(2), "{outcome}");
     let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("/var/lib/postgresql/data/foreign belongs to the user 0"), "{message}");
+    assert!(message.contains("`security: baseline`"), "{message}");
     assert_eq!(server.held(), Vec::<String>::new());
+    space.assert_clean();
+
+    let outcome = server.backup(&["--set=target.security=baseline"]);
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    let restored = server.of_newest("restore", &["--set=target.claim=restored"]);
+    assert_eq!(restored.code(), Some(0), "{restored}");
+    let foreign = space.directory("restored").join("data/foreign");
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "x\n");
+    let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+    assert_eq!((owner(&foreign), owner(foreign.parent().unwrap())), (0, 5432));
     space.assert_clean();
 }
 

@@ -119,6 +119,13 @@ impl Space {
         said
     }
 
+    /// Where a claim's files are on this machine, which is the node.
+    #[track_caller]
+    pub fn directory(&self, claim: &str) -> PathBuf {
+        let volume = self.kubectl(&["get", "pvc", claim, "--output=jsonpath={.spec.volumeName}"]);
+        self.kubectl(&["get", "pv", &volume, "--output=jsonpath={.spec.local.path}"]).into()
+    }
+
     /// Applies one of the manifests that the cluster ships with.
     #[track_caller]
     pub fn apply_file(&self, name: &str) {
