@@ -181,11 +181,14 @@ impl Member {
         said
     }
 
-    /// Switches authentication on: `root` with a password, and a user `reader` that may read everything.
+    /// Switches authentication on: `root` with a password, a user `backup` as the page of `etcd` makes it, and a user
+    /// `reader` that may read everything.
     pub fn ask_who_one_is(&self, password: &str) {
         for arguments in [
             ["user", "add", &format!("root:{password}")].as_slice(),
             &["user", "grant-role", "root", "root"],
+            &["user", "add", &format!("backup:{password}")],
+            &["user", "grant-role", "backup", "root"],
             &["user", "add", &format!("reader:{password}")],
             &["role", "add", "reading"],
             &["role", "grant-permission", "reading", "--prefix=true", "read", ""],
