@@ -14,6 +14,8 @@ use standstill_core::{
     point::{Outputs, Version},
 };
 
+/// The bit of `CAP_SYS_ADMIN` (capabilities(7)), which freezing takes.
+const SYS_ADMIN: u32 = 21;
 /// `BTRFS_SUPER_MAGIC` of linux/magic.h.
 const BTRFS: i64 = 0x9123_683e;
 
@@ -35,6 +37,7 @@ fn device(path: &Path) -> Result<u64> {
 /// The verb `ready`.
 pub(super) async fn ready(context: &HookContext) -> Result<Called> {
     let volume = context.volume()?;
+    permitted()?;
     whole(volume)?;
     supported(volume)?;
     nothing_of_ours(context).await?;
@@ -74,6 +77,24 @@ pub(super) fn probe(context: &HookContext) -> Result<Probe> {
         role: None,
         identity: format!("filesystem:{}", number(device(volume)?)),
     })
+}
+
+/// Refuses a process that may freeze nothing. Where that cannot be seen, freezing itself will tell.
+fn permitted() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if may_administer(&status).unwrap_or(true) {
+        return Ok(());
+    }
+    Err(Error::input("this process may freeze no file system: it lacks the capability CAP_SYS_ADMIN").remedy(
+        "Run it as root on the machine of the file system. No pod of a run is given that: in a cluster capture the volume by a snapshot, or have the application pause by `pair` or `session`.",
+    ))
+}
+
+/// Whether the effective capabilities of a process, in its `/proc/PID/status`, have that of an administrator.
+fn may_administer(status: &str) -> Option<bool> {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let bits = u64::from_str_radix(effective.trim(), 16).ok()?;
+    Some(bits >> SYS_ADMIN & 1 == 1)
 }
 
 /// A freeze stops everything on a file system; a directory of it is not all that it stops, and a copy of that would
@@ -144,4 +165,16 @@ fn kind(path: &Path) -> String {
 /// A device's number as `major:minor`.
 fn number(device: u64) -> String {
     format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_freeze_is_seen_in_the_effective_capabilities() {
+        assert_eq!(may_administer("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(true));
+        assert_eq!(may_administer("CapPrm:\t000001ffffffffff\nCapEff:\t00000000a80425fb\n"), Some(false));
+        assert_eq!(may_administer("Name:\tx\n"), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use crate::support::{Postgres, Space, eventually, place::PASSWORD, postgresql};
+use crate::support::{Postgres, Space, eventually, place::PASSWORD, postgresql, sqlite::Application};
 
 #[test]
 fn a_snapshot_class_that_is_not_there_is_refused_before_anything_is_held() {
@@ -49,6 +49,22 @@ fn a_file_of_somebody_else_is_named_before_anything_is_held_and_read_by_root_whe
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "x\n");
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     assert_eq!((owner(&foreign), owner(foreign.parent().unwrap())), (0, 5432));
+    space.assert_clean();
+}
+
+#[test]
+fn freezing_a_file_system_is_refused_in_pods_before_anything_is_touched() {
+    let Some(space) = Space::new("freeze") else { return };
+    space.place.init();
+    let application = Application::start(&space);
+    let target = ["--set=target.workload=pod/app", "--set=path=/data", "--name=app", "--output=json"];
+    let outcome = space.run(&[&["backup", "filesystem"], &target[..]].concat());
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    let error = outcome.json()["error"].clone();
+    assert!(error["message"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{outcome}");
+    assert!(error["remedy"].as_str().unwrap().contains("snapshot"), "{outcome}");
+    let before = application.acknowledged();
+    eventually(Duration::from_secs(10), "the application writes", || application.acknowledged() > before + 1);
     space.assert_clean();
 }
 
