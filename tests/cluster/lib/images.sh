@@ -2,18 +2,34 @@
 # shellcheck shell=bash
 
 images="$cache/images"
-image_names=(pause tools databases mysql)
+image_names=(pause tools databases mysql secantusdb)
 
-# Writes an image of one layer: `pack_image REFERENCE LAYER CONFIG FILE`. Takes the layer away.
+# Texts as a list in JSON.
+quoted() {
+  local list
+  list=$(printf '"%s",' "$@")
+  printf '%s' "${list%,}"
+}
+
+# Writes an image of one layer, or of one on that of another image:
+# `pack_image REFERENCE LAYER CONFIG FILE [OTHER]`. Takes the layer away.
 pack_image() {
-  local reference=$1 layer=$2 config=$3 file=$4 folder digest
+  local reference=$1 layer=$2 config=$3 file=$4 other=${5:-} folder part layers=() digests=()
   folder=$(mktemp -d "$(dirname "$file")/pack.XXXXXX")
   mv "$layer" "$folder/layer.tar"
-  digest=$(sha256sum "$folder/layer.tar" | cut -d' ' -f1)
-  printf '{"architecture":"amd64","os":"linux","config":%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
-    "$config" "$digest" >"$folder/config.json"
-  printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$reference" >"$folder/manifest.json"
-  tar -C "$folder" -cf "$file.part" manifest.json config.json layer.tar
+  if [ -n "$other" ]; then
+    tar -xOf "$other" layer.tar >"$folder/below.tar"
+    layers+=(below.tar)
+  fi
+  layers+=(layer.tar)
+  for part in "${layers[@]}"; do
+    digests+=("sha256:$(sha256sum "$folder/$part" | cut -d' ' -f1)")
+  done
+  printf '{"architecture":"amd64","os":"linux","config":%s,"rootfs":{"type":"layers","diff_ids":[%s]}}' \
+    "$config" "$(quoted "${digests[@]}")" >"$folder/config.json"
+  printf '[{"Config":"config.json","RepoTags":["%s"],"Layers":[%s]}]' "$reference" "$(quoted "${layers[@]}")" \
+    >"$folder/manifest.json"
+  tar -C "$folder" -cf "$file.part" manifest.json config.json "${layers[@]}"
   mv "$file.part" "$file"
   rm -rf "$folder"
 }
@@ -78,6 +94,24 @@ build_mysql() {
   pack_image standstill.test/mysql:1 "$images/layer.tar" '{"Cmd":["/bin/sh"],"Env":["PATH=/usr/local/bin:/usr/bin:/usr/sbin"]}' "$1"
 }
 
+# A server of its own that speaks MongoDB's protocol, from a Python package that `./test` installs: on the databases'
+# image, which has Python. Without it this image is not there, and its tests say that they are skipped.
+build_secantusdb() {
+  local tree packages="$cache/secantus/lib/python3.11/site-packages"
+  if [ ! -d "$packages/secantus" ]; then
+    say "SecantusDB is not to be had, so there is no image of it; ./test installs it"
+    return 0
+  fi
+  tree=$(mktemp -d "$images/tree.XXXXXX")
+  mkdir -p "$tree/opt/secantusdb" "$tree/usr/bin"
+  tar -C "$packages" --exclude=./pip --exclude=./setuptools -cf - . | tar -C "$tree/opt/secantusdb" -xf -
+  install -m 0755 "$here/images/secantusdb/mongod" "$tree/usr/bin/mongod"
+  pack_tree "$tree" "$images/layer.tar"
+  rm -rf "$tree"
+  pack_image standstill.test/secantusdb:1 "$images/layer.tar" \
+    '{"Cmd":["/bin/bash"],"Env":["PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin"]}' "$1" "$(image_file databases)"
+}
+
 # What an image is made from decides its file's name: another recipe, another file.
 image_file() {
   local digest
@@ -87,6 +121,7 @@ image_file() {
       pause) cat "$here/images/pause.c" ;;
       databases) cat "$here"/images/databases/* ;;
       mysql) cat "$here"/images/mysql/* "$here/../unpack-mysql" ;;
+      secantusdb) cat "$here"/images/secantusdb/* && image_file databases ;;
     esac
   } | sha256sum | cut -c1-16)
   printf '%s/%s-%s.tar\n' "$images" "$1" "$digest"

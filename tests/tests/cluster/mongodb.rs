@@ -1,4 +1,4 @@
-//! The blueprint `mongodb` in pods, on the fake of its server.
+//! MongoDB's blueprints in pods: `mongodb` on the fake of its server, `mongodb-dump` on `SecantusDB`.
 
 use std::time::Duration;
 
@@ -17,13 +17,15 @@ use crate::{
 
 /// The lease of the tests, the second that is promised on top of it, and room for a busy machine.
 const PROMISED: Duration = Duration::from_secs(5 + 1 + 4);
+/// Values of `mongodb` for the fake.
+const FILES: [&str; 2] = ["--set=dataDir=/data/db", "--set=lease=5s"];
 
+/// Backs up under a writer and verifies; the last row that was acknowledged before, and the last begun after.
 #[track_caller]
-fn there_and_back(space: &Space, quiesce: &str) {
-    let server = Mongod::start(space);
+fn back_up(server: &Mongod<'_>, blueprint: &str, more: &[&str]) -> (i64, i64) {
     let writer = server.writer();
     let before = writer.acknowledged();
-    let backup = server.start_backup(&[quiesce]).wait();
+    let backup = server.start_backup(blueprint, more).wait();
     let after = writer.stop() + 1;
     assert_eq!(backup.code(), Some(0), "{backup}");
     assert_eq!(backup.json()["consistency"], "application", "{backup}");
@@ -31,6 +33,13 @@ fn there_and_back(space: &Space, quiesce: &str) {
     assert_eq!(server.held(), Vec::<String>::new());
     let verified = server.of_newest("verify", &[]);
     assert_eq!(verified.json()["outcome"], "passed", "{verified}");
+    (before, after)
+}
+
+#[track_caller]
+fn there_and_back(space: &Space, quiesce: &str) {
+    let server = Mongod::fake(space);
+    let (before, after) = back_up(&server, "mongodb", &[&FILES[..], &[quiesce]].concat());
     space.assert_clean();
     server.of_newest("restore", &["--set=target.claim=restored"]);
     assert_whole(&server.numbers_on("restored"), before, after);
@@ -46,12 +55,27 @@ fn a_fake_mongod_under_a_writer_comes_back_whole_from_a_snapshot() {
 }
 
 #[test]
+fn a_secantusdb_under_a_writer_comes_back_whole_from_a_dump() {
+    in_rounds("secantus", |space| {
+        let Some(server) = Mongod::secantus(space, "mongo") else { return };
+        let (before, after) = back_up(&server, "mongodb-dump", &[]);
+        space.assert_clean();
+        let Some(second) = Mongod::secantus(space, "second") else { return };
+        // The dump waits on a claim of its own while it is restored.
+        second.of_newest("restore", &["--set=file=/data/dump", "--set=target.claim=meanwhile"]);
+        assert_whole(&second.numbers(), before, after);
+        space.assert_clean();
+    });
+}
+
+#[test]
 fn a_locked_fake_mongod_takes_writes_again_when_the_runner_is_killed() {
     let Some(space) = Space::new("mongokilled") else { return };
     space.place.init();
-    let server = Mongod::start(&space);
+    let server = Mongod::fake(&space);
     let writer = server.writer();
-    let mut run = server.start_backup(&[&["--set=quiesce=lock"], &HELD[..]].concat());
+    let locked = [&FILES[..], &["--set=quiesce=lock"]].concat();
+    let mut run = server.start_backup("mongodb", &[&locked[..], &HELD].concat());
     await_held(&space, &mut run);
     assert!(!server.held().is_empty());
     kill_runner(&space);
@@ -60,7 +84,7 @@ fn a_locked_fake_mongod_takes_writes_again_when_the_runner_is_killed() {
     let outcome = run.wait();
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     let by_command = Random::of("cluster mongodb").coin();
-    recovers(&space, "killed", by_command, || server.start_backup(&["--set=quiesce=lock"]).wait());
+    recovers(&space, "killed", by_command, || server.start_backup("mongodb", &locked).wait());
     assert_eq!(server.held(), Vec::<String>::new());
     writer.stop();
 }

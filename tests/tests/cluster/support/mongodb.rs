@@ -1,4 +1,5 @@
-//! The fake of MongoDB's server in a pod, and somebody who writes to it over a forwarded port: nothing in its image could.
+//! Servers that speak MongoDB's protocol in pods, and somebody who writes to them over a forwarded port: nothing in the
+//! fake's image could.
 
 use std::{
     io::{BufRead, BufReader},
@@ -19,22 +20,34 @@ use super::{
 /// The database of the tests.
 const DATABASE: &str = "app";
 
-/// The fake in the pod `mongo`.
+/// A server in a pod.
 pub struct Mongod<'a> {
     space: &'a Space,
+    target: String,
     forward: Forward,
 }
 
 impl<'a> Mongod<'a> {
-    /// Starts it.
-    pub fn start(space: &'a Space) -> Self {
+    /// Starts the fake, in the pod `mongo`.
+    pub fn fake(space: &'a Space) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_fake-mongod"));
         let image = image::at(&space.state, "fake-mongod", program, "/usr/bin/mongod");
-        let manifest = std::fs::read_to_string(image::folder().join("manifests/fake-mongod.yaml")).unwrap();
-        space.apply(&manifest.replace("IMAGE", &image));
-        space.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", "pod/mongo"]);
-        let server = Self { space, forward: Forward::to(space, "pod/mongo") };
-        eventually(Duration::from_secs(30), "the fake answers", || {
+        Self::start(space, "mongo", &image)
+    }
+
+    /// Starts `SecantusDB` in a pod; `None`, and said, where the cluster has no image of it.
+    pub fn secantus(space: &'a Space, pod: &str) -> Option<Self> {
+        let there = image::is_there(&space.state, "secantusdb");
+        there.then(|| Self::start(space, pod, "standstill.test/secantusdb:1"))
+    }
+
+    fn start(space: &'a Space, pod: &str, image: &str) -> Self {
+        let manifest = std::fs::read_to_string(image::folder().join("manifests/mongod.yaml")).unwrap();
+        space.apply(&manifest.replace("IMAGE", image).replace("NAME", pod));
+        let target = format!("pod/{pod}");
+        space.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", &target]);
+        let server = Self { space, forward: Forward::to(space, &target), target };
+        eventually(Duration::from_secs(30), "the server answers", || {
             Client::open(server.forward.port)
                 .and_then(|mut client| client.ask("admin", doc! {"ping": 1}))
                 .is_ok()
@@ -59,7 +72,7 @@ impl<'a> Mongod<'a> {
 
     /// Every number in it.
     #[track_caller]
-    fn numbers(&self) -> Vec<i64> {
+    pub fn numbers(&self) -> Vec<i64> {
         let mut client = Client::open(self.forward.port).unwrap();
         let command = doc! {"find": "rows", "projection": {"_id": 1}, "batchSize": 100_000};
         let documents = client.all(DATABASE, command).unwrap();
@@ -78,17 +91,18 @@ impl<'a> Mongod<'a> {
 
     /// Starts a backup.
     #[track_caller]
-    pub fn start_backup(&self, more: &[&str]) -> Started {
-        let target = ["--set=target.workload=pod/mongo", "--set=dataDir=/data/db", "--set=lease=5s"];
-        let arguments = ["backup", "mongodb", "--name=carts", "--output=json"];
-        let arguments: Vec<&str> = [&arguments[..], &target, more].into_iter().flatten().copied().collect();
+    pub fn start_backup(&self, blueprint: &str, more: &[&str]) -> Started {
+        let target = format!("--set=target.workload={}", self.target);
+        let arguments = ["backup", blueprint, "--name=carts", "--output=json", &target];
+        let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
         self.space.start(&arguments)
     }
 
     /// Runs `restore` or `verify` of the newest recovery point, which must succeed.
     #[track_caller]
     pub fn of_newest(&self, command: &str, more: &[&str]) -> Outcome {
-        let arguments = [command, "latest", "--output=json", "--set=target.workload=pod/mongo"];
+        let target = format!("--set=target.workload={}", self.target);
+        let arguments = [command, "latest", "--output=json", &target];
         let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
         let outcome = self.space.run(&arguments);
         assert_eq!(outcome.code(), Some(0), "{outcome}");
