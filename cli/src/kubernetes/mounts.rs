@@ -24,11 +24,12 @@ pub async fn owner(cluster: &Cluster, target: &Target, plan: &Plan) -> Result<Ow
     target.owner(cluster, Path::new(&path)).await
 }
 
-/// The mounts for an action.
+/// The mounts for an action. `key` is how the values of the target are called, for messages: `target`.
 pub async fn mounts(
     cluster: &Cluster,
     target: &Target,
     values: &TargetValues,
+    key: &str,
     plan: &Plan,
 ) -> Result<Mounts> {
     if plan.commits() {
@@ -40,7 +41,7 @@ pub async fn mounts(
     }
     match destination(plan)? {
         None => Ok(Mounts::default()),
-        Some(path) => into_claim(cluster, target, values, &path).await,
+        Some(path) => into_claim(cluster, target, values, key, &path).await,
     }
 }
 
@@ -79,12 +80,13 @@ async fn into_claim(
     cluster: &Cluster,
     target: &Target,
     values: &TargetValues,
+    key: &str,
     path: &Path,
 ) -> Result<Mounts> {
     let Some(into) = &values.claim else {
-        return Err(Error::input("the claim that is restored into is not given").remedy(
-            "Add `--set target.claim=NAME`: a PersistentVolumeClaim that is empty, or is not there and is then made.",
-        ));
+        return Err(Error::input("the claim that is restored into is not given").remedy(format!(
+            "Add `--set {key}.claim=NAME`: a PersistentVolumeClaim that is empty, or is not there and is then made.",
+        )));
     };
     let original = target.volume_path(path)?.claim;
     let claims = cluster.objects::<PersistentVolumeClaim>();
@@ -93,7 +95,7 @@ async fn into_claim(
     let size = values.size.clone().or_else(|| requests.get("storage").map(|size| size.0.clone()));
     let size = size.ok_or_else(|| {
         Error::input("the size of the claim that is restored into is not known")
-            .remedy("Add `--set target.size=…`, such as 20Gi.")
+            .remedy(format!("Add `--set {key}.size=…`, such as 20Gi."))
     })?;
     let class = values.storage_class.clone().or(original.storage_class_name);
     if let Some(class) = &class

@@ -20,6 +20,8 @@ use super::{
 /// A member of a run, and where it is. A run of one blueprint has one, without a name.
 pub struct Placing<'a> {
     plan: &'a Plan,
+    /// How the values of its target are called: `target`, or `target.MEMBER`.
+    key: String,
     values: TargetValues,
     target: Target,
     owner: Owner,
@@ -53,10 +55,15 @@ pub async fn find<'a>(
     let names: Vec<&str> = plan.iter().filter_map(name).collect();
     let mut placings: Vec<Placing<'a>> = Vec::new();
     for member in plan.iter() {
-        let mut values = match name(member).filter(|_| plan.is_group()) {
-            Some(name) => TargetValues::of(&of_member(values, name, &names)?)?,
-            None => TargetValues::of(values)?,
+        let (key, mut values) = match name(member).filter(|_| plan.is_group()) {
+            Some(name) => (format!("target.{name}"), TargetValues::of(&of_member(values, name, &names)?)?),
+            None => ("target".to_owned(), TargetValues::of(values)?),
         };
+        if plan.is_group() && values.workload.is_none() && values.labels.is_none() {
+            return Err(Error::input(format!("the workload `{key}` is not given")).remedy(format!(
+                "Add `--set {key}.workload=statefulset/NAME` (or deployment/NAME, pod/NAME), or `target:` to the values file.",
+            )));
+        }
         if let Some(namespace) = namespace {
             values.namespace = Some(namespace.to_owned());
         }
@@ -79,7 +86,7 @@ pub async fn find<'a>(
         }
         let owner = owner(&cluster.in_namespace(&target.namespace), &target, member).await;
         let owner = owner.map_err(|error| during(error, member))?;
-        placings.push(Placing { plan: member, values, target, owner });
+        placings.push(Placing { plan: member, key, values, target, owner });
     }
     Ok(placings)
 }
@@ -166,7 +173,7 @@ impl Placing<'_> {
         if is_group && self.plan.commits() && !has_volumes {
             return Ok(Mounts::default());
         }
-        mounts(cluster, &self.target, &self.values, self.plan).await
+        mounts(cluster, &self.target, &self.values, &self.key, self.plan).await
     }
 
     async fn placed(&self, cluster: &Cluster) -> Result<Placed> {

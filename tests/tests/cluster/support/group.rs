@@ -74,6 +74,15 @@ impl<'a> Group<'a> {
         self.space.start(&arguments)
     }
 
+    /// Starts a backup of the index alone.
+    #[track_caller]
+    pub fn start_backup_of_index(&self) -> Started {
+        let arguments = ["backup", "mariadb", "--name=index", "--output=json", "--set=user=backup"];
+        let server = ["--set=dataDir=/var/lib/mysql/data", "--set=password=secret:maria/password"];
+        let target = ["--set=target.workload=statefulset/maria", "--set=lease=5s"];
+        self.space.start(&[&arguments[..], &server, &target].concat())
+    }
+
     /// Runs `restore` or `verify` of the newest recovery point, which must succeed.
     #[track_caller]
     pub fn of_newest(&self, command: &str, more: &[&str]) -> Outcome {
