@@ -22,8 +22,8 @@ use crate::process::lines::{LineWriter, Lines, NoLine};
 
 /// How long a helper may take to read a line.
 const SEND_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the server may take to come up: both containers begin at about the same time.
-const BEGUN: Duration = Duration::from_secs(10);
+/// How long the server may take to come up: its container is started after the runner's, by a node that may be busy.
+const BEGUN: Duration = Duration::from_mins(1);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -35,7 +35,7 @@ pub struct Life(
 );
 
 impl Life {
-    /// Connects to the server of helpers. Blocks, for some seconds at the most.
+    /// Connects to the server of helpers. Blocks until it is there, for a minute at the most.
     ///
     /// # Errors
     /// When it does not come up.
