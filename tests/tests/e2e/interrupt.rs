@@ -106,7 +106,9 @@ fn at_the_ceiling_of_the_freeze_the_backup_is_given_up_and_writers_go_on() {
 fn at_the_ceiling_of_a_hold_the_backup_is_given_up() {
     let Some(version) = Version::first() else { return };
     let Some(subject) = Subject::new(&Kind::Postgresql(version)) else { return };
-    let outcome = Slow::start(&subject, &["maxHold=2s"]).runner.wait();
+    let mut arguments = subject.with_blueprint(&Slow::blueprint(&subject));
+    arguments.push("--set=maxHold=2s".into());
+    let outcome = subject.place.run(arguments);
     subject.assert_refused(&outcome, 1, &["maxHold was reached"]);
 }
 

@@ -44,6 +44,7 @@ pub mod subject;
 pub mod writer;
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     net::TcpListener,
     time::{Duration, Instant},
 };
@@ -51,9 +52,16 @@ use std::{
 pub use place::Place;
 pub use subject::{Application, Subject};
 
-/// A port of the loopback address that nobody listens on now.
+/// A port of the loopback address that nobody listens on now. It is below those that outgoing connections get (32768 and
+/// up by default, ip(7)), or one of them could have it before the server that it is for.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = 10_000 + u16::try_from(random % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until a condition of the outside world holds.

@@ -291,7 +291,7 @@ impl Database for Server {
         let settings: &[&str] = if self.appends() { &["--appendonly", "yes"] } else { &[] };
         let mut server = Self::at(copy, &sockets, settings);
         server.program.clone_from(&self.program);
-        server.try_start().map_err(|_log| "the server does not start".to_owned())?;
+        server.try_start().map_err(|log| format!("the server does not start: {log}"))?;
         let numbers = server.numbers();
         drop(server);
         let _none = fs::remove_dir_all(&sockets);
