@@ -250,14 +250,7 @@ fn a_repository_with_another_password_is_told() {
 fn a_mistyped_repository_makes_no_new_one() {
     let subject = sqlite();
     let typo = subject.place.join("repositroy");
-    let arguments = subject.backup_arguments();
-    let outcome = subject.place.run(
-        arguments
-            .iter()
-            .map(String::as_str)
-            .filter(|argument| *argument != "--output=json")
-            .chain(["--repository", typo.to_str().unwrap()]),
-    );
+    let outcome = subject.backup_into(&typo);
     refused(
         &subject,
         &outcome,

@@ -63,14 +63,7 @@ fn a_full_disk_under_the_repository_fails_the_backup_and_frees_the_database() {
         });
         let Some(_small) = made else { return };
         let writer = subject.database().writer();
-        let arguments = subject.backup_arguments();
-        let outcome = subject.place.run(
-            arguments
-                .iter()
-                .map(String::as_str)
-                .filter(|argument| *argument != "--output=json")
-                .chain(["--repository", repository.to_str().unwrap()]),
-        );
+        let outcome = subject.backup_into(&repository);
         writer.goes_on(Duration::from_secs(5));
         println!("{kind}: {outcome}");
         outcome.fails(1, &["No space left on device", "Free some space"]);
@@ -124,11 +117,19 @@ fn a_full_disk_under_the_server_itself_is_said_and_the_server_goes_on_when_there
         fs::remove_file(ballast).unwrap();
         // Room that is free again is not there at once.
         rustix::fs::syncfs(fs::File::open(subject.data()).unwrap()).unwrap();
+        if matches!(kind, Kind::Mariadb) {
+            // It aborts when it cannot write its log, at any moment from here on, and may leave tables of its own behind
+            // that it cannot open any more (10.11). What is ours is that nothing is claimed.
+            if outcome.code() != Some(0) {
+                assert_eq!(outcome.code(), Some(1), "{outcome}");
+                assert_eq!(subject.place.points(), Vec::<String>::new());
+            }
+            continue;
+        }
         if outcome.stdout.contains("Look into the server's log.") {
             // Some end by themselves when they cannot write, and their own log says so.
             assert_eq!(outcome.code(), Some(1), "{outcome}");
             assert_eq!(subject.place.points(), Vec::<String>::new());
-            // MariaDB (10.11) may leave tables of its own behind that it cannot open any more.
             let Application::Postgresql(server) = &mut subject.application else { continue };
             server.stop();
             server.start();

@@ -1,6 +1,10 @@
 //! What is done with a subject.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -79,6 +83,14 @@ impl Subject {
         let path = self.place.file(name, &format!("#!/bin/sh\n{text}\n"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// Backs up into another repository, and tells people of it.
+    pub fn backup_into(&self, repository: &Path) -> Outcome {
+        let mut arguments = self.backup_arguments();
+        arguments.retain(|argument| argument != "--output=json");
+        arguments.push(format!("--repository={}", repository.display()));
+        self.place.run(arguments)
     }
 
     /// Kills the server with everything that it started.
