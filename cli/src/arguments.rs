@@ -395,6 +395,8 @@ pub struct Forget {
     /// Also remove the data that nothing refers to any more
     #[arg(long)]
     pub prune: bool,
+    #[command(flatten)]
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -6,7 +6,7 @@ use standstill_core::{
     Error, Result,
     journal::JournalStore,
     plan::{RunPlan, ShownPlan},
-    point::RunId,
+    point::{KeptSnapshot, RunId},
     runner::{Host, Recovered, RunReport},
     secret::Secret,
 };
@@ -45,6 +45,11 @@ pub async fn journals(_: &Place) -> Result<Arc<dyn JournalStore>> {
 
 #[expect(clippy::unused_async, reason = "the same as where it waits")]
 pub async fn recover(_: &Global, _: Host, _: &Place, _: Option<&RunId>) -> Result<Vec<Recovered>> {
+    Err(absent())
+}
+
+#[expect(clippy::unused_async, reason = "the same as where it waits")]
+pub async fn remove_kept(_: &Place, _: &[KeptSnapshot]) -> Result<()> {
     Err(absent())
 }
 

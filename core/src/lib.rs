@@ -10,6 +10,7 @@
 
 pub mod cluster;
 pub mod error;
+pub mod filter;
 pub mod hook;
 pub mod journal;
 pub mod keeper;

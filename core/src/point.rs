@@ -154,6 +154,8 @@ pub enum ArtifactKind {
     Files,
     /// One stream of bytes.
     Stream,
+    /// A snapshot of the storage that was kept as it is; the repository only has what is known of it.
+    Snapshot,
 }
 
 /// One stored result, as the repository knows it.
@@ -178,6 +180,24 @@ pub struct StoredArtifact {
     /// The repository's tree id of a volume or of files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_id: Option<String>,
+    /// Of a snapshot that was kept: where it is. Its data is in no repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<KeptSnapshot>>,
+}
+
+/// A snapshot of the storage that was kept as it is: whoever loses that storage has lost it too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeptSnapshot {
+    /// The runtime that can restore and remove it: `kubernetes`.
+    pub runtime: String,
+    /// What it is called there, for people.
+    pub called: String,
+    /// What the runtime needs in order to find it.
+    pub record: Value,
+    /// Patterns of files that are not restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
 }
 
 /// How long writes waited.

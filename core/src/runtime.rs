@@ -18,8 +18,8 @@ use crate::{
     Error, Result,
     cluster::Surroundings,
     hook::{Acquired, Endpoint, Undone},
-    point::RunId,
-    repository::Progress,
+    point::{KeptSnapshot, RunId},
+    repository::{Progress, Restored},
     secret::Secret,
     transfer::{TransferReport, TransferSpec},
 };
@@ -274,6 +274,23 @@ pub trait Snapshotter: Send + Sync {
         tolerate_changes: bool,
         cancel: &CancellationToken,
     ) -> Result<Captured>;
+
+    /// Whether its snapshots can be kept as artifacts.
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    /// Makes a snapshot that was taken outlive its run, once it can be used.
+    ///
+    /// # Guarantees
+    /// It was intended by [`Snapshotter::intend`], whose record also disposes of it when the run does not succeed.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`] where snapshots cannot be kept.
+    async fn keep(&self, captured: &Captured, _cancel: &CancellationToken) -> Result<KeptSnapshot> {
+        Err(Error::input(format!("the snapshot of the volume `{}` cannot be kept", captured.volume))
+            .remedy("Leave `keep` out of its `volume` step: then its files are stored in the repository."))
+    }
 }
 
 /// A directory that the run makes, for a scratch volume or for its own files.
@@ -423,6 +440,39 @@ pub trait Runtime: Send + Sync {
             self.name(),
             spec.artifact()
         )))
+    }
+
+    /// Restores a snapshot that was kept into a directory that exists, without what it says to leave out.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`] where it cannot be reached.
+    async fn restore_kept(
+        &self,
+        artifact: &str,
+        kept: &KeptSnapshot,
+        _destination: &Path,
+        _cancel: &CancellationToken,
+    ) -> Result<Restored> {
+        Err(Error::input(format!(
+            "the artifact {artifact} is {}, which cannot be reached from this machine",
+            kept.called
+        ))
+        .remedy("Run it with `--on kubernetes`, in that cluster and namespace."))
+    }
+
+    /// Copies what is in a directory into another one that exists, with owners, modes, times, links and holes; without
+    /// what the patterns match.
+    ///
+    /// # Errors
+    /// When anything cannot be copied.
+    async fn copy_tree(
+        &self,
+        from: &Path,
+        _to: &Path,
+        _exclude: &[String],
+        _cancel: &CancellationToken,
+    ) -> Result<Restored> {
+        Err(Error::input(format!("the runtime `{}` copies nothing ({})", self.name(), from.display())))
     }
 
     /// Disposes of something temporary by its record. Idempotent; a live run's things are never recorded twice,

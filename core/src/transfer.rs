@@ -175,7 +175,9 @@ fn tree(artifact: &str, kind: ArtifactKind) -> Result<()> {
     }
     match kind {
         ArtifactKind::Volume | ArtifactKind::Files => Ok(()),
-        ArtifactKind::Stream => Err(Error::input(format!("the artifact {artifact} is a stream, not a tree"))),
+        ArtifactKind::Stream | ArtifactKind::Snapshot => {
+            Err(Error::input(format!("the artifact {artifact} is a stream, not a tree")))
+        }
     }
 }
 

@@ -35,6 +35,7 @@ fn stored() -> StoredArtifact {
         files: 3,
         blake3: None,
         tree_id: Some("cd".repeat(32)),
+        kept: None,
     }
 }
 

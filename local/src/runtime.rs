@@ -12,8 +12,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 use standstill_core::{
     Error, Result,
+    filter::Filter,
     hook::{Acquired, Endpoint, Undone},
     point::RunId,
+    repository::Restored,
     runtime::{
         Command, Consumer, KeeperSpec, Output, Producer, RunAs, Runtime, ScratchIntent, Service, ServiceSpec,
         Session, Snapshotter, Volume,
@@ -35,7 +37,7 @@ use crate::{
     },
     record::{Record, file_name},
     scratch,
-    snapshot::{self, LocalSnapshotter},
+    snapshot::{self, LocalSnapshotter, copy::copy_into},
     state::StateDir,
 };
 
@@ -175,6 +177,18 @@ impl Runtime for LocalRuntime {
 
     fn snapshotter(&self) -> Arc<dyn Snapshotter> {
         Arc::new(LocalSnapshotter)
+    }
+
+    async fn copy_tree(
+        &self,
+        from: &Path,
+        to: &Path,
+        exclude: &[String],
+        cancel: &CancellationToken,
+    ) -> Result<Restored> {
+        let (from, to, left_out, cancel) =
+            (from.to_owned(), to.to_owned(), Filter::new(exclude)?, cancel.clone());
+        blocking(move || copy_into(&from, &to, &left_out, &cancel)).await
     }
 
     async fn scratch_intent(&self, run: &RunId) -> Result<ScratchIntent> {

@@ -35,7 +35,8 @@ impl From<ArtifactKind> for Kind {
         match kind {
             ArtifactKind::Volume => Self::Volume,
             ArtifactKind::Files => Self::Files,
-            ArtifactKind::Stream => Self::Stream,
+            // What is known of a snapshot is stored as a stream.
+            ArtifactKind::Stream | ArtifactKind::Snapshot => Self::Stream,
         }
     }
 }

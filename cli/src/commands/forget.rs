@@ -4,15 +4,15 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use standstill_core::{
     Error, Result,
-    point::RunId,
+    point::{KeptSnapshot, RunId},
     repository::{ListedPoint, Repository as _},
     units::{parse_duration, show_bytes},
 };
 use standstill_repository::{Policy, policy::decide};
 
 use crate::{
-    arguments::{self, Global, Keep},
-    output,
+    arguments::{self, Global, Keep, On},
+    kubernetes, output,
     repository::{open, point},
 };
 
@@ -27,6 +27,7 @@ pub async fn forget(global: &Global, arguments: &arguments::Forget) -> Result<u8
             .remedy("Name recovery points, or give rules such as `--keep-daily 7`."));
     }
     let repository = open(&arguments.repository).await?;
+    let points = repository.points().await?;
     let remove = if policy.is_empty() {
         let mut ids = Vec::new();
         for wanted in &arguments.points {
@@ -34,24 +35,41 @@ pub async fn forget(global: &Global, arguments: &arguments::Forget) -> Result<u8
         }
         ids
     } else {
-        let points = repository.points().await?;
         let of_name =
             |listed: &ListedPoint| arguments.name.as_ref().is_none_or(|name| listed.point.name == *name);
-        let points: Vec<ListedPoint> = points.into_iter().filter(of_name).collect();
-        decide(&points, &policy, &TimeZone::system()).remove
+        let named: Vec<ListedPoint> = points.iter().filter(|listed| of_name(listed)).cloned().collect();
+        decide(&named, &policy, &TimeZone::system()).remove
     };
     if arguments.dry_run {
         let document = json!({"wouldRemove": remove});
         output::result(global, &document, || format!("would remove {}", names(&remove)))?;
         return Ok(output::DONE);
     }
+    let kept = kept(&points, &remove);
+    if let Some(first) = kept.first().filter(|_| arguments.place.on != On::Kubernetes) {
+        return Err(Error::input(format!("{} is part of what is to be removed", first.called))
+            .remedy("Add `--on kubernetes`, with the context of that cluster: it is removed there, too."));
+    }
     let report = repository.forget(&remove, arguments.prune).await?;
+    // Only now: a recovery point that is listed is whole.
+    if !kept.is_empty() {
+        kubernetes::remove_kept(&arguments.place, &kept).await?;
+    }
     output::result(global, &report, || {
         let freed =
             report.freed_bytes.map_or_else(String::new, |bytes| format!(", {} freed", show_bytes(bytes)));
         format!("removed {}{freed}", names(&report.removed))
     })?;
     Ok(output::DONE)
+}
+
+/// The snapshots that these recovery points kept.
+fn kept(points: &[ListedPoint], remove: &[RunId]) -> Vec<KeptSnapshot> {
+    let removed = points.iter().filter(|listed| remove.contains(&listed.point.id));
+    removed
+        .flat_map(|listed| &listed.point.artifacts)
+        .filter_map(|artifact| artifact.kept.as_deref().cloned())
+        .collect()
 }
 
 fn names(ids: &[RunId]) -> String {

@@ -78,6 +78,13 @@ fn render(listed: &ListedPoint) -> String {
     }
     text.push_str("\nartifacts\n");
     for artifact in &point.artifacts {
+        if let Some(kept) = &artifact.kept {
+            text.push_str(&format!(
+                "  {:24} kept as {}; its data is in no repository\n",
+                artifact.name, kept.called
+            ));
+            continue;
+        }
         text.push_str(&format!(
             "  {:24} {:>10} read, {:>10} stored, snapshot {}\n",
             artifact.name,

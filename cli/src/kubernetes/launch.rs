@@ -110,7 +110,13 @@ async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
 
 async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>]) -> Result<Launch> {
     asked.plan.iter().try_for_each(check_streams)?;
-    let place = placing::place(cluster, placings, asked.plan.is_group()).await?;
+    let mut place = placing::place(cluster, placings, asked.plan.is_group()).await?;
+    for plan in asked.plan.iter() {
+        for (mounted, claim) in launch::kept(cluster, plan, &asked.id).await? {
+            place.mounts.mounted.push(mounted);
+            place.mounts.kept.push(claim);
+        }
+    }
     let environment: BTreeMap<String, Secret> = ENVIRONMENT
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), Secret::new(std::env::var(name).ok()?))))

@@ -6,7 +6,7 @@ use standstill_core::{
     Result,
     journal::{JournalStore, RunState, RunSummary},
     plan::{RunPlan, ShownPlan},
-    point::RunId,
+    point::{KeptSnapshot, RunId},
     runner::{Host, Recovered},
 };
 use standstill_kubernetes::{
@@ -61,6 +61,19 @@ pub async fn recover(
     launch::tidy(&cluster).await;
     recovered.extend(from_here?);
     Ok(recovered)
+}
+
+/// Removes snapshots that recovery points kept: all of them, whatever becomes of one. The first that could not be is told.
+pub async fn remove_kept(place: &Place, kept: &[KeptSnapshot]) -> Result<()> {
+    let cluster = cluster(place).await?;
+    let mut outcome = Ok(());
+    for snapshot in kept {
+        if let Err(error) = standstill_kubernetes::remove_kept(&cluster, snapshot).await {
+            tracing::error!("{}", error.chain());
+            outcome = outcome.and(Err(error));
+        }
+    }
+    outcome
 }
 
 /// Shows what would run, and what it would be allowed to do.

@@ -1,10 +1,21 @@
 //! How a volume is captured: the first mode that is possible here and that every hold tolerates.
 
+use super::{Plan, PlannedStep};
 use crate::{
     Error, Result,
     hook::HoldTraits,
     runtime::{CaptureAbility, CaptureMode},
 };
+
+impl Plan {
+    /// Whether the snapshot that a step takes is kept as an artifact.
+    pub fn keeps(&self, step: &PlannedStep) -> bool {
+        let Some(snapshot) = &step.step.snapshot else { return false };
+        let from = format!("captures.{}", step.step.name.as_deref().unwrap_or(&snapshot.volume));
+        let mut volumes = self.steps.iter().filter_map(|step| step.step.volume.as_ref());
+        volumes.any(|volume| volume.keep.is_some() && volume.from.as_deref() == Some(&from))
+    }
+}
 
 /// How a volume will be captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -403,8 +403,16 @@ async fn capturing(world: &World, target: &Target) -> Result<BTreeMap<String, Ca
         let Some(volume) = target.volumes.get(&snapshot.volume) else {
             return Err(Error::input(format!("the blueprint declares no volume `{}`", snapshot.volume)));
         };
-        let abilities = world.host.runtime.snapshotter().abilities(volume).await?;
-        let wanted = snapshot.mode.unwrap_or(CaptureMode::Auto);
+        let (snapshotter, kept) = (world.host.runtime.snapshotter(), world.plan.keeps(step));
+        if kept && !snapshotter.keeps() {
+            return Err(Error::input(format!(
+                "the snapshot of `{}` is to be kept as an artifact, and snapshots of this machine are not kept",
+                snapshot.volume
+            ))
+            .remedy("Leave `keep` out, so that its files are stored; or run it with `--on kubernetes`."));
+        }
+        let abilities = snapshotter.abilities(volume).await?;
+        let wanted = if kept { CaptureMode::Atomic } else { snapshot.mode.unwrap_or(CaptureMode::Auto) };
         chosen.insert(
             step.id.clone(),
             choose(&volume.name, wanted, &abilities, &holds, world.plan.others_wait)?,
@@ -423,7 +431,7 @@ async fn intend_snapshots(world: &World, target: &Target) -> Result<BTreeMap<Str
         let (Some(capturing), Some(volume)) = (capturing, volume) else { continue };
         let intent = world.host.runtime.snapshotter().intend(volume, capturing.mode, &world.run).await?;
         let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
-        world.ledger.intend(&step.id, undo, false).await?;
+        world.ledger.intend(&step.id, undo, world.plan.keeps(step)).await?;
         intents.insert(step.id.clone(), intent);
     }
     Ok(intents)

@@ -17,6 +17,7 @@ mod around;
 mod cluster_role;
 mod follow;
 mod granted;
+mod kept;
 mod manifests;
 mod mounts;
 mod orders;
@@ -43,6 +44,7 @@ use standstill_core::{
 
 pub use follow::{Follow, follow};
 pub use granted::check_granted;
+pub use kept::kept;
 pub use mounts::{Mounted, Mounts};
 pub use orders::{HELPERS, ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
 pub use permissions::{Permissions, Rule, permissions};
@@ -151,6 +153,11 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
     launch.orders.owner = Some(owner.clone());
     for claim in &launch.mounts.claims {
         cluster.objects::<PersistentVolumeClaim>().create_new(claim).await?;
+    }
+    for claim in &launch.mounts.kept {
+        let mut claim = claim.clone();
+        claim["metadata"]["ownerReferences"] = json!([owner]);
+        cluster.objects::<PersistentVolumeClaim>().create(&claim).await?;
     }
     let (roles, bindings) = (cluster.objects::<Role>(), cluster.objects::<RoleBinding>());
     let (secrets, maps) = (cluster.objects::<ClusterSecret>(), cluster.objects::<ConfigMap>());

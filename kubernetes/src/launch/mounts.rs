@@ -29,6 +29,8 @@ pub struct Mounts {
     pub node: Option<String>,
     /// Claims that are made before, where they are not there. The run does not own them: they stay.
     pub claims: Vec<Value>,
+    /// Claims that are made before of snapshots that were kept. The run owns them.
+    pub kept: Vec<Value>,
     /// Whether files of any owner must be written, which only root can.
     pub as_root: bool,
 }
@@ -130,6 +132,6 @@ impl Mounts {
                 "resources": {"requests": {"storage": size}},
             },
         });
-        Ok(Self { mounted: vec![mounted], claims: vec![claim], as_root: true, node: None })
+        Ok(Self { mounted: vec![mounted], claims: vec![claim], as_root: true, ..Self::default() })
     }
 }

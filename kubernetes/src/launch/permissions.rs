@@ -98,6 +98,14 @@ pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
     let mut snapshots = plan.steps.iter().filter_map(|step| step.step.snapshot.as_ref());
     if plan.commits() && snapshots.any(|snapshot| !live_only(snapshot.mode)) {
         namespaced.extend(for_snapshots());
+        if plan.steps.iter().any(|step| plan.keeps(step)) {
+            namespaced.push(Rule::new(
+                "snapshot.storage.k8s.io",
+                &["volumesnapshots"],
+                &["patch"],
+                "snapshots that are kept",
+            ));
+        }
         cluster.extend(for_classes());
     }
     Permissions { namespaced, cluster }

@@ -21,7 +21,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
@@ -50,12 +50,6 @@ use crate::{
 
 /// How long a mover may take to begin by default: a volume is made, a node found, an image pulled.
 pub const MOVER_START: Duration = Duration::from_mins(5);
-/// How long storage may take until a snapshot can be used: a first one of terabytes may be copied elsewhere.
-const READY: Duration = Duration::from_hours(12);
-/// How long a driver may complain about a snapshot that was cut before it is believed.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How often the time that it complained is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// How long one wait for the end of a pod lasts.
 const WAIT: Duration = Duration::from_hours(1);
 /// How long a pod, its claim or its orders may take to be gone.
@@ -222,7 +216,7 @@ impl Mover {
 
     /// What is read: once the snapshot can be.
     async fn source(&self, remote: &Remote, spec: &TransferSpec) -> Result<Source> {
-        let restore_size = self.ready(remote).await?;
+        let restore_size = snapshot::ready(&self.cluster, &remote.snapshot).await?;
         let claim = self.claim(&remote.place.claim).await?;
         let owner = match (self.settings.data_owner, spec) {
             (Some(owner), _) => owner,
@@ -231,39 +225,6 @@ impl Mover {
         };
         let source = source(claim, restore_size, &remote.snapshot, owner)?;
         Ok(Source { mount: remote.place.mount.clone(), sub_path: remote.place.sub_path.clone(), ..source })
-    }
-
-    /// Waits until the snapshot can be used; the size that it asks for.
-    async fn ready(&self, remote: &Remote) -> Result<Option<String>> {
-        let record = &remote.snapshot;
-        let snapshots = self.cluster.dynamic(&snapshot::api::snapshots(&record.version));
-        let deadline = Instant::now() + READY;
-        let mut since: Option<Instant> = None;
-        while Instant::now() < deadline {
-            let slice = if since.is_some() { LOOK } else { WAIT };
-            let mut words = None;
-            let ready = snapshots.wait(&record.name, slice, |found| {
-                let Some(found) = found else { return Err(deleted(&record.name)) };
-                let status = snapshot::api::SnapshotStatus::of(found)?;
-                if status.ready_to_use == Some(true) {
-                    return Ok(Some(Some(status.restore_size)));
-                }
-                words = status.error.as_ref().map(|error| error.words().to_owned());
-                // A new complaint ends the wait, so that its patience can be measured.
-                Ok((words.is_some() && slice == WAIT).then_some(None))
-            });
-            if let Some(Some(size)) = ready.await? {
-                return Ok(size);
-            }
-            let Some(words) = words else {
-                since = None;
-                continue;
-            };
-            if since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
-                return Err(unusable(&record.name, &words));
-            }
-        }
-        Err(unusable(&record.name, "it is still not ready"))
     }
 }
 
@@ -274,28 +235,33 @@ fn source(
     snapshot: &SnapshotRecord,
     owner: Owner,
 ) -> Result<Source> {
-    let has = claim.status.and_then(|status| status.capacity).and_then(|mut has| has.remove("storage"));
-    let spec = claim.spec.unwrap_or_default();
-    let asked = spec.resources.and_then(|asked| asked.requests);
-    let asked = asked.and_then(|mut asked| asked.remove("storage"));
-    let sizes = [restore_size, has.map(|size| size.0), asked.map(|size| size.0)];
-    let size = size::largest(sizes.iter().flatten().map(String::as_str)).ok_or_else(|| {
-        Error::failed(format!("the size of the claim {} is not known", snapshot.claim))
-            .remedy("Check the claim; it has neither a request nor a capacity.")
-    })?;
+    let (storage_class, size) = like(claim, restore_size, &snapshot.claim)?;
     Ok(Source {
         snapshot: snapshot.name.clone(),
-        storage_class: spec.storage_class_name,
-        size: size.to_owned(),
+        storage_class,
+        size,
         mount: PathBuf::new(),
         sub_path: None,
         owner,
     })
 }
 
-fn unusable(name: &str, words: &str) -> Error {
-    Error::failed(format!("the snapshot {name} was cut but cannot be used: {words}"))
-        .remedy("These are the words of the storage's driver; look at its log, and run the backup again.")
+/// The storage class and the size of a claim that is made of a snapshot of another one.
+pub(crate) fn like(
+    claim: PersistentVolumeClaim,
+    restore_size: Option<String>,
+    name: &str,
+) -> Result<(Option<String>, String)> {
+    let has = claim.status.and_then(|status| status.capacity).and_then(|mut has| has.remove("storage"));
+    let spec = claim.spec.unwrap_or_default();
+    let asked = spec.resources.and_then(|asked| asked.requests);
+    let asked = asked.and_then(|mut asked| asked.remove("storage"));
+    let sizes = [restore_size, has.map(|size| size.0), asked.map(|size| size.0)];
+    let size = size::largest(sizes.iter().flatten().map(String::as_str)).ok_or_else(|| {
+        Error::failed(format!("the size of the claim {name} is not known"))
+            .remedy("Check the claim; it has neither a request nor a capacity.")
+    })?;
+    Ok((spec.storage_class_name, size.to_owned()))
 }
 
 /// The owner of a volume that is mounted here.

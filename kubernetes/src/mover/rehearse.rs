@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use standstill_core::{
     Result,
-    point::RunId,
+    point::{KeptSnapshot, RunId},
     runtime::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
 };
 use tokio_util::sync::CancellationToken;
@@ -68,5 +68,13 @@ impl Snapshotter for Rehearsed {
         cancel: &CancellationToken,
     ) -> Result<Captured> {
         self.inner.capture(intent, tolerate_changes, cancel).await
+    }
+
+    fn keeps(&self) -> bool {
+        self.inner.keeps()
+    }
+
+    async fn keep(&self, captured: &Captured, cancel: &CancellationToken) -> Result<KeptSnapshot> {
+        self.inner.keep(captured, cancel).await
     }
 }

@@ -19,8 +19,8 @@ use standstill_core::{
     Error, ErrorKind, Result,
     cluster::Surroundings,
     hook::{Acquired, Endpoint, Undone},
-    point::RunId,
-    repository::Progress,
+    point::{KeptSnapshot, RunId},
+    repository::{Progress, Restored},
     runtime::{
         Command, Consumer, KeeperSpec, Output, Place, Producer, RunAs, Runtime, ScratchIntent, Service,
         ServiceSpec, Session, Snapshotter, Volume,
@@ -36,7 +36,7 @@ use crate::{
     launch::Placed,
     mover::{self, Mover, MoverSettings, Rehearsed},
     record::{InPod, InPodRecord, Record},
-    snapshot::{self, CsiSnapshotter, SnapshotSettings},
+    snapshot::{self, CsiSnapshotter, KeptRecord, SnapshotSettings},
     surroundings::{self, Around},
     target::{Owner, Target},
 };
@@ -338,6 +338,18 @@ impl Runtime for KubernetesRuntime {
                 .remedy("Run it in the cluster, with a repository that pods can reach.")
         })?;
         mover.transfer(remote, spec, &progress, cancel).await
+    }
+
+    async fn restore_kept(
+        &self,
+        _artifact: &str,
+        kept: &KeptSnapshot,
+        destination: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<Restored> {
+        let record = KeptRecord::of(kept)?;
+        let from = record.mount().join(&record.below);
+        self.inner.copy_tree(&from, destination, &kept.exclude, cancel).await
     }
 
     async fn dispose(&self, record: &Value, secrets: &BTreeMap<String, Secret>) -> Result<Undone> {

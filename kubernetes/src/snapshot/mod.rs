@@ -6,7 +6,8 @@
 //! ```
 //!
 //! - [`api`]: the kinds; [`class`]: which class; [`claim`]: what is snapshotted; [`readable`]: by whom
-//! - [`standing`]: how a snapshot stands; [`cut`]: waiting for its cut
+//! - [`standing`]: how a snapshot stands; [`cut`]: waiting for its cut; [`ready`]: and until it can be used
+//! - [`kept`]: snapshots that are kept as artifacts
 //!
 //! # Rights
 //! In the namespace: `get` on `persistentvolumeclaims`; `create`, `get`, `list`, `watch` and `delete` on
@@ -17,7 +18,9 @@ pub(crate) mod api;
 mod claim;
 mod class;
 mod cut;
+mod kept;
 mod readable;
+mod ready;
 mod standing;
 
 use std::{
@@ -35,12 +38,14 @@ use serde_json::{Value, json};
 use standstill_core::{
     Error, ErrorKind, Result,
     hook::Undone,
-    point::RunId,
+    point::{KeptSnapshot, RunId},
     runtime::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::kept::remove_kept;
 use self::{claim::Place, class::Class};
+pub(crate) use self::{kept::KeptRecord, ready::ready};
 use crate::{
     client::Cluster,
     names,
@@ -191,6 +196,19 @@ impl Snapshotter for CsiSnapshotter {
             original: volume.path.clone(),
             remote: Some(remote),
         })
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    async fn keep(&self, captured: &Captured, cancel: &CancellationToken) -> Result<KeptSnapshot> {
+        tokio::select! {
+            kept = kept::keep(&self.cluster, captured) => kept,
+            () = cancel.cancelled() => {
+                Err(Error::cancelled(format!("keeping the snapshot of {} was cancelled", captured.volume)))
+            }
+        }
     }
 }
 

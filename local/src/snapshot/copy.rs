@@ -15,10 +15,10 @@ use rustix::{
     },
     io::Errno,
 };
-use standstill_core::{Error, Result};
+use standstill_core::{Error, Result, filter::Filter, repository::Restored};
 use tokio_util::sync::CancellationToken;
 
-use super::{file::copy_file, is_ours};
+use super::{file::copy_file, is_ours, is_root};
 
 /// Copies a volume into a new private directory; the path of the copy in it.
 pub(super) fn copy_volume(
@@ -34,7 +34,7 @@ pub(super) fn copy_volume(
     let target = directory.join(name);
     let made = DirBuilder::new().mode(0o700).create(directory);
     let copied = made.map_err(|cause| Failed::new(directory, cause)).and_then(|()| {
-        let mut copier = Copier { tolerate_changes, cancel, linked: HashMap::new() };
+        let mut copier = Copier::new(source, tolerate_changes, None, cancel);
         copier.copy(source, &target)
     });
     match copied {
@@ -45,6 +45,30 @@ pub(super) fn copy_volume(
         Err(Failed { path, cause }) => {
             Err(Error::failed(format!("{} cannot be copied into {}", path.display(), directory.display()))
                 .remedy(remedy(&cause))
+                .because(cause))
+        }
+    }
+}
+
+/// Copies what is in a directory into another one that is there, without what is left out, and makes that like it.
+pub(crate) fn copy_into(
+    source: &Path,
+    directory: &Path,
+    left_out: &Filter,
+    cancel: &CancellationToken,
+) -> Result<Restored> {
+    let mut copier = Copier::new(source, false, Some(left_out), cancel);
+    let done = fs::symlink_metadata(source)
+        .map_err(|cause| Failed::new(source, cause))
+        .and_then(|metadata| copier.fill(source, directory, &metadata));
+    match done {
+        Ok(()) => Ok(copier.copied),
+        Err(_) if cancel.is_cancelled() => {
+            Err(Error::cancelled(format!("the copy of {} was given up", source.display())))
+        }
+        Err(Failed { path, cause }) => {
+            Err(Error::failed(format!("{} cannot be copied into {}", path.display(), directory.display()))
+                .remedy("Check that there is room, and that this user may read the one and write the other.")
                 .because(cause))
         }
     }
@@ -76,13 +100,37 @@ impl Failed {
 }
 
 struct Copier<'run> {
+    /// What is copied.
+    root: &'run Path,
     tolerate_changes: bool,
+    /// What is not copied, by its path below the root.
+    left_out: Option<&'run Filter>,
     cancel: &'run CancellationToken,
     /// Where the first of several hard links was copied to, by device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
+    copied: Restored,
 }
 
-impl Copier<'_> {
+impl<'run> Copier<'run> {
+    fn new(
+        root: &'run Path,
+        tolerate_changes: bool,
+        left_out: Option<&'run Filter>,
+        cancel: &'run CancellationToken,
+    ) -> Self {
+        Self { root, tolerate_changes, left_out, cancel, linked: HashMap::new(), copied: Restored::default() }
+    }
+
+    fn dress(&self, source: &Path, target: &Path, metadata: &Metadata) -> io::Result<()> {
+        // As in a restore from the repository: who may not give files away keeps them.
+        dress(source, target, metadata, self.left_out.is_none() || is_root())
+    }
+
+    fn leaves_out(&self, source: &Path) -> bool {
+        let below = source.strip_prefix(self.root).ok();
+        self.left_out.zip(below).is_some_and(|(filter, below)| filter.excludes(below))
+    }
+
     /// Copies one entry with everything below it.
     fn copy(&mut self, source: &Path, target: &Path) -> Result<(), Failed> {
         if self.cancel.is_cancelled() {
@@ -119,7 +167,10 @@ impl Copier<'_> {
             }
         }
         let copied = self.copy_leaf(source, target, &metadata);
-        if copied.is_err() {
+        if copied.is_ok() {
+            self.copied.entries += 1;
+            self.copied.bytes += if kind.is_file() { metadata.len() } else { 0 };
+        } else {
             self.linked.remove(&(metadata.dev(), metadata.ino()));
         }
         copied.map_err(here)
@@ -134,21 +185,27 @@ impl Copier<'_> {
         } else {
             mknodat(CWD, target, FileType::from_raw_mode(metadata.mode()), Mode::RUSR, metadata.rdev())?;
         }
-        dress(source, target, metadata)
+        self.dress(source, target, metadata)
     }
 
     fn copy_directory(&mut self, source: &Path, target: &Path, metadata: &Metadata) -> Result<(), Failed> {
-        let here = |cause: io::Error| Failed::new(source, cause);
-        let entries = fs::read_dir(source).map_err(here)?;
+        fs::read_dir(source).map_err(|cause| Failed::new(source, cause))?;
         DirBuilder::new().mode(0o700).create(target).map_err(|cause| Failed::new(target, cause))?;
-        for entry in entries {
+        self.copied.entries += 1;
+        self.fill(source, target, metadata)
+    }
+
+    /// Copies what is in a directory into one that is there.
+    fn fill(&mut self, source: &Path, target: &Path, metadata: &Metadata) -> Result<(), Failed> {
+        let here = |cause: io::Error| Failed::new(source, cause);
+        for entry in fs::read_dir(source).map_err(here)? {
             let entry = entry.map_err(here)?;
-            if !is_ours(&entry.path()) {
+            if !is_ours(&entry.path()) && !self.leaves_out(&entry.path()) {
                 self.copy(&entry.path(), &target.join(entry.file_name()))?;
             }
         }
         // Last: filling a directory changes its time, and it may be one that is not to be written to.
-        dress(source, target, metadata).map_err(here)
+        self.dress(source, target, metadata).map_err(here)
     }
 }
 
@@ -160,9 +217,9 @@ fn has_vanished(failed: &Path, source: &Path, cause: &io::Error) -> bool {
 }
 
 /// Gives the copy the original's owner, mode, attributes and times, in this order: each may change the one before.
-fn dress(source: &Path, target: &Path, metadata: &Metadata) -> io::Result<()> {
+fn dress(source: &Path, target: &Path, metadata: &Metadata, owner: bool) -> io::Result<()> {
     let present = fs::symlink_metadata(target)?;
-    if (present.uid(), present.gid()) != (metadata.uid(), metadata.gid()) {
+    if owner && (present.uid(), present.gid()) != (metadata.uid(), metadata.gid()) {
         let (user, group) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
         chownat(CWD, target, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
     }

@@ -150,3 +150,24 @@ fn fs_shares_blocks(directory: &Path) -> bool {
 fn is_root() -> bool {
     super::super::is_root()
 }
+
+#[test]
+fn what_is_left_out_is_not_copied_into_a_directory_that_is_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (source, target) = (place.path().join("volume"), place.path().join("new"));
+    fs::create_dir_all(source.join("log/old")).unwrap();
+    fs::create_dir(&target).unwrap();
+    for file in ["app.db", "app.db-shm", "log/1", "log/old/app.db-shm"] {
+        fs::write(source.join(file), "data").unwrap();
+    }
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o750)).unwrap();
+    let left_out = Filter::new(&["*-shm".to_owned(), "log/1".to_owned()]).unwrap();
+    let copied = copy_into(&source, &target, &left_out, &CancellationToken::new()).unwrap();
+    assert_eq!((copied.entries, copied.bytes), (3, 4));
+    let there = |path: &str| target.join(path).exists();
+    assert!(there("app.db") && there("log/old") && !there("app.db-shm") && !there("log/1"));
+    assert!(!there("log/old/app.db-shm"));
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o750);
+    let again = copy_into(&source, &target, &left_out, &CancellationToken::new());
+    assert!(again.is_err(), "what is there is not written over");
+}

@@ -5,7 +5,7 @@
 //! - [`mounts`], [`tree`]: what lies where
 
 mod btrfs;
-mod copy;
+pub(crate) mod copy;
 mod file;
 pub(crate) mod mounts;
 pub(crate) mod tree;

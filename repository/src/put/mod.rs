@@ -3,7 +3,6 @@
 
 pub(crate) mod amend;
 mod feed;
-pub(crate) mod filter;
 pub(crate) mod stream;
 mod tally;
 pub(crate) mod tree;

@@ -88,6 +88,7 @@ pub(crate) fn put(
         files: 1,
         blake3: Some(whole.blake3),
         tree_id: None,
+        kept: None,
     })
 }
 

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustic_core::repofile::{Node, SnapshotFile, SnapshotId};
 use standstill_core::{
     Error, Result,
+    filter::Filter,
     point::{ArtifactKind, StoredArtifact},
     repository::{Progress, PutTree},
 };
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     amend::{Fix, amend},
     archive,
-    filter::Filter,
     tally::Tally,
     walk::{Plan, TreeSource, look},
 };
@@ -38,7 +38,7 @@ pub(crate) fn put(
     progress: Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<StoredArtifact> {
-    if request.kind == ArtifactKind::Stream {
+    if matches!(request.kind, ArtifactKind::Stream | ArtifactKind::Snapshot) {
         return Err(Error::input(format!("the artifact {} is a stream, not a tree", request.artifact)));
     }
     let original = path_in_snapshot(&request.original)?;
@@ -69,6 +69,7 @@ pub(crate) fn put(
         files: plan.tally.files.load(std::sync::atomic::Ordering::Relaxed),
         blake3: None,
         tree_id: Some(snapshot.tree.to_hex().as_str().to_owned()),
+        kept: None,
     })
 }
 

@@ -15,10 +15,10 @@ use rustic_core::{
     repofile::{Metadata, Node, NodeType},
 };
 use rustix::fs::OFlags;
-use standstill_core::{Error, Result, repository::Progress};
+use standstill_core::{Error, Result, filter::Filter, repository::Progress};
 use tokio_util::sync::CancellationToken;
 
-use super::{filter::Filter, tally::Tally};
+use super::tally::Tally;
 use crate::metadata::{self, Racy};
 
 /// What a walk needs to know.

@@ -18,6 +18,7 @@ mod deploy;
 mod etcd;
 mod failures;
 mod group;
+mod kept;
 mod mariadb;
 mod matrix;
 mod mongodb;

@@ -354,22 +354,33 @@ fn sqlite_of(subject: &Subject) -> &crate::support::sqlite::Sqlite {
     }
 }
 
+/// A backup by SQLite's blueprint with something replaced.
+#[track_caller]
+fn backup_changed(subject: &Subject, from: &str, to: &str) -> Outcome {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../blueprints/sqlite/blueprint.yaml");
+    let shipped = fs::read_to_string(shipped).unwrap();
+    assert!(shipped.contains(from));
+    let blueprint = subject.place.file("changed.yaml", &shipped.replacen(from, to, 1));
+    let mut arguments = subject.backup_arguments();
+    arguments.retain(|argument| argument != "--output=json");
+    blueprint.to_str().unwrap().clone_into(&mut arguments[1]);
+    subject.place.run(arguments)
+}
+
 #[test]
 fn a_blueprint_that_changes_a_cluster_is_refused_on_one_machine_before_anything_is_done() {
     let subject = sqlite();
-    let shipped =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../blueprints/sqlite/blueprint.yaml"));
     let scaled = "      prepare:\n        - scale: {workload: deployment/front, replicas: 0}\n";
-    let text = shipped.unwrap().replacen("      prepare:\n", scaled, 1);
-    let blueprint = subject.place.file("scaled.yaml", &text);
-    let mut arguments = subject.backup_arguments();
-    arguments.retain(|argument| argument != "--output=json");
-    arguments[1] = blueprint.to_str().unwrap().to_owned();
-    let outcome = subject.place.run(arguments);
-    refused(
-        &subject,
-        &outcome,
-        2,
-        &["prepare[0] changes the cluster around its target (`scale`)", "Run it with `--on kubernetes`"],
-    );
+    let outcome = backup_changed(&subject, "      prepare:\n", scaled);
+    let says =
+        ["prepare[0] changes the cluster around its target (`scale`)", "Run it with `--on kubernetes`"];
+    refused(&subject, &outcome, 2, &says);
+}
+
+#[test]
+fn a_snapshot_of_this_machine_is_not_kept_as_an_artifact() {
+    let subject = sqlite();
+    let outcome = backup_changed(&subject, "artifact: data,", "artifact: data, keep: snapshot,");
+    let says = ["the snapshot of `data` is to be kept as an artifact", "Leave `keep` out"];
+    refused(&subject, &outcome, 2, &says);
 }

@@ -19,6 +19,14 @@ pub struct SnapshotStep {
     pub mode: Option<CaptureMode>,
 }
 
+/// What is kept of a capture instead of being stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Keep {
+    /// The snapshot itself, where it is.
+    Snapshot,
+}
+
 /// Stores a captured volume (`from`), or restores one (`to`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -41,6 +49,9 @@ pub struct VolumeStep {
     /// Files that are read after all others, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last: Vec<String>,
+    /// `snapshot`: nothing is stored, and the storage's own snapshot is kept as the artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
 }
 
 /// Stores files that a hook gathered.

@@ -1,15 +1,18 @@
 //! `volume` and `files`: trees into the repository, and out of it.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    io::{Cursor, Read},
+    path::{Component, Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
 use super::Performed;
 use crate::{
     Error, Result,
-    language::{FilesStep, Phase, VolumeStep},
-    point::{ArtifactKind, StoredArtifact},
-    repository::{PutTree, TreeSelection},
+    language::{FilesStep, Keep, Phase, VolumeStep},
+    point::{ArtifactKind, KeptSnapshot, StoredArtifact},
+    repository::{PutStream, PutTree, StreamSource, TreeSelection},
     runner::{
         transfer::Remotely,
         world::{Capture, StepContext, locked},
@@ -27,7 +30,10 @@ pub(super) async fn volume(context: &StepContext, step: &VolumeStep) -> Result<P
             if capture.stored {
                 return Ok(Performed::default());
             }
-            let artifact = put(context, step, &capture, false).await?;
+            let artifact = match step.keep {
+                Some(Keep::Snapshot) => keep(context, step, &capture).await?,
+                None => put(context, step, &capture, false).await?,
+            };
             Ok(Performed { artifacts: vec![artifact], ..Performed::default() })
         }
         (None, Some(to)) => get(context, step, to).await,
@@ -61,6 +67,42 @@ pub(super) async fn put(
     spec.stored(transfer(context, &spec, capture.captured.remote.as_ref()).await?)
 }
 
+/// Keeps the snapshot itself: the repository gets what is known of it, so that the recovery point is whole only with it.
+async fn keep(context: &StepContext, step: &VolumeStep, capture: &Capture) -> Result<StoredArtifact> {
+    let world = &context.world;
+    let kept = world.host.runtime.snapshotter().keep(&capture.captured, &context.cancel).await?;
+    let kept = KeptSnapshot { exclude: step.exclude.clone(), ..kept };
+    let described = serde_json::to_vec_pretty(&kept)
+        .map_err(|cause| Error::failed(format!("{} cannot be described", kept.called)).because(cause))?;
+    let request = PutStream {
+        run: world.run.clone(),
+        application: world.plan.request.application.clone(),
+        artifact: world.plan.qualified(&step.artifact),
+    };
+    let progress = world.host.observer.transfer(&request.artifact);
+    let stream = Box::new(Described { bytes: described.len() as u64, text: Cursor::new(described) });
+    let stored = world.repository()?.put_stream(request, stream, progress, context.cancel.clone()).await?;
+    Ok(StoredArtifact { kind: ArtifactKind::Snapshot, kept: Some(Box::new(kept)), ..stored })
+}
+
+/// A description as a stream.
+struct Described {
+    bytes: u64,
+    text: Cursor<Vec<u8>>,
+}
+
+impl Read for Described {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.text.read(buffer)
+    }
+}
+
+impl StreamSource for Described {
+    fn finish(&mut self) -> Result<u64> {
+        Ok(self.bytes)
+    }
+}
+
 /// Performs a transfer: by this process, or, where the files are `remote`, by the runtime.
 async fn transfer(
     context: &StepContext,
@@ -92,8 +134,13 @@ async fn get(context: &StepContext, step: &VolumeStep, to: &str) -> Result<Perfo
         }
     }
     locked(&context.world.meter).recovering();
-    let spec = TransferSpec::GetTree(GetTree { artifact, destination });
-    let restored = spec.restored(transfer(context, &spec, None).await?)?;
+    let restored = if let Some(kept) = &artifact.kept {
+        let runtime = &context.world.host.runtime;
+        runtime.restore_kept(&artifact.name, kept, &destination, &context.cancel).await?
+    } else {
+        let spec = TransferSpec::GetTree(GetTree { artifact, destination });
+        spec.restored(transfer(context, &spec, None).await?)?
+    };
     locked(&context.world.meter).recovered();
     let outputs =
         [("entries".to_owned(), json!(restored.entries)), ("bytes".to_owned(), json!(restored.bytes))];

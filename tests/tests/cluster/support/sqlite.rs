@@ -61,12 +61,23 @@ impl<'a> Application<'a> {
         Duration::from_secs_f64(seconds)
     }
 
+    /// Starts a backup that is killed at a line of its journal.
+    pub fn start_backup_with(&self, blueprint: &str, more: &[&str], failpoint: &str) -> Started {
+        self.space.start_with(
+            &self.arguments(blueprint, more).iter().map(String::as_str).collect::<Vec<_>>(),
+            &[("STANDSTILL_FAILPOINT", failpoint.into())],
+        )
+    }
+
     /// Starts a backup with more arguments.
     pub fn start_backup(&self, blueprint: &str, more: &[&str]) -> Started {
+        self.space.start(&self.arguments(blueprint, more).iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn arguments(&self, blueprint: &str, more: &[&str]) -> Vec<String> {
         let values = self.values.to_str().unwrap();
         let arguments = ["backup", blueprint, "--name=app", "--output=json", "--values", values];
-        let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
-        self.space.start(&arguments)
+        arguments.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
     /// Runs `restore` or `verify` of the newest recovery point.

@@ -1,10 +1,20 @@
 //! `snapshot`, `volume` and `files`: captures into artifacts, and artifacts into places.
 
-use super::super::{Linter, artifacts::Form, doing, known::Kind, names::is_artifact_name, view::View};
-use crate::language::{
-    source::Path,
-    step::{FilesStep, SnapshotStep, VolumeStep},
-    suggest,
+use super::super::{
+    Linter,
+    artifacts::Form,
+    doing,
+    known::Kind,
+    names::is_artifact_name,
+    view::{ActionView, View},
+};
+use crate::{
+    language::{
+        source::Path,
+        step::{FilesStep, SnapshotStep, VolumeStep},
+        suggest,
+    },
+    runtime::CaptureMode,
 };
 
 impl Linter<'_> {
@@ -45,6 +55,27 @@ impl Linter<'_> {
         if let Err(unseen) = doing::capture(name, view) {
             self.error(unseen.code, &place, unseen.message, unseen.remedy);
         }
+        if step.keep.is_some() {
+            self.kept(step, name, path, view);
+        }
+    }
+
+    /// Only a snapshot can be kept.
+    fn kept(&mut self, step: &VolumeStep, name: &str, path: &Path, view: &View<'_>) {
+        let of_this = |action: &ActionView<'_>| {
+            let found = action.captures().find(|(known, _)| *known == name);
+            found.and_then(|(_, seen)| seen.step.snapshot.as_ref()?.mode)
+        };
+        let mode = view.action.and_then(of_this);
+        if matches!(mode, Some(CaptureMode::Live | CaptureMode::Copy)) {
+            let message = format!("the capture `{name}` is no snapshot that could be kept");
+            let remedy = "Capture it with `mode: atomic`, or remove `keep`.";
+            self.error_at_key("nothing-to-keep", &path.key("keep"), message, remedy);
+        }
+        if !step.last.is_empty() {
+            let message = "of a snapshot that is kept nothing is read";
+            self.error_at_key("nothing-to-keep", &path.key("last"), message, "Remove `last` or `keep`.");
+        }
     }
 
     fn restore_volume(&mut self, step: &VolumeStep, path: &Path, view: &View<'_>) {
@@ -52,6 +83,7 @@ impl Linter<'_> {
             ("from", step.from.is_some()),
             ("exclude", !step.exclude.is_empty()),
             ("last", !step.last.is_empty()),
+            ("keep", step.keep.is_some()),
         ];
         for (key, _) in keys.into_iter().filter(|(_, given)| *given) {
             let message = format!("`{key}` is for storing, and only `backup` stores");

@@ -105,3 +105,16 @@ fn actions_run_each_other_and_not_themselves() {
     unknown-action: there is no action `restore` [restore] Use one of: restoring, verify.
     ");
 }
+
+#[test]
+fn only_a_snapshot_can_be_kept() {
+    let kept = |more: &str| {
+        with(POSTGRESQL, "artifact: data, exclude", &format!("artifact: data, keep: snapshot, {more}exclude"))
+    };
+    assert_eq!(told(&kept("")), "");
+    let copied =
+        with(&kept(""), "snapshot: {volume: data, mode: auto}", "snapshot: {volume: data, mode: copy}");
+    insta::assert_snapshot!(told(&copied), @"nothing-to-keep: the capture `data` is no snapshot that could be kept [keep] Capture it with `mode: atomic`, or remove `keep`.");
+    insta::assert_snapshot!(told(&kept("last: [x], ")), @"nothing-to-keep: of a snapshot that is kept nothing is read [last] Remove `last` or `keep`.");
+    insta::assert_snapshot!(changed("artifact: data, to: new", "artifact: data, to: new, keep: snapshot"), @"only-in-backup: `keep` is for storing, and only `backup` stores [keep] Remove `keep`.");
+}

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
-use standstill_core::{Error, Result};
 
-/// Compiled exclusion patterns of a `TreeSelection`.
+use crate::{Error, Result};
+
+/// Compiled exclusion patterns, as the language writes them.
+///
+/// Without a slash a pattern matches a name at any depth; with one, the whole path relative to the root.
 #[derive(Debug, Clone)]
-pub(crate) struct Filter {
+pub struct Filter {
     /// Patterns without a slash: they match a name at any depth.
     names: GlobSet,
     /// Patterns with a slash: they match the whole path relative to the root.
@@ -18,8 +21,8 @@ impl Filter {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// [`standstill_core::ErrorKind::Input`] for one that is no pattern.
-    pub(crate) fn new(patterns: &[String]) -> Result<Self> {
+    /// [`crate::ErrorKind::Input`] for one that is no pattern.
+    pub fn new(patterns: &[String]) -> Result<Self> {
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for pattern in patterns {
             let set = if pattern.contains('/') { &mut paths } else { &mut names };
@@ -29,7 +32,7 @@ impl Filter {
     }
 
     /// Whether an entry is left out, with everything below it.
-    pub(crate) fn excludes(&self, relative: &Path) -> bool {
+    pub fn excludes(&self, relative: &Path) -> bool {
         relative.file_name().is_some_and(|name| self.names.is_match(name)) || self.paths.is_match(relative)
     }
 }
