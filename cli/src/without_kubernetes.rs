@@ -49,6 +49,11 @@ pub async fn recover(_: &Global, _: Host, _: &Place, _: Option<&RunId>) -> Resul
 }
 
 #[expect(clippy::unused_async, reason = "the same as where it waits")]
+pub async fn find_kept(_: &Place, _: &[KeptSnapshot]) -> Result<()> {
+    Err(absent())
+}
+
+#[expect(clippy::unused_async, reason = "the same as where it waits")]
 pub async fn remove_kept(_: &Place, _: &[KeptSnapshot]) -> Result<()> {
     Err(absent())
 }

@@ -180,7 +180,7 @@ pub struct StoredArtifact {
     /// The repository's tree id of a volume or of files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_id: Option<String>,
-    /// Of a snapshot that was kept: where it is. Its data is in no repository.
+    /// Of a snapshot that was kept: where it is. Its data is in no repository, and was not read: no bytes, no hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Box<KeptSnapshot>>,
 }

@@ -31,5 +31,5 @@ pub use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret as ClusterSec
 pub use lock::ClusterLocks;
 pub use mover::{Credentials, MOVER_START, MoverSettings};
 pub use runtime::{KubernetesRuntime, RuntimeSettings};
-pub use snapshot::{SNAPSHOT_DEADLINE, SnapshotSettings, remove_kept};
+pub use snapshot::{SNAPSHOT_DEADLINE, SnapshotSettings, has_kept, remove_kept};
 pub use target::{Mount, Owner, Security, Source, Target, TargetPod, TargetValues, VolumePath, Workload};

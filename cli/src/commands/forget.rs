@@ -50,6 +50,10 @@ pub async fn forget(global: &Global, arguments: &arguments::Forget) -> Result<u8
         return Err(Error::input(format!("{} is part of what is to be removed", first.called))
             .remedy("Add `--on kubernetes`, with the context of that cluster: it is removed there, too."));
     }
+    if !kept.is_empty() {
+        // Before the recovery points go: nobody else knows of them.
+        kubernetes::find_kept(&arguments.place, &kept).await?;
+    }
     let report = repository.forget(&remove, arguments.prune).await?;
     // Only now: a recovery point that is listed is whole.
     if !kept.is_empty() {

@@ -80,7 +80,7 @@ fn render(listed: &ListedPoint) -> String {
     for artifact in &point.artifacts {
         if let Some(kept) = &artifact.kept {
             text.push_str(&format!(
-                "  {:24} kept as {}; its data is in no repository\n",
+                "  {:24} kept as {}; its data is in no repository, and the backup has not read it\n",
                 artifact.name, kept.called
             ));
             continue;

@@ -15,5 +15,5 @@ mod target;
 
 pub use install::install_main;
 pub use launch::{Asked, run};
-pub use outside::{journals, plan, recover, remove_kept};
+pub use outside::{find_kept, journals, plan, recover, remove_kept};
 pub use runner::runner_main;

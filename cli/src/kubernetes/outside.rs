@@ -63,6 +63,21 @@ pub async fn recover(
     Ok(recovered)
 }
 
+/// Looks for snapshots that recovery points kept. One that is not there is told: it may be in another cluster.
+pub async fn find_kept(place: &Place, kept: &[KeptSnapshot]) -> Result<()> {
+    let cluster = cluster(place).await?;
+    for snapshot in kept {
+        if !standstill_kubernetes::has_kept(&cluster, snapshot).await? {
+            tracing::warn!(
+                "{} is not in this cluster: either it was removed, or it is in the cluster of another context, where \
+                 it stays",
+                snapshot.called
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Removes snapshots that recovery points kept: all of them, whatever becomes of one. The first that could not be is told.
 pub async fn remove_kept(place: &Place, kept: &[KeptSnapshot]) -> Result<()> {
     let cluster = cluster(place).await?;

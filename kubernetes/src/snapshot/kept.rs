@@ -1,6 +1,6 @@
 //! Snapshots that are kept as artifacts: what is known of one, how it outlives its run, is found again and removed.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{ResourceExt, api::DynamicObject};
@@ -52,11 +52,30 @@ impl KeptRecord {
             return Err(Error::input(format!("{} was kept by the runtime `{}`", kept.called, kept.runtime))
                 .remedy("Use it there."));
         }
-        Self::deserialize(&kept.record).map_err(|cause| {
+        let record = Self::deserialize(&kept.record).map_err(|cause| {
             Error::failed(format!("what is known of {} is not understood", kept.called))
                 .remedy("Use the version of Standstill that kept it.")
                 .because(cause)
-        })
+        })?;
+        if !record.is_sound() {
+            return Err(Error::failed(format!("what is known of {} cannot be true", kept.called))
+                .remedy("Do not use this recovery point, and find out who wrote it into the repository."));
+        }
+        Ok(record)
+    }
+
+    /// Whether it names a snapshot of its run, and paths that lead nowhere else: whoever writes into the repository says
+    /// what is mounted, read and removed here.
+    fn is_sound(&self) -> bool {
+        let SnapshotRecord { run, name, version, .. } = &self.snapshot;
+        let is_label = name.len() <= 63 && name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-');
+        let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        is_label
+            && name.starts_with("standstill-")
+            && name.ends_with(run.as_str())
+            && api::VERSIONS.contains(&version.as_str())
+            && inside(&self.below)
+            && self.place.sub_path.as_deref().is_none_or(|path| inside(Path::new(path)))
     }
 
     /// Where a runner's pod sees its claim.
@@ -133,15 +152,22 @@ pub(super) async fn keep(cluster: &Cluster, captured: &Captured) -> Result<KeptS
     Ok(KeptSnapshot { runtime: RUNTIME.to_owned(), called, record, exclude: Vec::new() })
 }
 
+/// Whether a snapshot that a recovery point kept is in this cluster.
+///
+/// # Errors
+/// When that cannot be seen.
+pub async fn has_kept(cluster: &Cluster, kept: &KeptSnapshot) -> Result<bool> {
+    Ok(KeptRecord::of(kept)?.find(cluster).await?.is_some())
+}
+
 /// Removes a snapshot that a recovery point kept. `false`: it was gone already.
 ///
 /// # Errors
 /// What the API server refuses, and when it does not go.
 pub async fn remove_kept(cluster: &Cluster, kept: &KeptSnapshot) -> Result<bool> {
     let record = KeptRecord::of(kept)?;
-    if record.find(cluster).await?.is_none() {
-        return Ok(false);
-    }
+    let Some(found) = record.find(cluster).await? else { return Ok(false) };
+    own(&found, &record.snapshot.run)?;
     let cluster = cluster.in_namespace(&record.snapshot.namespace);
     let snapshots = cluster.dynamic(&api::snapshots(&record.snapshot.version));
     snapshots.remove(&record.snapshot.name, &record.snapshot.run, GONE).await.map_err(|error| {
@@ -152,4 +178,66 @@ pub async fn remove_kept(cluster: &Cluster, kept: &KeptSnapshot) -> Result<bool>
             ))
             .because(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> KeptRecord {
+        let run = RunId::generate();
+        KeptRecord {
+            snapshot: SnapshotRecord {
+                name: names::of_run("data", &run),
+                run,
+                namespace: "db".into(),
+                version: "v1".into(),
+                class: "file".into(),
+                cut_when_ready: false,
+                claim: "data-pg-0".into(),
+            },
+            uid: "u1".into(),
+            content: "content-1".into(),
+            storage_class: None,
+            size: "1Gi".into(),
+            place: Place { claim: "data-pg-0".into(), mount: "/var/lib/pg".into(), sub_path: None },
+            below: "data".into(),
+        }
+    }
+
+    fn kept(record: &KeptRecord) -> KeptSnapshot {
+        KeptSnapshot {
+            runtime: RUNTIME.into(),
+            called: "the VolumeSnapshot data".into(),
+            record: serde_json::to_value(record).unwrap(),
+            exclude: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_repository_says_of_a_snapshot_leads_to_no_other_place() {
+        let sound = record();
+        assert_eq!(KeptRecord::of(&kept(&sound)).unwrap(), sound);
+        let wrong: [fn(&mut KeptRecord); 6] = [
+            |record| record.below = "../../var/run/secrets".into(),
+            |record| record.below = "/etc".into(),
+            |record| record.place.sub_path = Some("../other".into()),
+            |record| record.snapshot.name.insert(0, '/'),
+            |record| record.snapshot.name = "somebody-elses".into(),
+            |record| record.snapshot.version = "../v1".into(),
+        ];
+        for change in wrong {
+            let mut record = sound.clone();
+            change(&mut record);
+            let error = KeptRecord::of(&kept(&record)).unwrap_err();
+            assert_eq!(error.to_string(), "what is known of the VolumeSnapshot data cannot be true");
+        }
+    }
+
+    #[test]
+    fn what_another_runtime_kept_is_left_to_it() {
+        let other = KeptSnapshot { runtime: "zfs".into(), ..kept(&record()) };
+        let error = KeptRecord::of(&other).unwrap_err();
+        assert_eq!(error.to_string(), "the VolumeSnapshot data was kept by the runtime `zfs`");
+    }
 }

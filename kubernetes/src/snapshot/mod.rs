@@ -43,7 +43,7 @@ use standstill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::kept::remove_kept;
+pub use self::kept::{has_kept, remove_kept};
 use self::{claim::Place, class::Class};
 pub(crate) use self::{kept::KeptRecord, ready::ready};
 use crate::{

@@ -50,6 +50,7 @@ fn a_snapshot_that_is_kept_is_restored_verified_and_forgotten_with_its_recovery_
         (&Value::from("snapshot"), &Value::from("data")),
         "{outcome}"
     );
+    assert_eq!((artifact["bytes"].as_u64(), &artifact["blake3"]), (Some(0), &Value::Null), "{outcome}");
     let called = artifact["kept"]["called"].as_str().unwrap().to_owned();
     let [snapshot] = &snapshots(&space)[..] else { panic!("{:?}", snapshots(&space)) };
     assert!(called.contains(snapshot.as_str()) && called.contains(&space.name), "{called}");

@@ -82,7 +82,15 @@ async fn keep(context: &StepContext, step: &VolumeStep, capture: &Capture) -> Re
     let progress = world.host.observer.transfer(&request.artifact);
     let stream = Box::new(Described { bytes: described.len() as u64, text: Cursor::new(described) });
     let stored = world.repository()?.put_stream(request, stream, progress, context.cancel.clone()).await?;
-    Ok(StoredArtifact { kind: ArtifactKind::Snapshot, kept: Some(Box::new(kept)), ..stored })
+    // Nothing of its content was read, so nothing is claimed of it.
+    Ok(StoredArtifact {
+        kind: ArtifactKind::Snapshot,
+        bytes: 0,
+        files: 0,
+        blake3: None,
+        kept: Some(Box::new(kept)),
+        ..stored
+    })
 }
 
 /// A description as a stream.
