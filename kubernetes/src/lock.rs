@@ -11,7 +11,7 @@ use standstill_core::{
 
 use crate::{
     client::Cluster,
-    lease::{HeldLease, Leases, Taken, Wanted},
+    lease::{DURATION, HeldLease, Leases, Taken, Wanted},
     names,
 };
 
@@ -56,9 +56,11 @@ impl TargetLock for ClusterLocks {
 
 struct ClusterLock(HeldLease);
 
+#[async_trait]
 impl LockGuard for ClusterLock {
-    fn is_held(&self) -> bool {
-        self.0.is_held()
+    async fn is_held(&self) -> bool {
+        // One that cannot be renewed for as long as it lasts is lost by then.
+        matches!(tokio::time::timeout(DURATION, self.0.prove()).await, Ok(Ok(())))
     }
 }
 

@@ -120,28 +120,24 @@ async fn one_run_has_the_lock_on_a_target_until_it_lets_go() {
     let locks = ClusterLocks::new(&space.0);
     let (first, second) = (RunId::generate(), RunId::generate());
     let held = locks.acquire("postgresql/7", &first).await.unwrap();
-    assert!(held.is_held());
+    assert!(held.is_held().await);
     let error = locks.acquire("postgresql/7", &second).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert_eq!(error.to_string(), format!("run {first} is working on postgresql/7"));
-    assert!(locks.acquire("postgresql/8", &second).await.unwrap().is_held());
+    assert!(locks.acquire("postgresql/8", &second).await.unwrap().is_held().await);
     drop(held);
     locks.settle(SETTLE).await;
-    assert!(locks.acquire("postgresql/7", &second).await.unwrap().is_held());
+    assert!(locks.acquire("postgresql/7", &second).await.unwrap().is_held().await);
     space.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_somebody_removed_is_soon_known_to_be_lost() {
+async fn a_lock_that_somebody_removed_is_not_held_any_more() {
     let Some(space) = space("lost").await else { return };
     let held = ClusterLocks::new(&space.0).acquire("postgresql/7", &RunId::generate()).await.unwrap();
     let leases = space.0.objects::<Lease>();
     let lease = leases.list("standstill.dev/role=lock").await.unwrap().remove(0);
     leases.delete(&lease.name_any()).await.unwrap();
-    let began = std::time::Instant::now();
-    while held.is_held() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it is still said to be held");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    assert!(!held.is_held().await, "it is still said to be held");
     space.remove().await;
 }

@@ -100,8 +100,9 @@ struct HeldLock {
     path: PathBuf,
 }
 
+#[async_trait]
 impl LockGuard for HeldLock {
-    fn is_held(&self) -> bool {
+    async fn is_held(&self) -> bool {
         // Somebody who removes the file lets others lock a new one.
         let file = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         match (self.file.metadata().map(file), fs::metadata(&self.path).map(file)) {
@@ -132,9 +133,9 @@ mod tests {
             error.to_string(),
             format!("run {first} (process {}) is working on pg/7", std::process::id())
         );
-        assert!(locks.acquire("pg/8", &second).await.unwrap().is_held());
+        assert!(locks.acquire("pg/8", &second).await.unwrap().is_held().await);
         drop(held);
-        assert!(locks.acquire("pg/7", &second).await.unwrap().is_held());
+        assert!(locks.acquire("pg/7", &second).await.unwrap().is_held().await);
     }
 
     #[tokio::test]
@@ -144,6 +145,6 @@ mod tests {
         for entry in fs::read_dir(&locks.0).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
-        assert!(!held.is_held());
+        assert!(!held.is_held().await);
     }
 }

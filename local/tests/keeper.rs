@@ -355,6 +355,6 @@ async fn the_journal_and_the_lock_of_a_killed_process_are_free() {
     assert_eq!(error.to_string(), format!("run {run} (process {}) is working on target", runner.child.id()));
     assert_eq!(journals.take_over(&run).await.err().unwrap().kind(), ErrorKind::Locked);
     drop(runner);
-    assert!(locks.acquire("target", &other).await.unwrap().is_held());
+    assert!(locks.acquire("target", &other).await.unwrap().is_held().await);
     journals.take_over(&run).await.unwrap();
 }

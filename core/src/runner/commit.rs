@@ -1,6 +1,6 @@
 //! The commit: one write, last, made of nothing less than the proof.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     COMMIT,
@@ -23,13 +23,24 @@ pub(super) async fn commit(members: &Members) -> Result<RunId> {
         return Err(Error::failed("nothing was stored, so there is nothing to commit")
             .remedy("Add a `volume`, `files` or `stream` step that stores something."));
     }
-    if members.iter().any(|world| world.target().locks.iter().any(|lock| !lock.is_held())) {
-        return Err(Error::failed("the lock on the target was lost, so another run may have worked on it")
-            .remedy("Run the backup again."));
-    }
+    still_alone(members).await?;
     world.ledger.record(Event::Committing).await?;
     world.repository()?.commit(&point).await?;
     Ok(point.id)
+}
+
+/// Whether no other run can have worked on a target meanwhile.
+async fn still_alone(members: &Members) -> Result<()> {
+    for world in members.iter() {
+        let locks = Arc::clone(&world.target().locks);
+        for lock in locks.iter() {
+            if !lock.is_held().await {
+                let message = "the lock on the target was lost, so another run may have worked on it";
+                return Err(Error::failed(message).remedy("Run the backup again."));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the recovery point of this run is in the repository.

@@ -22,11 +22,16 @@ pub(crate) trait Watched: Send + Sync + 'static {
 struct Guard<S: Watched> {
     session: Arc<S>,
     watcher: JoinHandle<()>,
+    /// How long the server may take to say that it still knows the session.
+    answer: Duration,
 }
 
+#[async_trait]
 impl<S: Watched> LockGuard for Guard<S> {
-    fn is_held(&self) -> bool {
-        !self.session.is_closed() && !self.watcher.is_finished()
+    async fn is_held(&self) -> bool {
+        let known_to_be_lost = self.session.is_closed() || self.watcher.is_finished();
+        // A server that was restarted since the watcher last asked has given the lock up unnoticed.
+        !known_to_be_lost && self.session.ask(self.answer).await.is_ok()
     }
 }
 
@@ -49,7 +54,7 @@ pub(crate) fn idle(lease: Duration) -> Duration {
 pub(crate) fn guard(session: impl Watched, lease: Duration) -> Result<Box<dyn LockGuard>> {
     let session = Arc::new(session);
     let watcher = spawn(watch(session.clone(), lease / 3, idle(lease)))?;
-    Ok(Box::new(Guard { session, watcher }))
+    Ok(Box::new(Guard { session, watcher, answer: idle(lease) }))
 }
 
 /// Ends when the lock is lost.

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use super::{DURATION, Leases, holder, let_go};
+use super::{Leases, holder, let_go};
 use crate::client::Objects;
 
 /// How often it is renewed: two renewals may fail before it ends.
@@ -90,12 +90,6 @@ impl HeldLease {
         let renewing = tokio::spawn(keep_renewing(Arc::clone(&shared)));
         let releasing = leases.releasing.clone();
         Self { shared, renewing, _held: releasing.token(), releasing }
-    }
-
-    /// Whether it is still known to be held: nobody took it, and the last renewal is not older than its duration.
-    pub(crate) fn is_held(&self) -> bool {
-        let state = self.shared.state();
-        !state.lost && state.renewed.elapsed() < DURATION
     }
 
     /// Has it renewed now, and waits for that. It is tried again and again for as long as this waits.
