@@ -7,6 +7,7 @@ use standstill_core::{Error, ErrorKind, Result, hook::Undone, keeper::ReleaseRec
 
 use super::{
     Container,
+    keeper::regex,
     record::KeeperRecord,
     script::{Builder, Script},
 };
@@ -65,7 +66,17 @@ async fn once(container: &Container, record: &KeeperRecord, script: &Script) -> 
         let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
         return Err(Error::failed(format!("letting go ended with {}: {}", output.exit, said.trim())));
     }
-    let lived = output.stdout.lines().next() == Some("ended");
+    let mut lines = output.stdout.lines();
+    let lived = lines.next() == Some("ended");
+    if let ReleaseRecord::Client { until: Some(pattern), .. } = &record.release {
+        let expression = regex(pattern)?;
+        if !lines.any(|line| expression.is_match(line.trim_end_matches('\r'))) {
+            return Err(Error::failed(format!(
+                "a new client that was told to let go did not say a line that matches `{pattern}`: {}",
+                output.stdout.trim()
+            )));
+        }
+    }
     Ok(match record.release {
         ReleaseRecord::WithItsClient if !lived => Undone::AlreadyGone,
         _ => Undone::LetGo,

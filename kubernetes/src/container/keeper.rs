@@ -20,13 +20,14 @@ use standstill_core::{
 
 use super::{
     connection::{Connection, Heard},
-    dispose::dispose,
     exec::OPEN,
     record::KeeperRecord,
     script::{Builder, Script},
     seen::Seen,
 };
 use crate::client::Cluster;
+
+mod release;
 
 /// What a keeper needs for its own work, beyond the deadline of a command.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -98,14 +99,9 @@ fn script(spec: &KeeperSpec, record: &KeeperRecord, word: &str) -> Result<Script
             };
             Ok(builder.pair())
         }
-        KeeperProgram::Session { release_until: Some(_), .. } => Err(standstill_core::Error::input(format!(
-            "`releaseUntil` of {} is not watched for in a container",
-            spec.name
-        ))
-        .remedy("Remove it, and let the client end with another status than 0 when it could not let go.")),
-        KeeperProgram::Session { client, release, survives_client, .. } => {
+        KeeperProgram::Session { client, release, release_until, survives_client, .. } => {
             let builder = builder.command("ss_client", client)?.lines("ss_lines", release)?;
-            Ok(builder.session(*survives_client))
+            Ok(builder.until(release_until.as_deref())?.session(*survives_client))
         }
     }
 }
@@ -206,11 +202,7 @@ impl KeptInTarget {
 
     /// Waits for a line of the client that matches.
     async fn answer(&mut self, pattern: &str, within: Duration) -> Result<String> {
-        let expression = Regex::new(pattern).map_err(|cause| {
-            Error::input(format!("`{pattern}` is not a regular expression"))
-                .remedy("Correct the expression of the session step.")
-                .because(cause)
-        })?;
+        let expression = regex(pattern)?;
         let what = format!("a line that matches `{pattern}`");
         let found = self
             .wait(&what, within, true, |seen| {
@@ -268,56 +260,6 @@ impl KeptInTarget {
         }
     }
 
-    /// Tells the keeper to let go; its exit status.
-    async fn tell(&mut self) -> Result<i32> {
-        // A session may end its client first and then tell a new one.
-        let within = self.timeout.saturating_mul(2) + MARGIN;
-        match &self.program {
-            KeeperProgram::Pair { release, .. } => {
-                let program = release.program().to_owned();
-                let id = self.numbered("release").await?.to_string();
-                let status = self.wait("letting go", within, true, |seen| seen.done(&id)).await?;
-                if status != 0 {
-                    let words = self.words();
-                    return Err(Error::failed(format!("{program} ended with exit status {status}{words}")));
-                }
-                Ok(status)
-            }
-            KeeperProgram::Session { .. } => {
-                if self.seen.is_over() {
-                    return Err(self.ended());
-                }
-                self.order("release").await?;
-                self.wait("letting go", within, true, |seen| seen.done("release")).await
-            }
-        }
-    }
-
-    /// Waits a moment for the shell to end, so that no process of it is left in the container.
-    async fn finish(&mut self) {
-        let _ = self.order("end").await;
-        let deadline = Instant::now() + END;
-        while let Some(connection) = &mut self.connection {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if let None | Some(Heard::Ended(_) | Heard::Lost(_)) = connection.hear(left).await {
-                self.connection = None;
-            }
-        }
-    }
-
-    /// The keeper is gone: nothing is held any more, or it is let go from here.
-    async fn release_without_keeper(&mut self) -> Error {
-        self.connection = None;
-        match dispose(&self.cluster, &self.record, &self.secrets).await {
-            Ok(_) => {
-                let why = format!("the keeper of {} ended before it was told to let go", self.record.name);
-                self.lapsed = Some(why.clone());
-                Error::lapsed(why)
-            }
-            Err(error) => error,
-        }
-    }
-
     fn is_lapsed(&self) -> Result<()> {
         self.lapsed.as_ref().map_or(Ok(()), |why| Err(Error::lapsed(why.clone())))
     }
@@ -327,6 +269,14 @@ impl KeptInTarget {
 fn not_acquired(error: Error) -> Error {
     let kind = if error.kind() == ErrorKind::HoldLapsed { ErrorKind::Failed } else { error.kind() };
     error.of_kind(kind)
+}
+
+pub(super) fn regex(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).map_err(|cause| {
+        Error::input(format!("`{pattern}` is not a regular expression"))
+            .remedy("Correct the expression of the session step.")
+            .because(cause)
+    })
 }
 
 fn one_line(line: &str) -> Result<&str> {
@@ -384,7 +334,9 @@ impl Hold for KeptInTarget {
                 self.receipt = Some(receipt.clone());
                 Ok(receipt)
             }
-            Err(error) if error.kind() == ErrorKind::HoldLapsed => Err(self.release_without_keeper().await),
+            Err(error) if error.kind() == ErrorKind::HoldLapsed => {
+                Err(self.release_without_keeper(error).await)
+            }
             Err(error) => Err(error),
         }
     }

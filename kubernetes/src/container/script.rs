@@ -80,6 +80,15 @@ impl Builder {
         self.function(function, &format!("printf '%s\\n' {}", positions(range)))
     }
 
+    /// Adds the function that sets `ss_until`: the line by which a client says that it has let go, or nothing.
+    pub(super) fn until(mut self, pattern: Option<&str>) -> Result<Self> {
+        let value = match pattern {
+            Some(pattern) => positions(self.add(&[extended(pattern)?])),
+            None => String::new(),
+        };
+        self.function("ss_pattern", &format!("ss_until={value}"))
+    }
+
     /// Adds a function of the script's own.
     pub(super) fn function(mut self, name: &str, body: &str) -> Result<Self> {
         writeln!(self.functions, "{name}() {{ {body}; }}")
@@ -103,7 +112,7 @@ impl Builder {
         self.finish(&[KEEPER, PAIR])
     }
 
-    /// A hold of a client. It has `ss_client` and `ss_lines`.
+    /// A hold of a client. It has `ss_client`, `ss_lines` and `ss_pattern`.
     pub(super) fn session(self, survives_client: bool) -> Script {
         let survives = if survives_client { "ss_survives=yes\n" } else { "ss_survives=\n" };
         self.finish(&[KEEPER, survives, SESSION])
@@ -139,6 +148,31 @@ impl Builder {
 /// `"${3}" "${4}"`.
 fn positions(range: Range<usize>) -> String {
     range.map(|position| format!("\"${{{position}}}\"")).collect::<Vec<_>>().join(" ")
+}
+
+/// A pattern as an extended regular expression of POSIX, which `grep -E` knows: one that means the same in both.
+fn extended(pattern: &str) -> Result<String> {
+    let differs = ["(?", "[[", "&&", "--", "~~", "\n"].iter().any(|what| pattern.contains(what));
+    let (mut same, mut in_brackets) = (!pattern.is_empty() && !differs, false);
+    let mut characters = pattern.chars().peekable();
+    while let Some(character) = characters.next() {
+        let escaped = if character == '\\' { characters.next() } else { None };
+        same &= match character {
+            '\\' => !in_brackets && escaped.is_some_and(|escaped| escaped.is_ascii_punctuation()),
+            // Two of them: a lazy repetition.
+            '*' | '+' | '?' | '}' => in_brackets || !matches!(characters.peek(), Some('?' | '+' | '*')),
+            _ => true,
+        };
+        in_brackets = character == '[' || (in_brackets && character != ']');
+    }
+    if same {
+        return Ok(pattern.to_owned());
+    }
+    let message = format!("`releaseUntil: {pattern}` cannot be watched for by the `grep -E` of a container");
+    Err(Error::input(message).remedy(
+        "Use only letters, `.`, `[…]`, `(…|…)`, `*`, `+`, `?`, `^`, `$` and backslashes before punctuation; or write \
+         `in: runner`.",
+    ))
 }
 
 fn is_variable(name: &str) -> bool {

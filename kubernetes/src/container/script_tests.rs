@@ -1,6 +1,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    path::PathBuf,
     process::{Child, ChildStdin, Command as Process, Stdio},
     time::{Duration, Instant},
 };
@@ -65,37 +66,52 @@ fn no_line_of_a_script_ends_it_early() {
     }
 }
 
+fn notes(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("standstill-keeper-{name}-{}", std::process::id()))
+}
+
+fn builder(name: &str, lease: u32) -> Builder {
+    Builder::new(&format!("standstill-keeper {name}"), ["WORD".into(), lease.to_string()])
+}
+
 /// A keeper in a shell of this machine. What it does it notes in a file: `a` for acquired, `r` for released.
 struct Keeper {
-    notes: std::path::PathBuf,
+    notes: PathBuf,
     shell: Child,
     input: Option<ChildStdin>,
 }
 
 impl Keeper {
     fn start(name: &str, by_session: bool, lease: u32) -> Self {
-        let notes = std::env::temp_dir().join(format!("standstill-keeper-{name}-{}", std::process::id()));
-        fs::write(&notes, "").unwrap();
+        if by_session {
+            return Self::of_client(name, lease, "", None);
+        }
+        let notes = notes(name);
         let note = |what: &str| command(&["sh", "-c", &format!("printf {what} >>{}", notes.display())]);
-        let builder = Builder::new(&format!("standstill-keeper {name}"), ["WORD".into(), lease.to_string()]);
-        let script = if by_session {
-            let client = format!("while read -r line; do printf $line >>{}; done", notes.display());
-            let builder = builder.command("ss_client", &command(&["sh", "-c", &client])).unwrap();
-            builder.lines("ss_lines", &["r".into()]).unwrap().session(true)
-        } else {
-            let builder = builder.command("ss_acquire", &note("a")).unwrap();
-            let builder = builder.command("ss_release", &note("r")).unwrap();
-            builder.command("ss_confirm", &command(&["echo", "held"])).unwrap().pair()
-        };
+        let builder = builder(name, lease).command("ss_acquire", &note("a")).unwrap();
+        let builder = builder.command("ss_release", &note("r")).unwrap();
+        let script = builder.command("ss_confirm", &command(&["echo", "held"])).unwrap().pair();
+        Self::begin(&script, notes, "")
+    }
+
+    /// One whose client notes the lines that it gets, and does `more` after each; `until` is what it must say.
+    fn of_client(name: &str, lease: u32, more: &str, until: Option<&str>) -> Self {
+        let notes = notes(name);
+        let client = format!("while read -r line; do printf $line >>{}; {more}\ndone", notes.display());
+        let builder = builder(name, lease).command("ss_client", &command(&["sh", "-c", &client])).unwrap();
+        let builder = builder.lines("ss_lines", &["r".into()]).unwrap().until(until).unwrap();
+        Self::begin(&builder.session(true), notes, "send a\n")
+    }
+
+    fn begin(script: &Script, notes: PathBuf, orders: &str) -> Self {
+        fs::write(&notes, "").unwrap();
         // In a session of its own, as a container's runtime starts it.
         let mut shell = Process::new("setsid");
         shell.args(&script.argv).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = shell.spawn().unwrap();
         let mut input = shell.stdin.take().unwrap();
         input.write_all(script.input.as_bytes()).unwrap();
-        if by_session {
-            input.write_all(b"send a\n").unwrap();
-        }
+        input.write_all(orders.as_bytes()).unwrap();
         let keeper = Self { notes, shell, input: Some(input) };
         keeper.notes("a");
         keeper
@@ -172,4 +188,31 @@ fn a_renewed_keeper_holds_on_for_longer_than_its_lease() {
     keeper.notes("a");
     keeper.say("release\n");
     keeper.notes("ar");
+}
+
+#[test]
+fn a_client_that_does_not_say_that_it_let_go_is_told_again_until_it_does() {
+    for (name, lease, gone) in [("said-eof", 600, true), ("said-lease", 1, false)] {
+        // It ends with status 0 whatever it says.
+        let more = format!("[ $(wc -c <{}) -ge 4 ] && echo off || echo 'still on'", notes(name).display());
+        let mut keeper = Keeper::of_client(name, lease, &more, Some("^o(f){2}$"));
+        if gone {
+            keeper.input = None;
+        }
+        keeper.notes("arrr");
+        keeper.input = None;
+        keeper.ends();
+        keeper.notes("arrr");
+    }
+}
+
+#[test]
+fn patterns_that_mean_something_else_to_grep_are_refused() {
+    for same in ["^OK$", "unlocked|was not locked", r"^\(1 row\)\.$", "[0-9]+ left", "a{2,3}b?", "[?*]*"] {
+        assert_eq!(extended(same).unwrap(), same);
+    }
+    for other in ["", r"\d+", "(?i)ok", "a+?", "[[:alpha:]]", r"[\]]", "a\nb", "[a-z&&b]", r"\"] {
+        let error = extended(other).unwrap_err();
+        assert!(error.to_string().starts_with("`releaseUntil: "), "{other}: {error}");
+    }
 }

@@ -8,13 +8,21 @@ ss_obey() {
       ;;
   esac
 }
+# Where it counts what a client says, nobody reads that now: the client is ended, and one that is read is told.
 ss_gone() {
-  ss_lines "$@"
+  if [ -z "$ss_until" ]; then
+    ss_lines "$@"
+  else
+    ss_end "$$" "$$"
+    ss_let_go "$@"
+  fi
 }
 
 # By a new client, where the state outlives the one that acquired it.
 ss_release() {
-  [ -z "$ss_survives" ] || ss_lines "$@" | ss_client "$@" >/dev/null
+  [ -n "$ss_survives" ] || return 0
+  ss_words=$(ss_lines "$@" | ss_client "$@") || return 1
+  [ -z "$ss_until" ] || printf '%s\n' "$ss_words" | grep -E -e "$ss_until" >/dev/null
 }
 
 ss_keep() {
@@ -27,4 +35,9 @@ ss_keep() {
   return 0
 }
 
+ss_pattern "$@"
+if [ -n "$ss_until" ] && ! command -v grep >/dev/null; then
+  echo "\`releaseUntil\` needs grep, and this container has none" >&2
+  exit 125
+fi
 ss_relay "$@" | ss_keep "$@" 3<&-

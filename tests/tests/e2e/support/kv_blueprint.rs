@@ -13,6 +13,7 @@ const SESSION: &str = r#"session:
             keepAlive: PING
             confirm: {send: STATE, until: "^paused"}
             release: [RESUME]
+            releaseUntil: "^OK"
             survivesClient: true"#;
 
 /// `kv-pair`, or `kv-session`.
