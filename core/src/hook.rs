@@ -331,6 +331,13 @@ pub trait Hook: Send + Sync {
         }
     }
 
+    /// The role that a verb with these arguments (`with`, rendered) asks of its database, in the word that
+    /// [`Probe::role`] has for it; `None` where any will do. Where several databases may be meant, the one that has it is
+    /// the target; and it is asked again right before anything is held.
+    fn asked_role(&self, _verb: &str, _arguments: &Value) -> Option<String> {
+        None
+    }
+
     /// What a verb's hold proves of a copy that was made under it: that the application had written all that belongs
     /// together, or only that all files are of one moment.
     fn proves(&self, _verb: &str) -> Consistency {

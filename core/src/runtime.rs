@@ -303,6 +303,17 @@ pub struct ScratchIntent {
     pub record: Value,
 }
 
+/// One of the places that a target was found among, because their databases differ in nothing but their role.
+#[derive(Clone)]
+pub struct Peer {
+    /// What the runtime calls it, for people.
+    pub name: String,
+    /// Whether it is the target.
+    pub is_target: bool,
+    /// Reaches the database there, whatever host a connection names.
+    pub runtime: Arc<dyn Runtime>,
+}
+
 /// Where steps run.
 ///
 /// Everything it makes is described by a record *before* it is made (`*_intent`, `keeper_record`, …), so that
@@ -319,6 +330,15 @@ pub trait Runtime: Send + Sync {
     /// When the member's place cannot be looked up.
     async fn of_member(&self, _run: &RunId, _member: &str) -> Result<Option<Arc<dyn Runtime>>> {
         Ok(None)
+    }
+
+    /// The places that the target was found among by its role, as they are now, itself included; none where nothing else
+    /// could be meant.
+    ///
+    /// # Errors
+    /// When they cannot be looked up.
+    async fn peers(&self) -> Result<Vec<Peer>> {
+        Ok(Vec::new())
     }
 
     /// Finds a volume: absolute, links resolved, it must exist and be a directory (or a file for a database

@@ -32,4 +32,6 @@ pub use lock::ClusterLocks;
 pub use mover::{Credentials, MOVER_START, MoverSettings};
 pub use runtime::{KubernetesRuntime, RuntimeSettings};
 pub use snapshot::{SNAPSHOT_DEADLINE, SnapshotSettings, has_kept, remove_kept};
-pub use target::{Mount, Owner, Security, Source, Target, TargetPod, TargetValues, VolumePath, Workload};
+pub use target::{
+    Mount, Owner, Peers, Security, Source, Target, TargetPod, TargetValues, VolumePath, Workload,
+};

@@ -13,12 +13,15 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterSecret,
-    launch::{self, Follow, Launch, Orders, PARAMETERS},
+    launch::{self, Follow, Launch, Orders, PARAMETERS, Purpose},
 };
 use standstill_repository::Location;
 use tokio_util::sync::CancellationToken;
 
-use super::placing::{self, Placing};
+use super::{
+    placing::{self, Placing},
+    roles,
+};
 use crate::{
     arguments::{self, Global, Values},
     progress, values,
@@ -75,7 +78,7 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     let place = &asked.launch.place;
     let cluster = Cluster::of_user(place.context.as_deref(), place.namespace.as_deref()).await?;
     let targets = values::target(asked.values)?;
-    let placings = Box::pin(placing::find(
+    let mut placings = Box::pin(placing::find(
         &cluster,
         &asked.plan,
         &targets,
@@ -84,6 +87,7 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     ))
     .await?;
     let cluster = cluster.in_namespace(placing::namespace(&placings));
+    Box::pin(roles::decide(&cluster, &asked, &mut placings)).await?;
     let prepared = Box::pin(prepare(&cluster, &asked, &placings)).await?;
     let orders = prepared.orders.clone();
     Box::pin(launch::launch(&cluster, prepared)).await?;
@@ -122,21 +126,7 @@ async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>])
         .filter_map(|name| Some(((*name).to_owned(), Secret::new(std::env::var(name).ok()?))))
         .filter(|(_, value)| !value.expose().is_empty())
         .collect();
-    let (mut parameters, mut references) = (BTreeMap::new(), BTreeMap::new());
-    for request in asked.plan.iter().map(|plan| &plan.request) {
-        for (parameter, reference) in &request.secrets {
-            let file = file_of(request, parameter);
-            match reference {
-                SecretReference::Secret { name, key } => {
-                    check(cluster, name, key).await?;
-                    references.insert(file, (name.clone(), key.clone()));
-                }
-                other => {
-                    parameters.insert(file, ProcessSecrets.read(other)?);
-                }
-            }
-        }
-    }
+    let Secrets { parameters, references } = secrets(cluster, asked.plan.iter()).await?;
     let orders = Orders {
         run: asked.id.clone(),
         request: in_pod(&asked.plan.request),
@@ -152,7 +142,49 @@ async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>])
     let (permissions, password) = (place.permissions, asked.password.clone());
     let (mounts, owner) = (place.mounts, place.owner);
     let helpers = asked.plan.iter().any(Plan::holds_outlive_clients);
-    Ok(Launch { orders, permissions, mounts, owner, helpers, password, environment, parameters, references })
+    let purpose = Purpose::Run;
+    Ok(Launch {
+        purpose,
+        orders,
+        permissions,
+        mounts,
+        owner,
+        helpers,
+        password,
+        environment,
+        parameters,
+        references,
+    })
+}
+
+/// The values of secret parameters: those that come from outside, and those that are in Secrets of the namespace.
+#[derive(Default)]
+pub(super) struct Secrets {
+    pub(super) parameters: BTreeMap<String, Secret>,
+    pub(super) references: BTreeMap<String, (String, String)>,
+}
+
+/// The values of the secret parameters of plans.
+///
+/// # Errors
+/// When one cannot be read, or when there is no such Secret.
+pub(super) async fn secrets(cluster: &Cluster, plans: impl Iterator<Item = &Plan>) -> Result<Secrets> {
+    let mut secrets = Secrets::default();
+    for request in plans.map(|plan| &plan.request) {
+        for (parameter, reference) in &request.secrets {
+            let file = file_of(request, parameter);
+            match reference {
+                SecretReference::Secret { name, key } => {
+                    check(cluster, name, key).await?;
+                    secrets.references.insert(file, (name.clone(), key.clone()));
+                }
+                other => {
+                    secrets.parameters.insert(file, ProcessSecrets.read(other)?);
+                }
+            }
+        }
+    }
+    Ok(secrets)
 }
 
 /// Data is not streamed out of a container or into one: the connection may lose its end without a word.
@@ -175,7 +207,7 @@ fn file_of(request: &RunRequest, parameter: &str) -> String {
 }
 
 /// The request as the runner gets it: secret parameters come from files.
-fn in_pod(request: &RunRequest) -> RunRequest {
+pub(super) fn in_pod(request: &RunRequest) -> RunRequest {
     let file =
         |name: &String| SecretReference::File(format!("{PARAMETERS}/{}", file_of(request, name)).into());
     let secrets = request.secrets.keys().map(|name| (name.clone(), file(name))).collect();

@@ -10,6 +10,7 @@ mod launch;
 mod mounts;
 mod outside;
 mod placing;
+mod roles;
 mod runner;
 mod target;
 

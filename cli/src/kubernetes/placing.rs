@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use standstill_core::{
     Error, Result,
     plan::{Plan, RunPlan},
+    runner::asked_role,
     units::{milliseconds, parse_duration},
 };
 use standstill_kubernetes::{
@@ -16,6 +17,7 @@ use super::{
     mounts::{mounts, owner},
     target,
 };
+use crate::wiring;
 
 /// A member of a run, and where it is. A run of one blueprint has one, without a name.
 pub struct Placing<'a> {
@@ -24,6 +26,8 @@ pub struct Placing<'a> {
     key: String,
     values: TargetValues,
     target: Target,
+    /// All that may be meant, where the role of their databases decides; the target is the first of them until then.
+    candidates: Vec<Target>,
     owner: Owner,
 }
 
@@ -70,9 +74,11 @@ pub async fn find<'a>(
         let found = if plan.commits() {
             Box::pin(target::find(cluster, &values, quiet)).await
         } else {
-            Box::pin(Target::find_or_template(cluster, &values)).await
+            Box::pin(Target::find_all_or_template(cluster, &values)).await
         };
-        let target = found.map_err(|error| during(error, member))?;
+        let found = found.and_then(|found| candidates(member, found));
+        let candidates = found.map_err(|error| during(error, member))?;
+        let Some(target) = candidates.first().cloned() else { continue };
         if let Some(first) = placings.first()
             && first.target.namespace != target.namespace
         {
@@ -86,9 +92,18 @@ pub async fn find<'a>(
         }
         let owner = owner(&cluster.in_namespace(&target.namespace), &target, member).await;
         let owner = owner.map_err(|error| during(error, member))?;
-        placings.push(Placing { plan: member, key, values, target, owner });
+        placings.push(Placing { plan: member, key, values, target, candidates, owner });
     }
     Ok(placings)
+}
+
+/// Those of the pods found that may be the target. A backup is of one alone, which a role may decide. For what is restored
+/// beside them they are all alike.
+fn candidates(plan: &Plan, found: Vec<Target>) -> Result<Vec<Target>> {
+    if !plan.commits() || asked_role(plan, wiring::hooks().as_ref()).is_some() {
+        return Ok(found);
+    }
+    Target::only(found).map(|only| vec![only])
 }
 
 /// The namespace that all of them are in.
@@ -100,7 +115,7 @@ fn name(plan: &Plan) -> Option<&str> {
     plan.request.member.as_deref()
 }
 
-fn during(error: Error, plan: &Plan) -> Error {
+pub(super) fn during(error: Error, plan: &Plan) -> Error {
     match name(plan) {
         Some(name) => error.during(&format!("the member {name}")),
         None => error,
@@ -158,7 +173,7 @@ pub async fn place(cluster: &Cluster, placings: &[Placing<'_>], is_group: bool) 
     Ok(Place { like: placed.swap_remove(like), members, mounts, owner, permissions: rights })
 }
 
-impl Placing<'_> {
+impl<'a> Placing<'a> {
     fn name(&self) -> &str {
         name(self.plan).unwrap_or_default()
     }
@@ -176,7 +191,38 @@ impl Placing<'_> {
         mounts(cluster, &self.target, &self.values, &self.key, self.plan).await
     }
 
-    async fn placed(&self, cluster: &Cluster) -> Result<Placed> {
+    /// The plan of this member.
+    pub(super) const fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// The role that decides which of several is the target; `None` where it is known.
+    pub(super) fn open(&self) -> Option<String> {
+        let several = self.plan.commits() && self.candidates.len() > 1;
+        let asked = several.then(|| asked_role(self.plan, wiring::hooks().as_ref()));
+        asked.flatten().map(|asked| asked.role)
+    }
+
+    /// Takes the one of that name for the target.
+    ///
+    /// # Errors
+    /// When it was not there a moment ago, or when the owner of its files is not known.
+    pub(super) async fn decide(&mut self, cluster: &Cluster, pod: &str) -> Result<()> {
+        let is_it = |target: &&Target| target.pod.as_ref().is_some_and(|known| known.name == pod);
+        let found = self.candidates.iter().find(is_it).cloned();
+        self.target = found.ok_or_else(|| {
+            Error::failed(format!("the pod {pod} was not ready a moment ago")).remedy("Run it again.")
+        })?;
+        self.owner = owner(cluster, &self.target, self.plan).await?;
+        Ok(())
+    }
+
+    /// What they were found by, for people.
+    pub(super) fn found_by(&self) -> String {
+        format!("{} in the namespace {}", self.target.found_by, self.target.namespace)
+    }
+
+    pub(super) async fn placed(&self, cluster: &Cluster) -> Result<Placed> {
         if let Some(class) = &self.values.snapshot_class {
             check_class(cluster, class).await?;
         }

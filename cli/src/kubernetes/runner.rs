@@ -14,8 +14,9 @@ use standstill_core::{
     Error, Result,
     journal::{Event, Failure},
     plan::{Limits, Point, RunPlan},
+    repository,
     repository::Repository as _,
-    runner::{Host, NoObserver, Observer, recover, run},
+    runner::{Host, NoObserver, Observer, recover, roles, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
 };
 use standstill_kubernetes::{
@@ -60,6 +61,7 @@ fn obey(arguments: &[String], teller: &Teller) -> Result<RunnerLine> {
     match arguments {
         [file] => in_runtime(perform(Path::new(file), teller.lines.clone())),
         [recover, file] if recover == "--recover" => in_runtime(recover_run(Path::new(file))),
+        [roles, file] if roles == "--roles" => in_runtime(ask_roles(Path::new(file))),
         _ => Err(Error::input("`agent runner` takes the path of its orders")),
     }
 }
@@ -121,7 +123,7 @@ struct Here {
 impl Here {
     fn new(
         orders: &Orders,
-        repository: Repository,
+        repository: Option<Repository>,
         lease: Duration,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
@@ -132,7 +134,7 @@ impl Here {
         let host = Host {
             hooks: wiring::hooks(),
             runtime: runtime.clone(),
-            repository: Some(Arc::new(repository)),
+            repository: repository.map(|repository| Arc::new(repository) as Arc<dyn repository::Repository>),
             journals: wiring::with_failpoints(Arc::new(journals.clone()))?,
             locks: Arc::new(locks.clone()),
             secrets: Arc::new(ProcessSecrets),
@@ -157,10 +159,19 @@ async fn open(orders: &Orders) -> Result<Repository> {
 async fn recover_run(file: &Path) -> Result<RunnerLine> {
     let orders = read(file)?;
     let repository = open(&orders).await?;
-    let here = Here::new(&orders, repository, Limits::default().lease, Arc::new(NoObserver))?;
+    let here = Here::new(&orders, Some(repository), Limits::default().lease, Arc::new(NoObserver))?;
     let recovered = recover(&here.host, Some(&orders.run)).await;
     here.settle().await;
     recovered.map(RunnerLine::Recovered)
+}
+
+/// Asks the pods among which the target is what their databases are.
+async fn ask_roles(file: &Path) -> Result<RunnerLine> {
+    let orders = read(file)?;
+    check_granted(&Cluster::of_pod(Some(&orders.place.target.namespace))?, &orders.permissions).await?;
+    let plan = RunPlan::make(orders.request.clone(), None, wiring::hooks().as_ref())?;
+    let here = Here::new(&orders, None, plan.limits.lease, Arc::new(NoObserver))?;
+    roles(&here.host, plan.members().0, &orders.run).await.map(RunnerLine::Roles)
 }
 
 async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerLine> {
@@ -175,7 +186,7 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
     if plan.commits() {
         discard_strays(&repository).await;
     }
-    let here = Here::new(&orders, repository, plan.limits.lease, Arc::new(Told(lines)))?;
+    let here = Here::new(&orders, Some(repository), plan.limits.lease, Arc::new(Told(lines)))?;
     for member in plan.iter().filter(|member| member.enters_target()) {
         here.runtime.check_container(member.request.member.as_deref()).await?;
     }

@@ -15,10 +15,10 @@ const BACK: Duration = Duration::from_mins(3);
 /// How often it is looked for meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Finds the target of a backup. One that is not there may have been scaled away by a run that died: such runs are
+/// Finds the target of a backup, or all that may be meant. One that is not there may have been scaled away by a run that died: such runs are
 /// recovered first.
-pub(super) async fn find(cluster: &Cluster, where_it_is: &TargetValues, quiet: bool) -> Result<Target> {
-    let error = match Target::find(cluster, where_it_is).await {
+pub(super) async fn find(cluster: &Cluster, where_it_is: &TargetValues, quiet: bool) -> Result<Vec<Target>> {
+    let error = match Target::find_all(cluster, where_it_is).await {
         Err(error) if error.kind() == ErrorKind::Input => error,
         found => return found,
     };
@@ -34,7 +34,7 @@ pub(super) async fn find(cluster: &Cluster, where_it_is: &TargetValues, quiet: b
     }
     let deadline = tokio::time::Instant::now() + BACK;
     loop {
-        let found = Target::find(&cluster, where_it_is).await;
+        let found = Target::find_all(&cluster, where_it_is).await;
         if found.is_ok() || tokio::time::Instant::now() > deadline {
             return found;
         }

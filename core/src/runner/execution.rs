@@ -11,6 +11,7 @@ use super::{
     machine::{Next, next},
     members::Members,
     report::report,
+    roles,
     scope::{as_seen_by, scope_of},
     steps::{self, Performed},
     target,
@@ -123,6 +124,12 @@ impl Execution<'_> {
     /// Does steps at the same time. A signal, a ceiling or a lapsed hold ends the wait for them at once: letting go
     /// comes first.
     async fn perform(&mut self, ids: &[&str]) {
+        if let Err(error) = self.recheck(ids).await {
+            for id in ids {
+                self.failed(id, &error);
+            }
+            return;
+        }
         let token = CancellationToken::new();
         let started = Moment::now();
         let mut tasks = Vec::new();
@@ -156,6 +163,28 @@ impl Execution<'_> {
         }
         if let Some(phase) = phase {
             locked(&self.world.meter).phase(phase, started);
+        }
+    }
+
+    /// Right before the first step that may hold anything: whether each database still has the role that is asked of it.
+    async fn recheck(&self, ids: &[&str]) -> Result<()> {
+        let quiesces = |id: &str| self.members.step(id).is_some_and(|step| step.phase == Phase::Quiesce);
+        let done = |event: &Event| matches!(event, Event::Done { step, .. } if quiesces(step));
+        if !ids.iter().any(|id| quiesces(id)) || self.world.ledger.events().iter().any(done) {
+            return Ok(());
+        }
+        let asking = async {
+            for world in self.members.iter() {
+                roles::recheck(world).await.map_err(|error| match &world.plan.request.member {
+                    Some(member) => error.during(&format!("the member {member}")),
+                    None => error,
+                })?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            asked = asking => asked,
+            () = self.cancel.cancelled() => Err(cancelled()),
         }
     }
 

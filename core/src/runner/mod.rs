@@ -7,6 +7,7 @@
 //!                        │
 //!                        ├─ members  one for each target: a group has several, which share all but their own steps' view
 //!                        ├─ target   find, lock, choose how to capture
+//!                        ├─ roles    which of several places is the target; asked again before anything is held
 //!                        ├─ steps/   one file for each kind of step
 //!                        ├─ transfer data, by this process or by another
 //!                        ├─ holds    acquire, renew, confirm, release: on a thread of their own
@@ -27,6 +28,7 @@ mod proof;
 mod recover;
 mod release;
 mod report;
+mod roles;
 mod scope;
 mod steps;
 mod target;
@@ -37,6 +39,7 @@ pub use execution::run;
 pub use machine::{Next, Outline, StepOutline, next};
 pub use recover::{Recovered, recover};
 pub use report::{BackupReport, PhaseReport, ReportedError, RunReport, VerifyReport};
+pub use roles::{AskedRole, PlaceRole, asked_role, choose, described, roles};
 pub use world::{Host, NoObserver, Observer};
 
 /// The id under which a failed commit is noted.

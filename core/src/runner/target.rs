@@ -24,7 +24,7 @@ use crate::{
     lock::LockGuard,
     plan::{Capturing, Plan, PlannedStep, choose},
     runtime::{CaptureMode, SnapshotIntent, Volume},
-    secret::Secret,
+    secret::{Secret, SecretSource},
 };
 
 /// The target, as far as it was found.
@@ -71,6 +71,13 @@ impl Target {
         connection.settings.remove("host");
         connection.settings.remove("port");
         Some(connection)
+    }
+
+    /// A connection of a plan, for whoever asks before there is a run.
+    pub(super) fn connection_of(plan: &Plan, name: &str, source: &dyn SecretSource) -> Result<Connection> {
+        let mut target = Self { secrets: used_secrets(plan, source)?, ..Self::default() };
+        target.render_connections(plan, &plan.static_scope())?;
+        target.connection(name).cloned()
     }
 
     /// What is needed to let go of what a dead run left: connections and volumes, as far as they can be had.
@@ -221,7 +228,11 @@ async fn directory_of(world: &World, scratch: &Path) -> Result<PathBuf> {
 async fn find_one(world: &Arc<World>, scratch: PathBuf, found: &mut Found) -> Result<()> {
     let plan = &world.plan;
     let static_scope = plan.static_scope();
-    let mut target = Target { scratch: Some(scratch), secrets: used_secrets(world)?, ..Target::default() };
+    let mut target = Target {
+        scratch: Some(scratch),
+        secrets: used_secrets(plan, world.host.secrets.as_ref())?,
+        ..Target::default()
+    };
     target.render_connections(plan, &static_scope)?;
     target.addresses = addresses(world, &target).await;
     find_volumes(world, &mut target, &static_scope).await?;
@@ -257,8 +268,7 @@ fn set(world: &World, target: &Target) {
 }
 
 /// The secrets that the steps of this plan use; one that is not used need not be readable.
-fn used_secrets(world: &World) -> Result<BTreeMap<String, Secret>> {
-    let plan = &world.plan;
+fn used_secrets(plan: &Plan, source: &dyn SecretSource) -> Result<BTreeMap<String, Secret>> {
     let mut used = BTreeSet::new();
     for step in &plan.steps {
         let written = serde_json::to_value(&step.step).unwrap_or_default();
@@ -276,7 +286,7 @@ fn used_secrets(world: &World) -> Result<BTreeMap<String, Secret>> {
         }
     }
     let known = plan.request.secrets.iter().filter(|(name, _)| used.contains(*name));
-    known.map(|(name, reference)| Ok((name.clone(), world.host.secrets.read(reference)?))).collect()
+    known.map(|(name, reference)| Ok((name.clone(), source.read(reference)?))).collect()
 }
 
 /// Collects every `{parameter: NAME}`.

@@ -53,6 +53,10 @@ impl Hook for Etcd {
         &description::DESCRIPTION
     }
 
+    fn asked_role(&self, verb: &str, arguments: &Value) -> Option<String> {
+        crate::server::role::asked(verb, arguments, &["any"])
+    }
+
     async fn probe(&self, context: &HookContext) -> Result<Probe> {
         server::probe(context).await
     }

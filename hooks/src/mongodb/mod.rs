@@ -83,6 +83,10 @@ impl Hook for Mongodb {
         }
     }
 
+    fn asked_role(&self, verb: &str, arguments: &Value) -> Option<String> {
+        crate::server::role::asked(verb, arguments, &["any", "preferSecondary"])
+    }
+
     async fn probe(&self, context: &HookContext) -> Result<Probe> {
         server::probe(context).await
     }

@@ -68,6 +68,10 @@ impl Hook for Mysql {
         }
     }
 
+    fn asked_role(&self, verb: &str, arguments: &Value) -> Option<String> {
+        crate::server::role::asked(verb, arguments, &["any"])
+    }
+
     async fn probe(&self, context: &HookContext) -> Result<Probe> {
         server::probe(&MYSQL, context).await
     }

@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use standstill_core::{Error, Result};
 
-use super::{Launch, Permissions, name, orders::OWN};
+use super::{Launch, Permissions, Purpose, name, orders::OWN};
 use crate::names;
 
 /// Where the program is in the project's own image.
@@ -245,12 +245,20 @@ fn runner(launch: &Launch) -> Value {
         "name": RUNNER,
         "image": launch.orders.place.target.image,
         "imagePullPolicy": launch.orders.place.target.pull_policy,
-        "command": [INSTALLED, "agent", "runner", super::ORDERS_FILE],
+        "command": command(launch.purpose),
         "env": environment(launch),
         "volumeMounts": mounts(launch),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}},
         "securityContext": restricted(capabilities),
     })
+}
+
+fn command(purpose: Purpose) -> Vec<&'static str> {
+    let flag = match purpose {
+        Purpose::Run => None,
+        Purpose::Roles => Some("--roles"),
+    };
+    [INSTALLED, "agent", "runner"].into_iter().chain(flag).chain([super::ORDERS_FILE]).collect()
 }
 
 fn environment(launch: &Launch) -> Vec<Value> {

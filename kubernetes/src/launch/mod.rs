@@ -23,6 +23,7 @@ mod mounts;
 mod orders;
 mod permissions;
 mod recovery;
+mod roles;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -50,6 +51,7 @@ pub use orders::{HELPERS, ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed
 pub use permissions::{Permissions, Rule, permissions};
 pub(crate) use recovery::placed;
 pub use recovery::recover;
+pub use roles::ask_roles;
 
 use crate::{
     client::Cluster,
@@ -59,9 +61,21 @@ use crate::{
     target::Owner,
 };
 
+/// What a pod is launched for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The run.
+    #[default]
+    Run,
+    /// Before it: to ask what the databases are among which one is its target.
+    Roles,
+}
+
 /// What a launch needs besides the orders.
 #[derive(Debug, Clone)]
 pub struct Launch {
+    /// What it is for.
+    pub purpose: Purpose,
     /// What the runner is told.
     pub orders: Orders,
     /// What it may do.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use standstill_core::{
     journal::{Failure, RunRequest},
     point::RunId,
-    runner::{Recovered, RunReport},
+    runner::{PlaceRole, Recovered, RunReport},
 };
 
 use super::Permissions;
@@ -77,6 +77,8 @@ pub enum RunnerLine {
     Said(String),
     /// The run has ended, and this is its report.
     Report(Box<RunReport>),
+    /// The databases have been asked what they are.
+    Roles(Vec<PlaceRole>),
     /// Dead runs have been recovered.
     Recovered(Vec<Recovered>),
     /// The run could not begin.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     client::Cluster,
     names,
-    target::{Target, TargetValues},
+    target::{Target, TargetValues, Workload},
 };
 
 /// The role of a pod that recovers.
@@ -77,8 +77,11 @@ fn read(orders: &ConfigMap) -> Result<Orders> {
 /// The node that the target is on now; the dead run's own may be gone.
 async fn node(cluster: &Cluster, orders: &Orders) -> Option<String> {
     let known = &orders.place.target;
-    known.pod.as_ref()?;
-    let workload = known.found_by.contains('/').then(|| known.found_by.clone());
+    let pod = known.pod.as_ref()?;
+    // Of several pods it is this one whose claims the dead run mounted, whatever its role is now.
+    let of_several = known.peers.as_ref().map(|_| format!("pod/{}", pod.name));
+    let by_workload = known.found_by.parse::<Workload>().is_ok().then(|| known.found_by.clone());
+    let workload = of_several.or(by_workload);
     let labels = workload.is_none().then(|| known.found_by.clone());
     let container = Some(known.container.clone());
     let values = TargetValues { workload, labels, container, ..TargetValues::default() };

@@ -3,13 +3,14 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 use standstill_core::{point::RunId, secret::Secret};
 
-use super::super::{Launch, Mounts, Orders, Permissions, Placed, Rule};
+use super::super::{Launch, Mounts, Orders, Permissions, Placed, Purpose, Rule};
 use crate::target::{Mount, Owner, Security, Source, Target, TargetPod};
 
 fn target() -> Target {
     Target {
         namespace: "db".into(),
         found_by: "statefulset/pg".into(),
+        peers: None,
         pod: Some(TargetPod {
             name: "pg-0".into(),
             uid: "u-1".into(),
@@ -49,6 +50,7 @@ fn launch(mounts: Mounts) -> Launch {
     }))
     .unwrap();
     Launch {
+        purpose: Purpose::Run,
         orders: Orders {
             run,
             request,

@@ -1,6 +1,7 @@
 //! The runtime in pods: what is local in a pod is done by the runtime that it is given, and the rest by the cluster.
 
 mod members;
+mod peers;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use standstill_core::{
     point::{KeptSnapshot, RunId},
     repository::{Progress, Restored},
     runtime::{
-        Command, Consumer, KeeperSpec, Output, Place, Producer, RunAs, Runtime, ScratchIntent, Service,
+        Command, Consumer, KeeperSpec, Output, Peer, Place, Producer, RunAs, Runtime, ScratchIntent, Service,
         ServiceSpec, Session, Snapshotter, Volume,
     },
     secret::Secret,
@@ -73,6 +74,8 @@ pub struct KubernetesRuntime {
     target: Option<Arc<Target>>,
     pod: Option<String>,
     address: Mutex<Option<(String, Instant)>>,
+    /// Whether every host leads to the target's pod.
+    only_its_pod: bool,
     snapshotter: Arc<dyn Snapshotter>,
     mover: Option<Mover>,
 }
@@ -97,7 +100,17 @@ impl KubernetesRuntime {
             None => csi,
         };
         let pod = settings.pod.clone();
-        Self { inner, settings, target, pod, address: Mutex::new(None), snapshotter, mover, cluster }
+        Self {
+            inner,
+            settings,
+            target,
+            pod,
+            address: Mutex::new(None),
+            only_its_pod: false,
+            snapshotter,
+            mover,
+            cluster,
+        }
     }
 
     /// The address of the target's pod. It is asked for again and again, because a pod that was replaced has another
@@ -213,12 +226,17 @@ impl Runtime for KubernetesRuntime {
         Ok(self.member(run, member).await?.map(|runtime| Arc::new(runtime) as Arc<dyn Runtime>))
     }
 
+    async fn peers(&self) -> Result<Vec<Peer>> {
+        self.peers_of_target().await
+    }
+
     async fn volume(&self, name: &str, path: &Path) -> Result<Volume> {
         self.inner.volume(name, path).await
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<(String, u16)> {
-        if is_own(host) { Ok((self.address().await?, port)) } else { self.inner.dial(host, port).await }
+        let own = self.only_its_pod || is_own(host);
+        if own { Ok((self.address().await?, port)) } else { self.inner.dial(host, port).await }
     }
 
     async fn program(&self, name: &str, search: &[PathBuf]) -> Result<PathBuf> {

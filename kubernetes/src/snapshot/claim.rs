@@ -84,6 +84,7 @@ mod tests {
         Target {
             namespace: "db".into(),
             found_by: "statefulset/pg".into(),
+            peers: None,
             pod: None,
             container: "postgres".into(),
             image: "postgres".into(),

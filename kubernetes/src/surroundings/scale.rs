@@ -60,7 +60,7 @@ fn served(workload: &Workload) -> Result<(ApiResource, &str)> {
     match workload {
         Workload::StatefulSet(name) => Ok((kind("StatefulSet", "statefulsets"), name)),
         Workload::Deployment(name) => Ok((kind("Deployment", "deployments"), name)),
-        Workload::Pod(_) => Err(Error::input(format!("{workload} cannot be scaled"))
+        Workload::Service(_) | Workload::Pod(_) => Err(Error::input(format!("{workload} cannot be scaled"))
             .remedy("Name its StatefulSet or Deployment.")),
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn scaled(workload: &str) -> Result<(&'static str, String)> {
     match workload.parse()? {
         Workload::StatefulSet(name) => Ok(("statefulsets/scale", name)),
         Workload::Deployment(name) => Ok(("deployments/scale", name)),
-        Workload::Pod(_) => Err(Error::input(format!("{workload} cannot be scaled"))),
+        Workload::Service(_) | Workload::Pod(_) => Err(Error::input(format!("{workload} cannot be scaled"))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Namespace, Pod},
+    core::v1::{Namespace, Pod, Service},
 };
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -31,6 +31,7 @@ async fn missing(cluster: &Cluster, workload: &Workload) -> Error {
     let there = match workload {
         Workload::StatefulSet(_) => names(&cluster.objects::<StatefulSet>()).await,
         Workload::Deployment(_) => names(&cluster.objects::<Deployment>()).await,
+        Workload::Service(_) => names(&cluster.objects::<Service>()).await,
         Workload::Pod(_) => names(&cluster.objects::<Pod>()).await,
     };
     let (kind, name) = workload.parts();

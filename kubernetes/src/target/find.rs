@@ -1,18 +1,18 @@
-//! Finding the one pod of a workload.
+//! Finding the pods of a workload, and the one that is meant.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{Container, Pod, PodSpec},
+        core::v1::{Container, Pod, PodSpec, Service},
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use kube::ResourceExt;
 use standstill_core::{Error, Result};
 
-use super::{Target, TargetPod, TargetValues, Workload, absent, mounts};
+use super::{Peers, Target, TargetPod, TargetValues, Workload, absent, mounts};
 use crate::{client::Cluster, pods::why_not_ready};
 
 /// A workload as it is declared: what its pods would be like, and how they are found.
@@ -30,35 +30,75 @@ impl Target {
     /// # Errors
     /// [`standstill_core::ErrorKind::Input`] when there is no such workload, no ready pod, or more than one.
     pub async fn find(cluster: &Cluster, values: &TargetValues) -> Result<Self> {
+        Self::find_all(cluster, values).await.and_then(Self::only)
+    }
+
+    /// Finds all that may be meant: each pod that is ready, by their names. There is one at least.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when there is no such workload, or no ready pod.
+    pub async fn find_all(cluster: &Cluster, values: &TargetValues) -> Result<Vec<Self>> {
         Self::look(cluster, values, true).await
     }
 
-    /// As [`Target::find`], but a workload whose pods are not there is known by its template: that is enough to
+    /// As [`Target::find_all`], but a workload whose pods are not there is known by its template: that is enough to
     /// restore, and to verify.
     ///
     /// # Errors
-    /// As [`Target::find`].
-    pub async fn find_or_template(cluster: &Cluster, values: &TargetValues) -> Result<Self> {
+    /// As [`Target::find_all`].
+    pub async fn find_all_or_template(cluster: &Cluster, values: &TargetValues) -> Result<Vec<Self>> {
         Self::look(cluster, values, false).await
     }
 
-    async fn look(cluster: &Cluster, values: &TargetValues, running: bool) -> Result<Self> {
+    /// The only one of those that may be meant.
+    ///
+    /// # Errors
+    /// [`standstill_core::ErrorKind::Input`] when there are several.
+    pub fn only(mut found: Vec<Self>) -> Result<Self> {
+        match (found.pop(), found.as_slice()) {
+            (Some(only), []) => Ok(only),
+            (last, others) => {
+                let all: Vec<&Self> = others.iter().chain(&last).collect();
+                Err(several(&all))
+            }
+        }
+    }
+
+    async fn look(cluster: &Cluster, values: &TargetValues, running: bool) -> Result<Vec<Self>> {
         let namespace = values.namespace.as_deref().unwrap_or(cluster.namespace());
         let cluster = cluster.in_namespace(namespace);
         let container = values.container.as_deref();
         match (&values.workload, &values.labels) {
             (Some(workload), _) => of_workload(&cluster, &workload.parse()?, container, running).await,
             (None, Some(labels)) => {
-                let pods = cluster.objects::<Pod>().list(labels).await?;
+                let peers = Peers { selector: labels.clone(), prefix: String::new() };
+                let pods = peers.pods(&cluster).await?;
                 if pods.is_empty() && let Some(error) = absent::no_namespace(&cluster).await {
                     return Err(error);
                 }
-                of_pod(ready(&pods, &format!("pods with the labels {labels}"), namespace)?, labels, container)
+                let ready = ready(&pods, &format!("pods with the labels {labels}"), namespace)?;
+                of_pods(&ready, labels, container, Some(peers))
             }
             (None, None) => Err(Error::input("the target's workload is not given")
-                .remedy("Add `--set target.workload=statefulset/NAME` (or deployment/NAME, pod/NAME), or `target:` to the values file.")),
+                .remedy("Add `--set target.workload=statefulset/NAME` (or deployment/NAME, service/NAME, pod/NAME), or `target:` to the values file.")),
         }
     }
+}
+
+fn several(found: &[&Target]) -> Error {
+    let names: Vec<&str> =
+        found.iter().filter_map(|target| target.pod.as_ref()).map(|pod| pod.name.as_str()).collect();
+    let (what, namespace) =
+        found.first().map_or(("it", ""), |first| (first.found_by.as_str(), first.namespace.as_str()));
+    Error::input(format!(
+        "{what} in the namespace {namespace} has {} pods that are ready: {}",
+        names.len(),
+        names.join(", ")
+    ))
+    .remedy(
+        "Name one of them: `--set target.workload=pod/NAME`; or ask for a role, where the blueprint knows roles: \
+         `--set role=primary`.",
+    )
 }
 
 async fn of_workload(
@@ -66,16 +106,19 @@ async fn of_workload(
     workload: &Workload,
     container: Option<&str>,
     running: bool,
-) -> Result<Target> {
+) -> Result<Vec<Target>> {
+    let (shown, namespace) = (workload.to_string(), cluster.namespace());
     let declared = match workload {
         Workload::Pod(name) => {
             let pod = cluster.objects::<Pod>().find(name).await?;
             let pods = [absent::found(cluster, workload, pod).await?];
-            return of_pod(
-                ready(&pods, &workload.to_string(), cluster.namespace())?,
-                &workload.to_string(),
-                container,
-            );
+            return of_pods(&ready(&pods, &shown, namespace)?, &shown, container, None);
+        }
+        Workload::Service(name) => {
+            let service = cluster.objects::<Service>().find(name).await?;
+            let peers = of_service(&absent::found(cluster, workload, service).await?)?;
+            let pods = peers.pods(cluster).await?;
+            return of_pods(&ready(&pods, &shown, namespace)?, &shown, container, Some(peers));
         }
         Workload::StatefulSet(name) => {
             let set = cluster.objects::<StatefulSet>().find(name).await?;
@@ -86,14 +129,40 @@ async fn of_workload(
             of_deployment(&absent::found(cluster, workload, deployment).await?)
         }
     };
-    let pods = cluster.objects::<Pod>().list(&declared.selector).await?;
     // Selectors of two workloads may overlap; the names of pods begin with their workload's.
-    let prefix = format!("{}-", declared.name);
-    let pods: Vec<Pod> = pods.into_iter().filter(|pod| pod.name_any().starts_with(&prefix)).collect();
+    let peers = Peers { selector: declared.selector.clone(), prefix: format!("{}-", declared.name) };
+    let pods = peers.pods(cluster).await?;
     if pods.is_empty() && !running {
-        return of_template(cluster.namespace(), &declared, workload, container);
+        return Ok(vec![of_template(namespace, &declared, workload, container)?]);
     }
-    of_pod(ready(&pods, &workload.to_string(), cluster.namespace())?, &workload.to_string(), container)
+    of_pods(&ready(&pods, &shown, namespace)?, &shown, container, Some(peers))
+}
+
+/// Each pod as a target; where there are several, with how they are found.
+fn of_pods(
+    pods: &[&Pod],
+    found_by: &str,
+    container: Option<&str>,
+    peers: Option<Peers>,
+) -> Result<Vec<Target>> {
+    let peers = peers.filter(|_| pods.len() > 1);
+    let of_one = |pod: &&Pod| Ok(Target { peers: peers.clone(), ..of_pod(pod, found_by, container)? });
+    pods.iter().map(of_one).collect()
+}
+
+/// The pods behind a Service.
+fn of_service(service: &Service) -> Result<Peers> {
+    let labels = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let selector: Vec<String> =
+        labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    if selector.is_empty() {
+        return Err(Error::input(format!(
+            "the Service {} selects no pods by their labels",
+            service.name_any()
+        ))
+        .remedy("Name the workload of the database instead."));
+    }
+    Ok(Peers { selector: selector.join(","), prefix: String::new() })
 }
 
 fn of_stateful_set(set: &StatefulSet) -> Declared {
@@ -145,26 +214,21 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     ready && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// The one pod that is ready.
-pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<&'a Pod> {
+/// The pods that are ready: one at least.
+pub(super) fn ready<'a>(pods: &'a [Pod], what: &str, namespace: &str) -> Result<Vec<&'a Pod>> {
     let ready: Vec<&Pod> = pods.iter().filter(|pod| is_ready(pod)).collect();
-    let names = |pods: &[&Pod]| pods.iter().map(|pod| pod.name_any()).collect::<Vec<_>>().join(", ");
-    match ready.as_slice() {
-        [pod] => Ok(pod),
-        [] if pods.is_empty() => Err(Error::input(format!("{what} in the namespace {namespace} has no pod"))
-            .remedy("Check the name, and that it is scaled to at least one.")),
-        [] => Err(Error::input(format!(
-            "{what} in the namespace {namespace} has no pod that is ready: {}",
-            pods.iter().map(unready).collect::<Vec<_>>().join("; ")
-        ))
-        .remedy("Look at its pods by `kubectl describe pod`; a backup needs a database that answers.")),
-        several => Err(Error::input(format!(
-            "{what} in the namespace {namespace} has {} pods that are ready: {}",
-            several.len(),
-            names(several)
-        ))
-        .remedy("Name one of them: `--set target.workload=pod/NAME`.")),
+    if !ready.is_empty() {
+        return Ok(ready);
     }
+    if pods.is_empty() {
+        return Err(Error::input(format!("{what} in the namespace {namespace} has no pod"))
+            .remedy("Check the name, and that it is scaled to at least one."));
+    }
+    Err(Error::input(format!(
+        "{what} in the namespace {namespace} has no pod that is ready: {}",
+        pods.iter().map(unready).collect::<Vec<_>>().join("; ")
+    ))
+    .remedy("Look at its pods by `kubectl describe pod`; a backup needs a database that answers."))
 }
 
 /// A pod, and why it is not ready.
@@ -179,22 +243,12 @@ pub(crate) fn unready(pod: &Pod) -> String {
 /// The target that a running pod is.
 pub(super) fn of_pod(pod: &Pod, found_by: &str, container: Option<&str>) -> Result<Target> {
     let spec = pod.spec.clone().unwrap_or_default();
-    let status = pod.status.clone().unwrap_or_default();
     let name = pod.name_any();
     let chosen = choose(&spec, container, found_by)?;
     let mounts = mounts::of_container(chosen, &spec, Some(&name), &|_| None)?;
     let namespace = pod.namespace().unwrap_or_default();
     let mut target = describe(&namespace, found_by, &spec, chosen, mounts);
-    let missing = |what: &str| {
-        Error::input(format!("the pod {name} has no {what}"))
-            .remedy("Wait until it runs; look at it by `kubectl describe pod`.")
-    };
-    target.pod = Some(TargetPod {
-        uid: pod.uid().unwrap_or_default(),
-        address: status.pod_ip.ok_or_else(|| missing("address"))?,
-        node: spec.node_name.clone().ok_or_else(|| missing("node"))?,
-        name,
-    });
+    target.pod = Some(TargetPod::of(pod)?);
     Ok(target)
 }
 
@@ -223,6 +277,7 @@ fn describe(
     Target {
         namespace: namespace.to_owned(),
         found_by: found_by.to_owned(),
+        peers: None,
         pod: None,
         container: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),

@@ -1,13 +1,14 @@
 //! The target: the pod that the database runs in, and what its container mounts where.
 //!
 //! ```text
-//!   values ──▶ workload ──▶ the one ready pod ──▶ node, container, image, mounts ──▶ path ⇒ (claim, path in it)
+//!   values ──▶ workload ──▶ the one ready pod (of several, by its role) ──▶ node, container, image, mounts ──▶ path ⇒ (claim, path in it)
 //! ```
 
 mod absent;
 mod find;
 mod mounts;
 mod owner;
+mod peers;
 mod values;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use find::{is_ready, unready};
 pub use mounts::{Mount, Source, VolumePath};
 pub use owner::Owner;
+pub use peers::Peers;
 pub use values::{Security, TargetValues, Workload};
 
 /// What a run works on, and what its pods are made like.
@@ -25,6 +27,9 @@ pub struct Target {
     pub namespace: String,
     /// What it was found by, for people: `statefulset/pg`.
     pub found_by: String,
+    /// The pods among which it is the one of its role; none where it is the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Peers>,
     /// The pod; none for a workload that is scaled to nothing, which can still be restored.
     pub pod: Option<TargetPod>,
     /// The container.

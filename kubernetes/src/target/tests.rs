@@ -96,14 +96,16 @@ fn the_container_must_be_named_where_there_are_several() {
 }
 
 #[test]
-fn only_the_one_ready_pod_is_the_target() {
+fn only_the_one_ready_pod_is_the_target_where_no_role_decides() {
     let pods = [parsed(&pod("pg-0", true)), parsed(&pod("pg-1", false))];
-    assert_eq!(ready(&pods, "statefulset/pg", "db").unwrap().metadata.name.as_deref(), Some("pg-0"));
+    let found = ready(&pods, "statefulset/pg", "db").unwrap();
+    assert_eq!((found.len(), found[0].metadata.name.as_deref()), (1, Some("pg-0")));
     let error = ready(&pods[1..], "statefulset/pg", "db").unwrap_err();
     assert_eq!(error.to_string(), "statefulset/pg in the namespace db has no pod that is ready: pg-1");
-    let two = [parsed(&pod("pg-0", true)), parsed(&pod("pg-1", true))];
-    let error = ready(&two, "statefulset/pg", "db").unwrap_err();
+    let of = |name: &str| of_pod(&parsed(&pod(name, true)), "statefulset/pg", Some("postgres")).unwrap();
+    let error = Target::only(vec![of("pg-0"), of("pg-1")]).unwrap_err();
     assert_eq!(error.to_string(), "statefulset/pg in the namespace db has 2 pods that are ready: pg-0, pg-1");
+    assert_eq!(Target::only(vec![of("pg-0")]).unwrap(), of("pg-0"));
     assert_eq!(
         ready(&[], "statefulset/pg", "db").unwrap_err().to_string(),
         "statefulset/pg in the namespace db has no pod"
@@ -121,6 +123,7 @@ fn a_pod_that_is_being_deleted_is_not_ready() {
 fn workloads_are_read_in_kubectls_words() {
     assert_eq!("sts/pg".parse::<Workload>().unwrap(), Workload::StatefulSet("pg".into()));
     assert_eq!("Deployment/pg".parse::<Workload>().unwrap().to_string(), "deployment/pg");
+    assert_eq!("svc/pg".parse::<Workload>().unwrap(), Workload::Service("pg".into()));
     for wrong in ["pg", "pod/", "job/pg", "pod/a/b"] {
         assert_eq!(wrong.parse::<Workload>().unwrap_err().kind(), ErrorKind::Input, "{wrong}");
     }

@@ -11,7 +11,7 @@ use standstill_core::{Error, Result};
 pub struct TargetValues {
     /// The namespace; by default that of the command line or of the kubeconfig's context.
     pub namespace: Option<String>,
-    /// The workload: `statefulset/NAME`, `deployment/NAME` or `pod/NAME`.
+    /// The workload: `statefulset/NAME`, `deployment/NAME`, `service/NAME` or `pod/NAME`.
     pub workload: Option<String>,
     /// The labels of the pod, instead of a workload: `app=db,tier=1`.
     pub labels: Option<String>,
@@ -66,6 +66,8 @@ pub enum Workload {
     StatefulSet(String),
     /// A Deployment.
     Deployment(String),
+    /// The pods behind a Service.
+    Service(String),
     /// One pod.
     Pod(String),
 }
@@ -76,7 +78,7 @@ impl FromStr for Workload {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Error::input(format!("`{text}` is no workload"))
-                .remedy("Write statefulset/NAME, deployment/NAME or pod/NAME.")
+                .remedy("Write statefulset/NAME, deployment/NAME, service/NAME or pod/NAME.")
         };
         let (kind, name) = text.split_once('/').ok_or_else(wrong)?;
         if name.is_empty() || name.contains('/') {
@@ -85,6 +87,7 @@ impl FromStr for Workload {
         match kind.to_ascii_lowercase().as_str() {
             "statefulset" | "statefulsets" | "sts" => Ok(Self::StatefulSet(name.to_owned())),
             "deployment" | "deployments" | "deploy" => Ok(Self::Deployment(name.to_owned())),
+            "service" | "services" | "svc" => Ok(Self::Service(name.to_owned())),
             "pod" | "pods" | "po" => Ok(Self::Pod(name.to_owned())),
             _ => Err(wrong()),
         }
@@ -97,6 +100,7 @@ impl Workload {
         match self {
             Self::StatefulSet(name) => ("statefulset", name),
             Self::Deployment(name) => ("deployment", name),
+            Self::Service(name) => ("service", name),
             Self::Pod(name) => ("pod", name),
         }
     }

@@ -28,6 +28,7 @@ mod own;
 mod permissions;
 mod redis;
 mod refusals;
+mod roles;
 mod room;
 mod snapshots;
 mod sqlite;

@@ -33,6 +33,54 @@ impl<'a> Redis<'a> {
         server
     }
 
+    /// Starts the StatefulSet `redis` with two pods, each a primary of its own, with such a user in both.
+    pub fn start_two(space: &'a Space, permissions: &str) -> [Self; 2] {
+        let first = Self::start(space, permissions);
+        space.kubectl(&["scale", "statefulset/redis", "--replicas=2"]);
+        eventually(Duration::from_mins(1), "there is a second pod", || {
+            space.try_kubectl(&["get", "pod", "redis-1"]).status.success()
+        });
+        let second = Self { space, pod: "redis-1", values: first.values.clone() };
+        second.await_ready();
+        second.ask(&format!("ACL SETUSER backup on >test-secret-of-redis {permissions}"));
+        for server in [&first, &second] {
+            server.ask("CONFIG SET masterauth test-secret-of-redis");
+        }
+        [first, second]
+    }
+
+    /// Makes it a replica of another one, or of nobody.
+    #[track_caller]
+    pub fn follow(&self, primary: Option<&Self>) {
+        let Some(primary) = primary else {
+            assert_eq!(self.ask("REPLICAOF NO ONE"), "OK");
+            return;
+        };
+        assert_eq!(self.ask(&format!("REPLICAOF {} 6379", primary.address())), "OK");
+    }
+
+    /// Waits until it has what its primary has.
+    #[track_caller]
+    pub fn await_replicated(&self) {
+        eventually(Duration::from_mins(1), "the replica has caught up", || {
+            self.ask("INFO replication").contains("master_link_status:up")
+        });
+    }
+
+    /// The address of its pod.
+    #[track_caller]
+    pub fn address(&self) -> String {
+        self.space.kubectl(&["get", "pod", self.pod, "--output=jsonpath={.status.podIP}"])
+    }
+
+    /// What tells this server from every other.
+    #[track_caller]
+    pub fn run_id(&self) -> String {
+        let info = self.ask("INFO server");
+        let id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        id.unwrap().trim().to_owned()
+    }
+
     /// A pod of its own with a server on a claim that holds its files already.
     pub fn second(space: &'a Space, claim: &str, appends: bool) -> Self {
         let appends = if appends { "yes" } else { "no" };
