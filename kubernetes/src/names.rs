@@ -43,6 +43,11 @@ pub(crate) fn of_role(role: &str) -> String {
     format!("{MANAGED_BY}={STANDSTILL},{ROLE}={role}")
 }
 
+/// The selector for all objects of these roles.
+pub(crate) fn of_roles(roles: &[&str]) -> String {
+    format!("{MANAGED_BY}={STANDSTILL},{ROLE} in ({})", roles.join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

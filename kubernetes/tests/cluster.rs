@@ -132,6 +132,38 @@ async fn one_run_has_the_lock_on_a_target_until_it_lets_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_a_run_that_died_when_its_end_was_noted_is_removed_by_the_next_run() {
+    let Some(space) = space("ended").await else { return };
+    let (journals, run) = (ClusterJournals::new(&space.0), RunId::generate());
+    let journal = journals.create(&run).await.unwrap();
+    journal.append(&started(&run)).await.unwrap();
+    journal.append(&Event::Finished { success: true }).await.unwrap();
+    drop(journal);
+    journals.settle(SETTLE).await;
+    // What its process would leave: a lock on a target that nobody else works on, as old as it may get.
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "standstill", "standstill.dev/role": "lock", "standstill.dev/run": run,
+    });
+    let lock = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "standstill-lock-7", "labels": labels},
+        "spec": {"holderIdentity": run, "leaseDurationSeconds": 15, "renewTime": "2026-01-02T03:04:05.000000Z"},
+    });
+    let leases = space.0.objects::<Lease>();
+    leases.create(&lock).await.unwrap();
+    let held = ClusterLocks::new(&space.0).acquire("postgresql/8", &run).await.unwrap();
+    assert_eq!(ClusterJournals::new(&space.0).runs().await.unwrap().len(), 1);
+    assert!(leases.find("standstill-lock-7").await.unwrap().is_some(), "whoever only looks removes nothing");
+    let next = ClusterJournals::new(&space.0);
+    let _journal = next.create(&RunId::generate()).await.unwrap();
+    next.runs().await.unwrap();
+    assert!(leases.find("standstill-lock-7").await.unwrap().is_none());
+    assert!(held.is_held().await);
+    assert_eq!(leases.list("standstill.dev/role=lock").await.unwrap().len(), 1, "the other one is held");
+    space.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_somebody_removed_is_not_held_any_more() {
     let Some(space) = space("lost").await else { return };
     let held = ClusterLocks::new(&space.0).acquire("postgresql/7", &RunId::generate()).await.unwrap();

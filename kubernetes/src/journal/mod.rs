@@ -12,7 +12,7 @@ mod entries;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -88,10 +88,11 @@ impl ClusterJournals {
         })
     }
 
-    /// All journals, oldest first, and the Leases of their writers.
+    /// All journals, oldest first, and the Leases of their writers and of locks.
     async fn all(&self) -> Result<(Vec<ConfigMap>, Vec<Lease>)> {
-        let selector = names::of_role(names::JOURNAL);
-        let (mut maps, leases) = tokio::try_join!(self.maps.list(&selector), self.leases.list(&selector))?;
+        let journals = names::of_role(names::JOURNAL);
+        let both = names::of_roles(&[names::JOURNAL, names::LOCK]);
+        let (mut maps, leases) = tokio::try_join!(self.maps.list(&journals), self.leases.list(&both))?;
         // Runs are named by the time at which they began.
         maps.sort_by_key(ResourceExt::name_any);
         Ok((maps, leases))
@@ -116,12 +117,7 @@ impl ClusterJournals {
                 self.maps.delete(&map.name_any()).await?;
             }
         }
-        let now = Timestamp::now();
-        let of_dead = |lease: &Lease| {
-            let map = maps.iter().find(|map| map.name_any() == lease.name_any());
-            map.and_then(|map| summary(map, false)).is_some_and(|summary| summary.state == RunState::Dead)
-        };
-        for lease in leases.iter().filter(|lease| is_free(lease, now) && !of_dead(lease)) {
+        for lease in ended(maps, leases, Timestamp::now()) {
             self.leases.remove(lease).await?;
         }
         Ok(())
@@ -185,6 +181,21 @@ impl JournalStore for ClusterJournals {
         }
         Ok(Box::new(journal))
     }
+}
+
+/// The Leases that nobody renews and that say nothing any more: also the locks of a run that died when its end was noted
+/// already, on a target that no other run may ever work on. Those of a run that is to be recovered stay until then.
+fn ended<'a>(
+    maps: &'a [ConfigMap],
+    leases: &'a [Lease],
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Lease> + 'a {
+    let run = |labels: &BTreeMap<String, String>| labels.get(names::RUN).cloned();
+    let is_dead =
+        |map: &&ConfigMap| summary(map, false).is_some_and(|summary| summary.state == RunState::Dead);
+    let dead: BTreeSet<String> = maps.iter().filter(is_dead).filter_map(|map| run(map.labels())).collect();
+    let of_dead = move |lease: &Lease| run(lease.labels()).is_some_and(|run| dead.contains(&run));
+    leases.iter().filter(move |lease| is_free(lease, now) && !of_dead(lease))
 }
 
 /// Whether the writer of a journal renews its Lease.

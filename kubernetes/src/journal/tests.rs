@@ -1,6 +1,6 @@
 use std::slice;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use serde_json::{Value, json};
 use standstill_core::{
     ErrorKind,
@@ -9,9 +9,11 @@ use standstill_core::{
 };
 
 use super::{
+    ended,
     entries::{entries, key, line, summary},
     writer::{Known, Outcome},
 };
+use crate::names;
 
 fn started(run: &RunId) -> Value {
     json!({"at": "2026-01-02T03:04:05Z", "event": {"started": {"run": run, "standstill": "0.1.0", "request": {
@@ -51,6 +53,38 @@ fn a_run_is_dead_when_it_did_not_finish_and_nobody_renews_its_lease() {
     lines.push(entry(Event::Finished { success: true }));
     assert_eq!(state(&lines, false), RunState::Succeeded);
     assert_eq!(summary(&journal("1", &lines), false).unwrap().run, run);
+}
+
+#[test]
+fn leases_that_are_over_go_unless_their_run_is_to_be_recovered() {
+    let now = jiff::Timestamp::now();
+    let lease = |run: &RunId, role: &str, age: i64| -> Lease {
+        let renewed = now - jiff::SignedDuration::from_secs(age);
+        serde_json::from_value(json!({
+            "metadata": {"name": role, "labels": names::labels(run, role)},
+            "spec": {"holderIdentity": run, "leaseDurationSeconds": 15, "renewTime": renewed.to_string()},
+        }))
+        .unwrap()
+    };
+    let journal_of = |run: &RunId, lines: &[String]| {
+        let mut map = journal("1", lines);
+        map.metadata.labels = Some(names::labels(run, names::JOURNAL));
+        map
+    };
+    let (finished, dead) = (RunId::generate(), RunId::generate());
+    let maps = [
+        journal_of(&finished, &[started(&finished).to_string(), entry(Event::Finished { success: true })]),
+        journal_of(&dead, &[started(&dead).to_string(), entry(Event::Cut)]),
+    ];
+    let leases = [
+        lease(&finished, names::JOURNAL, 60),
+        lease(&finished, names::LOCK, 60),
+        lease(&finished, names::LOCK, 1),
+        lease(&dead, names::JOURNAL, 60),
+        lease(&dead, names::LOCK, 60),
+    ];
+    let gone: Vec<&Lease> = ended(&maps, &leases, now).collect();
+    assert_eq!(gone, [&leases[0], &leases[1]]);
 }
 
 #[test]
