@@ -266,6 +266,16 @@ pub trait Snapshotter: Send + Sync {
     async fn abilities(&self, volume: &Volume) -> Result<Vec<CaptureAbility>>;
     /// Says where the snapshot will be; touches nothing.
     async fn intend(&self, volume: &Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotIntent>;
+    /// Says where the snapshots of several volumes will be, which are atomic and go with their run: they are cut at one
+    /// moment where the storage can do that, and otherwise one by one. One intent for each, in their order; touches
+    /// nothing.
+    async fn intend_together(&self, volumes: &[Volume], run: &RunId) -> Result<Vec<SnapshotIntent>> {
+        let mut intents = Vec::with_capacity(volumes.len());
+        for volume in volumes {
+            intents.push(self.intend(volume, CaptureMode::Atomic, run).await?);
+        }
+        Ok(intents)
+    }
     /// Takes it. The cut is when this returns. `tolerate_changes`: whether files may vanish or change size while
     /// being copied.
     async fn capture(

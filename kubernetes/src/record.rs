@@ -1,5 +1,7 @@
 //! What the journal holds about temporary things in the cluster, and about those of a runner's pod.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use standstill_core::{Error, Result, point::RunId};
@@ -15,6 +17,8 @@ use crate::{
 pub(crate) enum Record {
     /// A `VolumeSnapshot`.
     Snapshot(SnapshotRecord),
+    /// The snapshot of one claim in a `VolumeGroupSnapshot` of several.
+    InGroup(GroupRecord),
     /// A mover: a pod, its claim and what it is told.
     Mover(MoverRecord),
     /// Something that the runner made inside its own pod.
@@ -45,6 +49,45 @@ pub(crate) struct SnapshotRecord {
     pub(crate) cut_when_ready: bool,
     /// The claim that it is a snapshot of.
     pub(crate) claim: String,
+}
+
+/// The snapshot of one claim in a `VolumeGroupSnapshot` of several: the records of all of them name the same group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GroupRecord {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The version of the API that the group is made by.
+    pub(crate) version: String,
+    /// The group's name.
+    pub(crate) name: String,
+    /// Its class.
+    pub(crate) class: String,
+    /// Whether the driver cuts no earlier than when the group is ready to be used.
+    pub(crate) cut_when_ready: bool,
+    /// The labels of its claims.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The version of the API that the snapshots in it are of.
+    pub(crate) snapshots: String,
+    /// The claim that this is the snapshot of.
+    pub(crate) claim: String,
+}
+
+impl GroupRecord {
+    /// As a snapshot by itself. Its name is the group's until the one that it has is known.
+    pub(crate) fn single(&self) -> SnapshotRecord {
+        SnapshotRecord {
+            run: self.run.clone(),
+            namespace: self.namespace.clone(),
+            version: self.snapshots.clone(),
+            name: self.name.clone(),
+            class: self.class.clone(),
+            cut_when_ready: self.cut_when_ready,
+            claim: self.claim.clone(),
+        }
+    }
 }
 
 /// What a transfer by a pod makes. All three objects have the same name.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use standstill_core::{
     Result,
     journal::{JournalStore, RunState, RunSummary},
-    plan::{RunPlan, ShownPlan},
+    plan::{Plan, RunPlan, ShownPlan},
     point::{KeptSnapshot, RunId},
     runner::{Host, Recovered},
 };
@@ -96,9 +96,26 @@ pub fn plan(global: &Global, plan: &RunPlan, render: fn(&ShownPlan) -> String) -
     let shown = plan.show("Kubernetes")?;
     let of_members = plan.iter().map(|member| permissions(member, None));
     let permissions = of_members.fold(Permissions::default(), Permissions::and);
-    let document = serde_json::json!({"plan": shown, "permissions": permissions});
-    output::result(global, &document, || format!("{}\n{}", render(&shown), rules(&permissions)))?;
+    let together: Vec<Vec<&str>> =
+        plan.iter().map(Plan::captured_together).filter(|volumes| volumes.len() > 1).collect();
+    let document =
+        serde_json::json!({"plan": shown, "permissions": permissions, "capturedTogether": together});
+    output::result(global, &document, || {
+        format!("{}\n{}{}", render(&shown), groups(&together), rules(&permissions))
+    })?;
     Ok(output::DONE)
+}
+
+/// How volumes of one database are captured together. What the cluster has is not looked at here.
+fn groups(together: &[Vec<&str>]) -> String {
+    let told = together.iter().map(|volumes| {
+        format!(
+            "the volumes {} are captured at one moment by a VolumeGroupSnapshot where the cluster has a class for them\n\
+             and their claims share labels that no other claim has; otherwise each by a VolumeSnapshot, at the same time\n\n",
+            volumes.join(" and ")
+        )
+    });
+    told.collect()
 }
 
 fn rules(permissions: &Permissions) -> String {

@@ -232,6 +232,7 @@ impl<'a> Placing<'a> {
             data_owner: self.owner,
             security: self.values.security,
             snapshot_class: self.values.snapshot_class.clone(),
+            group_snapshot_class: self.values.group_snapshot_class.clone(),
             snapshot_deadline: deadline.map(milliseconds),
         })
     }

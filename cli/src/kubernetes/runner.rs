@@ -229,6 +229,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
         pod: std::env::var("STANDSTILL_POD_UID").ok(),
         snapshots: SnapshotSettings {
             class: place.snapshot_class.clone(),
+            group_class: place.group_snapshot_class.clone(),
             deadline: place.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
             read_as: Some(place.data_owner),
             security: place.security,

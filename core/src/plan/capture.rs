@@ -15,6 +15,14 @@ impl Plan {
         let mut volumes = self.steps.iter().filter_map(|step| step.step.volume.as_ref());
         volumes.any(|volume| volume.keep.is_some() && volume.from.as_deref() == Some(&from))
     }
+
+    /// The volumes that may be captured by snapshots at the same time, which go with the run.
+    pub fn captured_together(&self) -> Vec<&str> {
+        let by_snapshot = |mode| !matches!(mode, Some(CaptureMode::Live | CaptureMode::Copy));
+        let steps = self.steps.iter().filter(|step| !self.keeps(step));
+        let snapshots = steps.filter_map(|step| step.step.snapshot.as_ref());
+        snapshots.filter(|step| by_snapshot(step.mode)).map(|step| step.volume.as_str()).collect()
+    }
 }
 
 /// How a volume will be captured.

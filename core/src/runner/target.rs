@@ -433,16 +433,37 @@ async fn capturing(world: &World, target: &Target) -> Result<BTreeMap<String, Ca
 
 /// Notes where each snapshot will be.
 async fn intend_snapshots(world: &World, target: &Target) -> Result<BTreeMap<String, SnapshotIntent>> {
-    let mut intents = BTreeMap::new();
+    let snapshotter = world.host.runtime.snapshotter();
+    let (mut intents, mut steps, mut volumes) = (BTreeMap::new(), Vec::new(), Vec::new());
     for step in &world.plan.steps {
         let capturing =
             target.capturing.get(&step.id).filter(|capturing| capturing.mode != CaptureMode::Live);
         let volume = step.step.snapshot.as_ref().and_then(|snapshot| target.volumes.get(&snapshot.volume));
         let (Some(capturing), Some(volume)) = (capturing, volume) else { continue };
-        let intent = world.host.runtime.snapshotter().intend(volume, capturing.mode, &world.run).await?;
-        let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
-        world.ledger.intend(&step.id, undo, world.plan.keeps(step)).await?;
-        intents.insert(step.id.clone(), intent);
+        // What is kept outlives the run alone, and not with others.
+        if capturing.mode == CaptureMode::Atomic && !world.plan.keeps(step) {
+            steps.push(step);
+            volumes.push(volume.clone());
+        } else {
+            let intent = snapshotter.intend(volume, capturing.mode, &world.run).await?;
+            note_snapshot(world, step, intent, &mut intents).await?;
+        }
+    }
+    let together = snapshotter.intend_together(&volumes, &world.run).await?;
+    for (step, intent) in steps.into_iter().zip(together) {
+        note_snapshot(world, step, intent, &mut intents).await?;
     }
     Ok(intents)
+}
+
+async fn note_snapshot(
+    world: &World,
+    step: &PlannedStep,
+    intent: SnapshotIntent,
+    intents: &mut BTreeMap<String, SnapshotIntent>,
+) -> Result<()> {
+    let undo = Undo::Runtime { record: intent.record.clone(), secrets: BTreeMap::new() };
+    world.ledger.intend(&step.id, undo, world.plan.keeps(step)).await?;
+    intents.insert(step.id.clone(), intent);
+    Ok(())
 }

@@ -37,6 +37,9 @@ pub struct Placed {
     pub security: Security,
     /// The volume snapshot class, where one is named.
     pub snapshot_class: Option<String>,
+    /// The volume group snapshot class, where one is named.
+    #[serde(default)]
+    pub group_snapshot_class: Option<String>,
     /// How long the storage may take for the cut of a snapshot, in milliseconds, where that is said.
     pub snapshot_deadline: Option<u64>,
 }

@@ -1,9 +1,11 @@
 //! What a run may do: exactly what its plan needs.
 
-use super::around::around;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use standstill_core::{plan::Plan, runtime::CaptureMode};
+
+use super::around::around;
+use crate::snapshot::api::GROUP_OF_GROUPS;
 
 /// One rule of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +109,15 @@ pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
             ));
         }
         cluster.extend(for_classes());
+        if plan.captured_together().len() > 1 {
+            let all = ["create", "get", "list", "watch", "delete"];
+            let (group, reason) = (GROUP_OF_GROUPS, "one snapshot of several volumes");
+            namespaced.push(Rule::new(group, &["volumegroupsnapshots"], &all, reason));
+            let reason = "the class for several volumes of a driver";
+            cluster.push(Rule::new(group, &["volumegroupsnapshotclasses"], &["list"], reason));
+            let reason = "that a snapshot of several volumes and its content are bound";
+            cluster.push(Rule::new(group, &["volumegroupsnapshotcontents"], &["get"], reason));
+        }
     }
     Permissions { namespaced, cluster }
 }

@@ -32,12 +32,20 @@ fn of_plan(mode: &str, quiesce: &Value) -> Permissions {
 
 fn of_phases(mode: &str, quiesce: &Value, prepare: &Value) -> Permissions {
     let capture = json!([{"name": "data", "snapshot": {"volume": "data", "mode": mode}}]);
+    of_backup_action(&json!({"prepare": prepare, "quiesce": quiesce, "capture": capture}))
+}
+
+fn of_captures(capture: &Value, store: &Value) -> Permissions {
+    of_backup_action(&json!({"capture": capture, "store": store}))
+}
+
+fn of_backup_action(backup: &Value) -> Permissions {
     let blueprint: Blueprint = serde_json::from_value(json!({
         "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
         "spec": {
             "summary": "a database", "volumes": {"data": {"path": "/data"}},
             "parameters": {"front": {"type": "string"}},
-            "actions": {"backup": {"prepare": prepare, "quiesce": quiesce, "capture": capture}},
+            "actions": {"backup": backup},
         },
     }))
     .unwrap();
@@ -52,6 +60,29 @@ fn of_phases(mode: &str, quiesce: &Value, prepare: &Value) -> Permissions {
 #[test]
 fn a_backup_that_may_take_snapshots_needs_all_of_these() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&of_backup("auto")).unwrap());
+}
+
+#[test]
+fn only_a_backup_of_several_volumes_may_take_snapshots_of_groups() {
+    let of_groups = |capture: &Value, store: &Value| -> Vec<String> {
+        let Permissions { namespaced, cluster } = of_captures(capture, store);
+        let rules = namespaced.into_iter().chain(cluster);
+        let of_groups = rules.filter(|rule| rule.api_group == "groupsnapshot.storage.k8s.io");
+        of_groups.map(|rule| format!("{} {}", rule.resources.join(","), rule.verbs.join(","))).collect()
+    };
+    let snapshot =
+        |name: &str, mode: &str| json!({"name": name, "snapshot": {"volume": "data", "mode": mode}});
+    let both = json!([snapshot("one", "auto"), snapshot("two", "atomic")]);
+    insta::assert_snapshot!(of_groups(&both, &json!([])).join("\n"), @r"
+    volumegroupsnapshots create,get,list,watch,delete
+    volumegroupsnapshotclasses list
+    volumegroupsnapshotcontents get
+    ");
+    let none: [String; 0] = [];
+    let read = json!([snapshot("one", "auto"), snapshot("two", "live")]);
+    assert_eq!(of_groups(&read, &json!([])), none);
+    let kept = json!([{"volume": {"from": "captures.two", "artifact": "two", "keep": "snapshot"}}]);
+    assert_eq!(of_groups(&both, &kept), none);
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn launch(mounts: Mounts) -> Launch {
                 data_owner: Owner { user: 26, group: Some(27) },
                 security: Security::default(),
                 snapshot_class: None,
+                group_snapshot_class: None,
                 snapshot_deadline: None,
             },
             members: BTreeMap::new(),

@@ -12,12 +12,8 @@ use standstill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Mover, manifests, record, source};
-use crate::{
-    record::{Record, SnapshotRecord},
-    snapshot,
-    target::Owner,
-};
+use super::{Mover, manifests, source};
+use crate::{record::Record, snapshot, target::Owner};
 
 /// A snapshotter whose snapshots are stored by movers.
 pub(crate) struct Rehearsed {
@@ -26,16 +22,20 @@ pub(crate) struct Rehearsed {
 }
 
 impl Rehearsed {
-    async fn rehearse(&self, volume: &Volume, record_of_snapshot: &SnapshotRecord) -> Result<()> {
-        let Mover { cluster, settings, .. } = &self.mover;
+    /// Has the cluster say what it would accept of what this intent is made of, if it is one of the cluster's.
+    async fn rehearse(&self, intent: &SnapshotIntent) -> Result<()> {
+        let (Mover { cluster, settings, .. }, volume) = (&self.mover, &intent.volume);
+        let Some(record) = Record::from_value(&intent.record)? else { return Ok(()) };
+        let Some((kind, taken, snapshot)) = snapshot::asked_for(&record, settings.owner.as_ref()) else {
+            return Ok(());
+        };
         let claims = cluster.objects::<PersistentVolumeClaim>();
-        let claim = self.mover.claim(&record_of_snapshot.claim).await?;
+        let claim = self.mover.claim(&snapshot.claim).await?;
         let owner = settings.data_owner.unwrap_or(Owner { user: 0, group: None });
-        let mut source = source(claim, None, record_of_snapshot, owner)?;
+        let mut source = source(claim, None, &snapshot, owner)?;
         source.mount.clone_from(&volume.path);
-        let record = record(cluster, "rehearsal", &record_of_snapshot.run);
-        let snapshots = cluster.dynamic(&snapshot::api::snapshots(&record_of_snapshot.version));
-        let taken = snapshot::manifest(record_of_snapshot, settings.owner.as_ref());
+        let record = super::record(cluster, "rehearsal", &snapshot.run);
+        let snapshots = cluster.dynamic(&kind);
         let moved = manifests::claim(&record, settings, &source);
         let (pods, pod) = (cluster.objects::<Pod>(), manifests::pod(&record, settings, &source));
         let (taken, claim, pod) =
@@ -55,10 +55,16 @@ impl Snapshotter for Rehearsed {
 
     async fn intend(&self, volume: &Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotIntent> {
         let intent = self.inner.intend(volume, mode, run).await?;
-        if let Some(Record::Snapshot(record)) = Record::from_value(&intent.record)? {
-            self.rehearse(volume, &record).await?;
-        }
+        self.rehearse(&intent).await?;
         Ok(intent)
+    }
+
+    async fn intend_together(&self, volumes: &[Volume], run: &RunId) -> Result<Vec<SnapshotIntent>> {
+        let intents = self.inner.intend_together(volumes, run).await?;
+        for intent in &intents {
+            self.rehearse(intent).await?;
+        }
+        Ok(intents)
     }
 
     async fn capture(

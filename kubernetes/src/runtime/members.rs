@@ -22,6 +22,7 @@ impl KubernetesRuntime {
         }
         if let Some(placed) = placed {
             settings.snapshots.class = placed.snapshot_class;
+            settings.snapshots.group_class = placed.group_snapshot_class;
             settings.snapshots.deadline =
                 placed.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis);
             settings.snapshots.read_as = Some(placed.data_owner);

@@ -374,6 +374,7 @@ impl Runtime for KubernetesRuntime {
         match Record::from_value(record)? {
             None => self.inner.dispose(record, secrets).await,
             Some(Record::Snapshot(record)) => snapshot::dispose(&self.cluster, &record).await,
+            Some(Record::InGroup(record)) => snapshot::dispose_group(&self.cluster, &record).await,
             Some(Record::Mover(record)) => mover::dispose(&self.cluster, &record).await,
             Some(Record::InPod(record)) => self.dispose_in_pod(&record, secrets).await,
             Some(Record::InTarget(record)) => {

@@ -19,9 +19,29 @@ pub(crate) const GROUP: &str = "snapshot.storage.k8s.io";
 /// The versions that are known, the better one first.
 pub(crate) const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
+/// The API of snapshots of several volumes at once.
+pub(crate) const GROUP_OF_GROUPS: &str = "groupsnapshot.storage.k8s.io";
+/// The versions of it that are known, the better one first. In the alpha version it is not told which snapshot is of
+/// which claim.
+pub(crate) const VERSIONS_OF_GROUPS: [&str; 3] = ["v1", "v1beta2", "v1beta1"];
+
 /// A kind of the API, in a version.
-pub(crate) fn kind(version: &str, kind: &str, plural: &str) -> ApiResource {
+fn kind(version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, version, kind), plural)
+}
+
+fn kind_of_groups(version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP_OF_GROUPS, version, kind), plural)
+}
+
+/// Snapshots of several claims at once: in their namespace.
+pub(crate) fn groups(version: &str) -> ApiResource {
+    kind_of_groups(version, "VolumeGroupSnapshot", "volumegroupsnapshots")
+}
+
+/// What the storage has of them: of no namespace.
+pub(crate) fn group_contents(version: &str) -> ApiResource {
+    kind_of_groups(version, "VolumeGroupSnapshotContent", "volumegroupsnapshotcontents")
 }
 
 /// Snapshots: in the namespace of the claim.
@@ -44,7 +64,19 @@ const LIST: Duration = Duration::from_secs(15);
 
 /// All classes; `None` where the API server does not know this version of them.
 pub(crate) async fn list_classes(cluster: &Cluster, version: &str) -> Result<Option<Vec<DynamicObject>>> {
-    let classes = cluster.dynamic_global(&classes(version));
+    list(cluster, &classes(version)).await
+}
+
+/// All classes for groups; `None` where the API server does not know this version of them.
+pub(crate) async fn list_group_classes(
+    cluster: &Cluster,
+    version: &str,
+) -> Result<Option<Vec<DynamicObject>>> {
+    list(cluster, &kind_of_groups(version, "VolumeGroupSnapshotClass", "volumegroupsnapshotclasses")).await
+}
+
+async fn list(cluster: &Cluster, kind: &ApiResource) -> Result<Option<Vec<DynamicObject>>> {
+    let classes = cluster.dynamic_global(kind);
     let attempt = classes.attempt("list", None);
     match tokio::time::timeout(LIST, classes.api().list(&ListParams::default())).await {
         Ok(Ok(list)) => Ok(Some(list.items)),
@@ -54,11 +86,12 @@ pub(crate) async fn list_classes(cluster: &Cluster, version: &str) -> Result<Opt
     }
 }
 
-/// The status of a snapshot.
+/// The status of a snapshot, of one claim or of several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct SnapshotStatus {
     /// The content that it is bound to.
+    #[serde(alias = "boundVolumeGroupSnapshotContentName")]
     pub(crate) bound_volume_snapshot_content_name: Option<String>,
     /// When the storage cut it.
     pub(crate) creation_time: Option<Timestamp>,
@@ -97,6 +130,7 @@ impl SnapshotStatus {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContentSpec {
     /// The snapshot that it belongs to.
+    #[serde(alias = "volumeGroupSnapshotRef")]
     pub(crate) volume_snapshot_ref: SnapshotRef,
 }
 

@@ -2,8 +2,11 @@
 
 use kube::{ResourceExt, api::DynamicObject};
 
-/// Marks the class that is taken when none is named.
-const DEFAULT: &str = "snapshot.storage.kubernetes.io/is-default-class";
+/// Marks the class that is taken when none is named: of snapshots, and of groups of them.
+const DEFAULT: [&str; 2] = [
+    "snapshot.storage.kubernetes.io/is-default-class",
+    "groupsnapshot.storage.kubernetes.io/is-default-class",
+];
 /// On a class whose driver cuts late: `ready` says that the cut is certain only when the snapshot can be used.
 const CUT: &str = "standstill.dev/cut";
 /// On a class whose snapshots are of a mounted file system, so that they have what is still in the page cache:
@@ -34,22 +37,40 @@ impl Class {
         Some(Self {
             name: class.name_any(),
             driver: class.data.get("driver")?.as_str()?.to_owned(),
-            is_default: says(DEFAULT, "true"),
+            is_default: DEFAULT.iter().any(|mark| says(mark, "true")),
             cut_when_ready: says(CUT, "ready"),
             of_filesystem: says(CAPTURE, "filesystem"),
         })
     }
 }
 
+/// What classes are called, for people: in the singular, in the plural, and the key that names one.
+pub(crate) type Words = [&'static str; 3];
+/// The classes of snapshots of one volume.
+const SNAPSHOTS: Words = ["VolumeSnapshotClass", "VolumeSnapshotClasses", "snapshotClass"];
+/// The classes of snapshots of several volumes.
+pub(crate) const GROUPS: Words =
+    ["VolumeGroupSnapshotClass", "VolumeGroupSnapshotClasses", "groupSnapshotClass"];
+
 /// Chooses the class for a volume of this driver; or says why there is none.
 pub(crate) fn choose(classes: &[Class], driver: &str, named: Option<&str>) -> Result<Class, String> {
+    choose_of(SNAPSHOTS, classes, driver, named)
+}
+
+/// As [`choose`], of classes that are called so.
+pub(crate) fn choose_of(
+    [one, several, key]: Words,
+    classes: &[Class],
+    driver: &str,
+    named: Option<&str>,
+) -> Result<Class, String> {
     if let Some(named) = named {
         let Some(class) = classes.iter().find(|class| class.name == named) else {
-            return Err(format!("there is no VolumeSnapshotClass {named}; there are: {}", names(classes)));
+            return Err(format!("there is no {one} {named}; there are: {}", names(classes)));
         };
         if class.driver != driver {
             return Err(format!(
-                "the VolumeSnapshotClass {named} is for the driver {}, and the volume is of {driver}",
+                "the {one} {named} is for the driver {}, and the volume is of {driver}",
                 class.driver
             ));
         }
@@ -60,10 +81,10 @@ pub(crate) fn choose(classes: &[Class], driver: &str, named: Option<&str>) -> Re
     match (default.as_slice(), fitting.as_slice()) {
         ([class], _) => Ok((*class).clone()),
         ([], [class]) => Ok(class.clone()),
-        ([], []) => Err(format!("no VolumeSnapshotClass is for the volume's driver {driver}")),
+        ([], []) => Err(format!("no {one} is for the volume's driver {driver}")),
         _ => Err(format!(
-            "several VolumeSnapshotClasses are for the volume's driver {driver}, and not exactly one is the default: \
-             {}; name one by `snapshotClass` of the target",
+            "several {several} are for the volume's driver {driver}, and not exactly one is the default: {}; name one \
+             by `{key}` of the target",
             names(&fitting)
         )),
     }
@@ -127,7 +148,8 @@ mod tests {
             Class::of(&class).unwrap()
         };
         assert_eq!(read(json!({})), class("file", "file.csi", false));
-        let all = read(json!({DEFAULT: "true", CUT: "ready", CAPTURE: "filesystem"}));
+        let all = read(json!({DEFAULT[0]: "true", CUT: "ready", CAPTURE: "filesystem"}));
         assert!(all.is_default && all.cut_when_ready && all.of_filesystem);
+        assert!(read(json!({DEFAULT[1]: "true"})).is_default);
     }
 }

@@ -1,15 +1,21 @@
-//! Waiting for the cut of a snapshot that was asked for.
+//! Waiting for the cut of a snapshot that was asked for, of one claim or of several.
 
 use std::time::{Duration, Instant};
 
-use kube::{ResourceExt, api::DynamicObject};
+use kube::{
+    ResourceExt,
+    api::{ApiResource, DynamicObject},
+};
 use standstill_core::{Error, Result, units::show_duration};
 
 use super::{
     api,
     standing::{Bound, Standing, bound, complaint},
 };
-use crate::{client::Cluster, record::SnapshotRecord};
+use crate::{
+    client::Cluster,
+    record::{GroupRecord, SnapshotRecord},
+};
 
 /// How long a driver may complain before it is believed. Controllers repeat what failed, and most conflicts between
 /// them are over within a second; a database may be held meanwhile.
@@ -17,28 +23,88 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the time that was complained is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often it is looked whether a content is bound back.
-const GLANCE: Duration = Duration::from_millis(50);
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
 
-/// Waits until a snapshot, which was just `made` unless it was there, is cut and bound both ways.
+/// What is waited for.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    kind: ApiResource,
+    contents: ApiResource,
+    name: &'a str,
+    class: &'a str,
+    cut_when_ready: bool,
+    /// What it is, for people.
+    what: String,
+}
+
+impl<'a> Asked<'a> {
+    /// A snapshot of one claim.
+    pub(crate) fn single(record: &'a SnapshotRecord) -> Self {
+        Self {
+            kind: api::snapshots(&record.version),
+            contents: api::contents(&record.version),
+            name: &record.name,
+            class: &record.class,
+            cut_when_ready: record.cut_when_ready,
+            what: format!("the snapshot {} of the claim {}", record.name, record.claim),
+        }
+    }
+
+    /// A snapshot of several claims.
+    pub(crate) fn group(record: &'a GroupRecord) -> Self {
+        Self {
+            kind: api::groups(&record.version),
+            contents: api::group_contents(&record.version),
+            name: &record.name,
+            class: &record.class,
+            cut_when_ready: record.cut_when_ready,
+            what: format!("the group snapshot {}", record.name),
+        }
+    }
+}
+
+/// How long is waited in all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) within: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    /// From now on.
+    pub(crate) fn of(within: Duration) -> Self {
+        Self { within, at: Instant::now() + within }
+    }
+
+    pub(crate) fn is_over(self) -> bool {
+        self.left().is_zero()
+    }
+
+    fn left(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Waits until a snapshot, which was just `made` unless it was there, is cut and bound both ways: as it is then.
 ///
 /// # Errors
 /// When the driver complains and goes on complaining (in its words), or nothing happens before the deadline.
 pub(crate) async fn wait(
     cluster: &Cluster,
-    record: &SnapshotRecord,
+    asked: &Asked<'_>,
     made: Option<DynamicObject>,
-    within: Duration,
-) -> Result<()> {
-    let mut watch = Watch::new(record, within);
+    deadline: Deadline,
+) -> Result<DynamicObject> {
+    let mut watch = Watch::new(asked, deadline);
     let (snapshot, content) = watch.cut(cluster, made).await?;
-    watch.bound_back(cluster, &snapshot, &content).await
+    watch.bound_back(cluster, &snapshot, &content).await?;
+    Ok(snapshot)
 }
 
 /// What is known while waiting.
 struct Watch<'a> {
-    record: &'a SnapshotRecord,
-    within: Duration,
-    deadline: Instant,
+    asked: &'a Asked<'a>,
+    deadline: Deadline,
     /// What is missing, as it was seen last.
     waits: &'static str,
     complaint: Option<(String, Instant)>,
@@ -51,9 +117,8 @@ enum Seen {
 }
 
 impl<'a> Watch<'a> {
-    fn new(record: &'a SnapshotRecord, within: Duration) -> Self {
-        let deadline = Instant::now() + within;
-        Self { record, within, deadline, waits: "it has not been seen yet", complaint: None }
+    fn new(asked: &'a Asked<'a>, deadline: Deadline) -> Self {
+        Self { asked, deadline, waits: "it has not been seen yet", complaint: None }
     }
 
     /// Waits until the snapshot says that it is cut, and by which content.
@@ -68,14 +133,14 @@ impl<'a> Watch<'a> {
             return Ok((*snapshot, content));
         }
         let mut since = made.and_then(|made| made.resource_version());
-        let snapshots = cluster.dynamic(&api::snapshots(&self.record.version));
+        let snapshots = cluster.dynamic(&self.asked.kind);
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = self.deadline.left();
             if left.is_zero() {
                 return Err(self.too_late());
             }
             let slice = if self.complaint.is_some() { left.min(LOOK) } else { left };
-            let seen = snapshots.wait_since(&self.record.name, since.take(), slice, |found| self.look(found));
+            let seen = snapshots.wait_since(self.asked.name, since.take(), slice, |found| self.look(found));
             let seen = seen.await?;
             if let Some(Seen::Cut(snapshot, content)) = seen {
                 return Ok((*snapshot, content));
@@ -93,13 +158,10 @@ impl<'a> Watch<'a> {
     /// Takes a look. A complaint ends the wait once, so that its patience can be measured.
     fn look(&mut self, found: Option<&DynamicObject>) -> Result<Option<Seen>> {
         let Some(found) = found else {
-            return Err(Error::failed(format!(
-                "the snapshot {} was deleted while it was being taken",
-                self.record.name
-            ))
-            .remedy("Find out who deletes snapshots in this namespace, then run the backup again."));
+            return Err(Error::failed(format!("{} was deleted while it was being taken", self.asked.what))
+                .remedy("Find out who deletes snapshots in this namespace, then run the backup again."));
         };
-        match Standing::of(found, self.record.cut_when_ready)? {
+        match Standing::of(found, self.asked.cut_when_ready)? {
             Standing::Cut { content } => Ok(Some(Seen::Cut(Box::new(found.clone()), content))),
             Standing::Waits(what) => {
                 (self.waits, self.complaint) = (what, None);
@@ -115,7 +177,7 @@ impl<'a> Watch<'a> {
 
     /// Waits until the content says that it belongs to this very snapshot.
     async fn bound_back(&mut self, cluster: &Cluster, snapshot: &DynamicObject, content: &str) -> Result<()> {
-        let contents = cluster.dynamic_global(&api::contents(&self.record.version));
+        let contents = cluster.dynamic_global(&self.asked.contents);
         loop {
             if let Some(found) = contents.find(content).await? {
                 match bound(&found, snapshot)? {
@@ -124,10 +186,10 @@ impl<'a> Watch<'a> {
                     Bound::Elsewhere(to) => return Err(self.foreign(content, &to)),
                 }
                 if let Some(words) = complaint(&found) {
-                    self.complaint = Some((words, self.deadline));
+                    self.complaint = Some((words, Instant::now()));
                 }
             }
-            if Instant::now() >= self.deadline {
+            if self.deadline.is_over() {
                 self.waits = "its content does not say that it is bound to it";
                 return Err(self.too_late());
             }
@@ -135,14 +197,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn subject(&self) -> String {
-        format!("the snapshot {} of the claim {}", self.record.name, self.record.claim)
-    }
-
     fn refused(&self, words: &str) -> Error {
-        Error::failed(format!("{} was not taken: {words}", self.subject())).remedy(format!(
+        Error::failed(format!("{} was not taken: {words}", self.asked.what)).remedy(format!(
             "These are the words of the driver behind the class {}; look at its log, put it right, and run the backup again.",
-            self.record.class
+            self.asked.class
         ))
     }
 
@@ -151,16 +209,16 @@ impl<'a> Watch<'a> {
             Some((words, _)) => words.as_str(),
             None => self.waits,
         };
-        Error::failed(format!("{} was not cut within {}: {why}", self.subject(), show_duration(self.within)))
+        Error::failed(format!("{} was not cut within {}: {why}", self.asked.what, show_duration(self.deadline.within)))
             .remedy(format!(
                 "Check that the snapshot controller and the driver of the class {} are running; give slow storage more \
                  time by `snapshotDeadline` of the target.",
-                self.record.class
+                self.asked.class
             ))
     }
 
     fn foreign(&self, content: &str, to: &str) -> Error {
-        Error::failed(format!("{} names the content {content}, which is bound to {to}", self.subject()))
+        Error::failed(format!("{} names the content {content}, which is bound to {to}", self.asked.what))
             .remedy("Look at the content: what it holds is not this backup's.")
     }
 }
@@ -191,7 +249,8 @@ mod tests {
     #[test]
     fn a_snapshot_that_never_comes_is_told_with_the_time_and_what_is_missing() {
         let record = record();
-        let mut watch = Watch::new(&record, Duration::from_secs(25));
+        let asked = Asked::single(&record);
+        let mut watch = Watch::new(&asked, Deadline::of(Duration::from_secs(25)));
         assert!(watch.look(Some(&snapshot(&json!({})))).unwrap().is_none());
         let error = watch.too_late();
         insta::assert_snapshot!(error, @"the snapshot standstill-data-1 of the claim data-pg-0 was not cut within 25.0 s: no snapshot controller has taken it up");
@@ -201,7 +260,8 @@ mod tests {
     #[test]
     fn a_complaint_keeps_the_time_it_began_and_is_forgotten_when_it_ends() {
         let record = record();
-        let mut watch = Watch::new(&record, Duration::from_secs(25));
+        let asked = Asked::single(&record);
+        let mut watch = Watch::new(&asked, Deadline::of(Duration::from_secs(25)));
         let complains = |words: &str| snapshot(&json!({"error": {"message": words}}));
         assert!(matches!(watch.look(Some(&complains("conflict"))).unwrap(), Some(Seen::Complaint)));
         let since = watch.complaint.as_ref().unwrap().1;
@@ -215,7 +275,8 @@ mod tests {
     #[test]
     fn a_snapshot_that_somebody_deletes_is_an_error_at_once() {
         let record = record();
-        let mut watch = Watch::new(&record, Duration::from_secs(25));
+        let asked = Asked::single(&record);
+        let mut watch = Watch::new(&asked, Deadline::of(Duration::from_secs(25)));
         assert!(watch.look(None).is_err());
     }
 }

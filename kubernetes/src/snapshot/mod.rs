@@ -2,25 +2,28 @@
 //!
 //! ```text
 //!   claim ──▶ its driver ──▶ class ──▶ VolumeSnapshot ⇄ VolumeSnapshotContent        cut, bound both ways: let go
-//!                                            └──▶ (mover) claim made of it ──▶ repository
+//!     └──▶ several of one driver: one VolumeGroupSnapshot └──▶ (mover) claim made of it ──▶ repository
 //! ```
 //!
 //! - [`api`]: the kinds; [`class`]: which class; [`claim`]: what is snapshotted; [`readable`]: by whom
+//! - [`single`]: a snapshot of one claim; [`group`]: several claims that are cut together
 //! - [`standing`]: how a snapshot stands; [`cut`]: waiting for its cut; [`ready`]: and until it can be used
 //! - [`kept`]: snapshots that are kept as artifacts
 //!
 //! # Rights
 //! In the namespace: `get` on `persistentvolumeclaims`; `create`, `get`, `list`, `watch` and `delete` on
-//! `volumesnapshots`. In the cluster: `list` on `volumesnapshotclasses`, `get` on `volumesnapshotcontents`,
+//! `volumesnapshots`; those of [`group`]. In the cluster: `list` on `volumesnapshotclasses`, `get` on `volumesnapshotcontents`,
 //! `storageclasses` and `persistentvolumes`.
 
 pub(crate) mod api;
 mod claim;
 mod class;
 mod cut;
+mod group;
 mod kept;
 mod readable;
 mod ready;
+mod single;
 mod standing;
 
 use std::{
@@ -32,20 +35,23 @@ use std::{
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ApiResource};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use standstill_core::{
     Error, ErrorKind, Result,
-    hook::Undone,
     point::{KeptSnapshot, RunId},
     runtime::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
 };
 use tokio_util::sync::CancellationToken;
 
 pub use self::kept::{has_kept, remove_kept};
-use self::{claim::Place, class::Class};
-pub(crate) use self::{kept::KeptRecord, ready::ready};
+use self::{
+    claim::Place,
+    class::Class,
+    group::choose::{Wanted, choose},
+};
+pub(crate) use self::{group::dispose as dispose_group, kept::KeptRecord, ready::ready, single::dispose};
 use crate::{
     client::Cluster,
     names,
@@ -63,6 +69,8 @@ const GONE: Duration = Duration::from_mins(1);
 pub struct SnapshotSettings {
     /// The class; by default the one for the claim's driver.
     pub class: Option<String>,
+    /// The class for several claims at once; by default the one for their driver, unless [`Self::class`] is given.
+    pub group_class: Option<String>,
     /// How long the storage may take for the cut.
     pub deadline: Duration,
     /// The owner of the files, as whom they are read. A volume with files that this user may not read is refused before
@@ -78,6 +86,7 @@ impl Default for SnapshotSettings {
     fn default() -> Self {
         Self {
             class: None,
+            group_class: None,
             deadline: SNAPSHOT_DEADLINE,
             read_as: None,
             security: Security::default(),
@@ -170,23 +179,45 @@ impl Snapshotter for CsiSnapshotter {
         Ok(SnapshotIntent { volume: volume.clone(), mode, record })
     }
 
+    async fn intend_together(&self, volumes: &[Volume], run: &RunId) -> Result<Vec<SnapshotIntent>> {
+        let mut intents = Vec::with_capacity(volumes.len());
+        for volume in volumes {
+            intents.push(self.intend(volume, CaptureMode::Atomic, run).await?);
+        }
+        for wanted in self.of_one_driver(volumes).await? {
+            match choose(&self.cluster, &self.settings, &wanted).await? {
+                Ok(group) => {
+                    tracing::info!(
+                        "{} are cut together, by a VolumeGroupSnapshot of the class {}",
+                        wanted.told(),
+                        group.class.name
+                    );
+                    group::join(&mut intents, &wanted, &group)?;
+                }
+                Err(reason) => tracing::info!("{} are cut one by one: {reason}", wanted.told()),
+            }
+        }
+        Ok(intents)
+    }
+
     async fn capture(
         &self,
         intent: &SnapshotIntent,
         tolerate_changes: bool,
         cancel: &CancellationToken,
     ) -> Result<Captured> {
-        let Some(Record::Snapshot(snapshot)) = Record::from_value(&intent.record)? else {
+        let found = Record::from_value(&intent.record)?;
+        let Some(record @ (Record::Snapshot(_) | Record::InGroup(_))) = found else {
             return self.inner.capture(intent, tolerate_changes, cancel).await;
         };
         let volume = &intent.volume;
         let place = claim::place(self.target()?, volume)?.map_err(Error::input)?;
-        tokio::select! {
-            taken = self.take(&snapshot) => taken?,
+        let snapshot = tokio::select! {
+            taken = self.take(record) => taken?,
             () = cancel.cancelled() => {
                 return Err(Error::cancelled(format!("the snapshot of {} was cancelled", volume.name)));
             }
-        }
+        };
         let remote = serde_json::to_value(Remote { snapshot, place })
             .map_err(|cause| Error::failed("a capture cannot be described").because(cause))?;
         Ok(Captured {
@@ -284,35 +315,44 @@ impl CsiSnapshotter {
         }
     }
 
-    /// Takes a snapshot, and waits for its cut.
-    async fn take(&self, record: &SnapshotRecord) -> Result<()> {
-        let snapshots = self.cluster.dynamic(&api::snapshots(&record.version));
-        let made = snapshots.create_new(&manifest(record, self.settings.owner.as_ref())).await?;
-        if made.is_none() {
-            // The answer to an earlier attempt was lost, unless it is somebody else's.
-            let found = snapshots.get(&record.name).await?;
-            own(&found, &record.run)?;
+    /// Several claims of one driver, for each driver that has several.
+    async fn of_one_driver(&self, volumes: &[Volume]) -> Result<Vec<Wanted>> {
+        let mut found: BTreeMap<String, Wanted> = BTreeMap::new();
+        for volume in volumes {
+            let Ok(Way { place, class, .. }) = self.plan(volume).await? else { continue };
+            let wanted = found.entry(class.driver.clone());
+            wanted.or_insert_with(|| Wanted::of(class)).claims.insert(place.claim);
         }
-        cut::wait(&self.cluster, record, made, self.settings.deadline).await
+        Ok(found.into_values().filter(|wanted| wanted.claims.len() > 1).collect())
+    }
+
+    /// Takes a snapshot, and waits for its cut.
+    async fn take(&self, record: Record) -> Result<SnapshotRecord> {
+        let (owner, within) = (self.settings.owner.as_ref(), self.settings.deadline);
+        let record = match record {
+            Record::Snapshot(record) => record,
+            Record::InGroup(record) => return group::take(&self.cluster, &record, owner, within).await,
+            _ => return Err(Error::failed("the record is of no snapshot")),
+        };
+        single::take(&self.cluster, &record, owner, within).await?;
+        Ok(record)
     }
 }
 
-/// The snapshot as it is asked for.
-pub(crate) fn manifest(record: &SnapshotRecord, owner: Option<&Value>) -> Value {
-    json!({
-        "apiVersion": format!("{}/{}", api::GROUP, record.version),
-        "kind": "VolumeSnapshot",
-        "metadata": {
-            "name": record.name,
-            "namespace": record.namespace,
-            "labels": names::labels(&record.run, "snapshot"),
-            "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
-        },
-        "spec": {
-            "volumeSnapshotClassName": record.class,
-            "source": {"persistentVolumeClaimName": record.claim},
-        },
-    })
+/// What a snapshot is asked for by: its kind and its manifest, and what it is by itself.
+pub(crate) fn asked_for(
+    record: &Record,
+    owner: Option<&Value>,
+) -> Option<(ApiResource, Value, SnapshotRecord)> {
+    match record {
+        Record::Snapshot(record) => {
+            Some((api::snapshots(&record.version), single::manifest(record, owner), record.clone()))
+        }
+        Record::InGroup(record) => {
+            Some((api::groups(&record.version), group::manifest(record, owner), record.single()))
+        }
+        _ => None,
+    }
 }
 
 /// Refuses an object that is not this run's, whatever its name.
@@ -324,40 +364,12 @@ pub(crate) fn own(object: &impl ResourceExt, run: &RunId) -> Result<()> {
         .remedy("Rename or remove it; nothing was changed about it."))
 }
 
-/// Removes a snapshot. It is gone when this returns.
-pub(crate) async fn dispose(cluster: &Cluster, record: &SnapshotRecord) -> Result<Undone> {
-    let cluster = cluster.in_namespace(&record.namespace);
-    let snapshots = cluster.dynamic(&api::snapshots(&record.version));
-    let removed = snapshots.remove(&record.name, &record.run, GONE).await.map_err(|error| {
-        if error.kind() != ErrorKind::Temporary {
-            return error;
-        }
-        Error::temporary(format!("the snapshot {} does not go", record.name))
-            .remedy("Look at its finalizers and events, and at the snapshot controller's log.")
-            .because(error)
-    })?;
-    Ok(if removed { Undone::LetGo } else { Undone::AlreadyGone })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_is_asked_for_by_its_class_and_goes_with_its_owner() {
-        let run: RunId = "0198a1b2c3d47e5f8a9b0c1d2e3f4a5b".parse().unwrap();
-        let record = SnapshotRecord {
-            name: names::of_run(&name_part("data"), &run),
-            run,
-            namespace: "db".into(),
-            version: "v1".into(),
-            class: "file".into(),
-            cut_when_ready: false,
-            claim: "data-pg-0".into(),
-        };
-        let owner =
-            json!({"apiVersion": "batch/v1", "kind": "Job", "name": "standstill-backup", "uid": "u1"});
-        let manifest = serde_json::to_string_pretty(&manifest(&record, Some(&owner))).unwrap();
-        insta::assert_snapshot!(manifest);
+/// The error of something that was deleted and stays.
+fn not_going(what: &str, error: Error) -> Error {
+    if error.kind() != ErrorKind::Temporary {
+        return error;
     }
+    Error::temporary(format!("{what} does not go"))
+        .remedy("Look at its finalizers and events, and at the snapshot controller's log.")
+        .because(error)
 }

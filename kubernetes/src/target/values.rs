@@ -25,6 +25,9 @@ pub struct TargetValues {
     pub storage_class: Option<String>,
     /// The volume snapshot class; by default the one for the volume's driver.
     pub snapshot_class: Option<String>,
+    /// The volume group snapshot class, where several volumes are captured; by default the one for their driver, unless
+    /// `snapshotClass` is given.
+    pub group_snapshot_class: Option<String>,
     /// The pod security profile that movers stand under; restricted by default.
     pub security: Security,
     /// How long the storage may take for the cut of a snapshot (`25s`), while the database is held.
@@ -53,7 +56,7 @@ impl TargetValues {
         let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, security, snapshotDeadline, startDeadline.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, groupSnapshotClass, security, snapshotDeadline, startDeadline.")
                 .because(cause)
         })
     }

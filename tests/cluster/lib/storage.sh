@@ -27,11 +27,15 @@ remove_disk() {
 # The kinds, the classes, the controller's rights: once per cluster.
 apply_objects() {
   local mark="$state/objects" name digest
-  digest=$(cat "$here"/manifests/{snapshot-crds,storage,snapshot-classes}.yaml | sha256sum)
+  digest=$(cat "$here"/manifests/{snapshot-crds,group-snapshot-crds,storage,snapshot-classes}.yaml | sha256sum)
   [ "$(cat "$mark" 2>/dev/null)" != "$digest" ] || return 0
-  kubectl_admin apply --validate=false -f "$here/manifests/snapshot-crds.yaml" -f "$here/manifests/storage.yaml" >&2
+  kubectl_admin apply --validate=false -f "$here/manifests/snapshot-crds.yaml" \
+    -f "$here/manifests/group-snapshot-crds.yaml" -f "$here/manifests/storage.yaml" >&2
   for name in volumesnapshots volumesnapshotclasses volumesnapshotcontents; do
     await 30 "the kind $name" api_as_admin "/apis/snapshot.storage.k8s.io/v1/$name"
+  done
+  for name in volumegroupsnapshots volumegroupsnapshotclasses volumegroupsnapshotcontents; do
+    await 30 "the kind $name" api_as_admin "/apis/groupsnapshot.storage.k8s.io/v1/$name"
   done
   kubectl_admin apply --validate=false -f "$here/manifests/snapshot-classes.yaml" >&2
   printf '%s\n' "$digest" >"$mark"

@@ -12,6 +12,7 @@ import threading
 from api import Api
 from btrfs import Btrfs
 from contents import Contents
+from groups import GROUPS, Groups
 from mirror import Mirror, Reconciler
 from snapshots import Snapshots
 from volumes import Claims, Volumes
@@ -42,12 +43,15 @@ def main():
         "volumes": Mirror(api, "/api/v1", "persistentvolumes"),
         "snapshots": Mirror(api, SNAPSHOTS, "volumesnapshots"),
         "contents": Mirror(api, SNAPSHOTS, "volumesnapshotcontents"),
+        "groups": Mirror(api, GROUPS, "volumegroupsnapshots"),
+        "groupclasses": Mirror(api, GROUPS, "volumegroupsnapshotclasses"),
     }
     for mirror in mirrors.values():
         mirror.start()
     for mirror in mirrors.values():
         mirror.await_first_list()
     Reconciler(mirrors["snapshots"], Snapshots(api, disk, mirrors).reconcile).start()
+    Reconciler(mirrors["groups"], Groups(api, disk, mirrors).reconcile).start()
     Reconciler(mirrors["contents"], Contents(api, disk, mirrors).reconcile).start()
     Reconciler(mirrors["claims"], Claims(api, disk, mirrors, options.node).reconcile).start()
     Reconciler(mirrors["volumes"], Volumes(api, disk).reconcile).start()

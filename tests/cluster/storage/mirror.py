@@ -15,6 +15,8 @@ KINDS = {
     "persistentvolumes": "PersistentVolume",
     "volumesnapshots": "VolumeSnapshot",
     "volumesnapshotcontents": "VolumeSnapshotContent",
+    "volumegroupsnapshots": "VolumeGroupSnapshot",
+    "volumegroupsnapshotclasses": "VolumeGroupSnapshotClass",
 }
 
 
@@ -33,10 +35,13 @@ class Mirror(threading.Thread):
         self.listeners = []
         self.listed = threading.Event()
 
+    def collection(self, namespace):
+        middle = f"/namespaces/{namespace}" if namespace else ""
+        return f"{self.group}{middle}/{self.plural}"
+
     def path(self, key):
         namespace, name = key
-        middle = f"/namespaces/{namespace}" if namespace else ""
-        return f"{self.group}{middle}/{self.plural}/{name}"
+        return f"{self.collection(namespace)}/{name}"
 
     def get(self, key):
         return self.items.get(key)

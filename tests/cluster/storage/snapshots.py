@@ -9,6 +9,7 @@ from volumes import DRIVER, Refused, quantity
 DEFAULT_CLASS = "snapshot.storage.kubernetes.io/is-default-class"
 PROTECTION = "snapshot.storage.kubernetes.io/volumesnapshot-bound-protection"
 CONTENT_PROTECTION = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+GROUP_PROTECTION = "snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection"
 CONTENTS = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
 
 
@@ -48,6 +49,9 @@ class Snapshots:
             return None
         if "deletionTimestamp" in snapshot["metadata"]:
             return self._delete(key, snapshot)
+        if group_of(snapshot) is not None:
+            # Its group tells how it stands.
+            return None
         # Delays count from when it was first seen: the API's own times are whole seconds.
         seen = self.seen.setdefault(snapshot["metadata"]["uid"], time.monotonic())
         try:
@@ -67,7 +71,7 @@ class Snapshots:
         behaviour = Behaviour(snapshot_class.get("parameters") or {})
         if behaviour.hang:
             return None
-        volume = self._volume(key, snapshot)
+        volume = volume_of(self.mirrors, self.disk, key[0], snapshot["spec"]["source"]["persistentVolumeClaimName"])
         name = "snapcontent-" + snapshot["metadata"]["uid"]
         self._prepare(key, snapshot, snapshot_class, volume, name)
         if age < behaviour.cut_after:
@@ -91,16 +95,6 @@ class Snapshots:
             if candidate["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true":
                 return candidate
         raise Refused("there is no default VolumeSnapshotClass")
-
-    def _volume(self, key, snapshot):
-        name = snapshot["spec"]["source"]["persistentVolumeClaimName"]
-        claim = self.mirrors["claims"].fetch((key[0], name))
-        if claim is None or claim.get("status", {}).get("phase") != "Bound":
-            raise Refused(f"the claim {key[0]}/{name} is missing or not bound")
-        volume = self.mirrors["volumes"].fetch(("", claim["spec"]["volumeName"]))
-        if volume is None or volume["spec"].get("local", {}).get("path") != self.disk.volume(claim["spec"]["volumeName"]):
-            raise Refused(f"the volume of the claim {key[0]}/{name} is not of the driver {DRIVER}")
-        return volume
 
     def _prepare(self, key, snapshot, snapshot_class, volume, name):
         """The content and the snapshot's protection, before anything is cut."""
@@ -189,7 +183,10 @@ class Snapshots:
 
     def _delete(self, key, snapshot):
         """Takes the content along if it shall, and lets go when it is gone."""
-        metadata = snapshot["metadata"]
+        metadata, group = snapshot["metadata"], group_of(snapshot)
+        if group is not None and self._is_there(key[0], group):
+            # It goes with its group, and not before it.
+            return 0.1
         for content in self.mirrors["contents"].values():
             if content["spec"]["volumeSnapshotRef"].get("uid") != metadata["uid"]:
                 continue
@@ -200,10 +197,32 @@ class Snapshots:
         self.seen.pop(metadata["uid"], None)
         self.cuts.pop(metadata["uid"], None)
         self.told.pop(metadata["uid"], None)
-        if PROTECTION in (metadata.get("finalizers") or []):
-            finalizers = without(metadata["finalizers"], PROTECTION)
-            self.api.patch(self.mirrors["snapshots"].path(key), {"metadata": {"finalizers": finalizers}})
+        finalizers = metadata.get("finalizers") or []
+        rest = without(without(finalizers, PROTECTION), GROUP_PROTECTION)
+        if rest != finalizers:
+            self.api.patch(self.mirrors["snapshots"].path(key), {"metadata": {"finalizers": rest}})
         return None
+
+    def _is_there(self, namespace, owner):
+        group = self.api.get(self.mirrors["groups"].path((namespace, owner["name"])))
+        return group is not None and group["metadata"]["uid"] == owner["uid"]
+
+
+def group_of(snapshot):
+    """The reference to the group that a snapshot is of, if it is of one."""
+    owners = snapshot["metadata"].get("ownerReferences") or []
+    return next((owner for owner in owners if owner["kind"] == "VolumeGroupSnapshot"), None)
+
+
+def volume_of(mirrors, disk, namespace, name):
+    """The volume of a claim, if it is one of ours."""
+    claim = mirrors["claims"].fetch((namespace, name))
+    if claim is None or claim.get("status", {}).get("phase") != "Bound":
+        raise Refused(f"the claim {namespace}/{name} is missing or not bound")
+    volume = mirrors["volumes"].fetch(("", claim["spec"]["volumeName"]))
+    if volume is None or volume["spec"].get("local", {}).get("path") != disk.volume(claim["spec"]["volumeName"]):
+        raise Refused(f"the volume of the claim {namespace}/{name} is not of the driver {DRIVER}")
+    return volume
 
 
 def problem(message):

@@ -33,3 +33,4 @@ mod room;
 mod snapshots;
 mod sqlite;
 mod truncation;
+mod volumes;

@@ -20,7 +20,7 @@ const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1 + 4);
 const REMOVED: Duration = Duration::from_mins(2);
 
 /// Everything that a run makes in its namespace.
-const KINDS: &str = "pods,persistentvolumeclaims,volumesnapshots,secrets,configmaps,leases,jobs,serviceaccounts,\
+const KINDS: &str = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,secrets,configmaps,leases,jobs,serviceaccounts,\
                      roles,rolebindings";
 
 fn start(space: &Space, more: &[&str], failpoint: Option<String>) -> Started {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Postgres, Space, eventually,
-    place::Outcome,
+    numbers::Numbers,
+    place::{Outcome, Started},
     runs::states,
     sample::{Random, full},
 };
@@ -33,8 +34,8 @@ struct Printed {
 }
 
 impl Printed {
-    fn by_plan(space: &Space) -> Self {
-        let arguments = ["plan", "postgresql", "--set=dataDir=/var/lib/postgresql/data"];
+    fn by_plan(space: &Space, blueprint: &[&str]) -> Self {
+        let arguments: Vec<&str> = [&["plan"], blueprint].concat();
         let permissions = space.run_plain(&arguments).json()["permissions"].clone();
         let rules = |name: &str| permissions[name].as_array().unwrap().clone();
         Self { namespaced: rules("namespaced"), cluster: rules("cluster") }
@@ -89,8 +90,13 @@ impl Drop for OfCluster<'_> {
 }
 
 /// A run from whose account a rule is taken while its pod is being made; `None` when the pod was quicker.
-fn run_without(space: &Space, server: &Postgres, printed: &Printed, rule: &Rule) -> Option<Outcome> {
-    let mut run = server.start_backup("postgresql", &[]);
+fn run_without(
+    space: &Space,
+    start: &dyn Fn() -> Started,
+    printed: &Printed,
+    rule: &Rule,
+) -> Option<Outcome> {
+    let mut run = start();
     let mut name = String::new();
     let binding = if rule.of_cluster { "clusterrolebindings" } else { "rolebindings" };
     let selector = format!("--selector=standstill.dev/run,standstill.dev/namespace={}", space.name);
@@ -110,27 +116,49 @@ fn run_without(space: &Space, server: &Postgres, printed: &Printed, rule: &Rule)
     (!begun).then_some(outcome)
 }
 
+/// Without this rule a run is refused before it begins, and says which it lacks.
+#[track_caller]
+fn refused_without(space: &Space, start: &dyn Fn() -> Started, printed: &Printed, rule: &Rule) {
+    let tries = (0..10).find_map(|_| run_without(space, start, printed, rule));
+    let outcome = tries.unwrap_or_else(|| panic!("the pod was always quicker: {rule:?}"));
+    assert_eq!(outcome.code(), Some(2), "{rule:?}: {outcome}");
+    let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+    println!("{message}");
+    let verb = rule.printed["verbs"][0].as_str().unwrap();
+    let resource = rule.printed["resources"][0].as_str().unwrap();
+    assert!(message.contains(&format!("may not {verb} {resource}")), "{rule:?}: {message}");
+    assert!(message.contains(rule.printed["reason"].as_str().unwrap()), "{rule:?}: {message}");
+    assert_eq!(states(space), Vec::new(), "{rule:?}: the run began");
+    space.assert_clean();
+}
+
+#[test]
+fn each_rule_for_snapshots_of_several_volumes_is_needed_too() {
+    let Some(space) = Space::new("rightsgroup") else { return };
+    space.place.init();
+    let numbers = Numbers::start(&space);
+    let _of_cluster = OfCluster(&space);
+    let printed = Printed::by_plan(&space, &[&numbers.blueprint]);
+    let mut of_groups = printed.rules();
+    of_groups.retain(|rule| rule.printed["apiGroup"] == "groupsnapshot.storage.k8s.io");
+    assert_eq!(of_groups.len(), 3);
+    let mut random = Random::of("cluster permissions of groups");
+    for rule in random.sample(of_groups, if full() { usize::MAX } else { 1 }) {
+        refused_without(&space, &|| numbers.start_backup(&[], None), &printed, &rule);
+    }
+}
+
 #[test]
 fn each_rule_that_plan_prints_is_needed_and_named_before_anything_is_held() {
     let Some(space) = Space::new("rights") else { return };
     space.place.init();
     let server = Postgres::start(&space);
     let _of_cluster = OfCluster(&space);
-    let printed = Printed::by_plan(&space);
+    let printed = Printed::by_plan(&space, &["postgresql", "--set=dataDir=/var/lib/postgresql/data"]);
     let mut random = Random::of("cluster permissions");
     for rule in random.sample(printed.rules(), if full() { usize::MAX } else { 2 }) {
-        let tries = (0..10).find_map(|_| run_without(&space, &server, &printed, &rule));
-        let outcome = tries.unwrap_or_else(|| panic!("the pod was always quicker: {rule:?}"));
-        assert_eq!(outcome.code(), Some(2), "{rule:?}: {outcome}");
-        let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
-        println!("{message}");
-        let verb = rule.printed["verbs"][0].as_str().unwrap();
-        let resource = rule.printed["resources"][0].as_str().unwrap();
-        assert!(message.contains(&format!("may not {verb} {resource}")), "{rule:?}: {message}");
-        assert!(message.contains(rule.printed["reason"].as_str().unwrap()), "{rule:?}: {message}");
-        assert_eq!(states(&space), Vec::new(), "{rule:?}: the run began");
+        refused_without(&space, &|| server.start_backup("postgresql", &[]), &printed, &rule);
         assert_eq!(server.held(), Vec::<String>::new());
-        space.assert_clean();
     }
     let whole = server.backup(&[]);
     assert_eq!(whole.code(), Some(0), "{whole}");

@@ -97,13 +97,7 @@ impl<'a> Kv<'a> {
 
     /// What the writer was told, and when.
     fn log(&self) -> Vec<(i64, f64)> {
-        let said = self.space.try_kubectl(&["logs", "kv", "--container=writer"]);
-        let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        let row = |line: &str| {
-            let (number, at) = line.split_once(' ')?;
-            Some((number.parse().ok()?, at.parse().ok()?))
-        };
-        text.lines().filter_map(row).collect()
+        rows(&self.space.try_kubectl(&["logs", "kv", "--container=writer"]).stdout)
     }
 
     /// The last number that was acknowledged.
@@ -135,4 +129,13 @@ impl<'a> Kv<'a> {
         let text = self.space.read_on(claim, "cat /data/data");
         text.lines().map(|line| line.strip_suffix(';').unwrap().parse().unwrap()).collect()
     }
+}
+
+/// The numbers of a writer's log, and when each was written.
+pub(super) fn rows(said: &[u8]) -> Vec<(i64, f64)> {
+    let row = |line: &str| {
+        let (number, at) = line.split_once(' ')?;
+        Some((number.parse().ok()?, at.parse().ok()?))
+    };
+    String::from_utf8_lossy(said).lines().filter_map(row).collect()
 }

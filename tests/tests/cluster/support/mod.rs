@@ -3,7 +3,7 @@
 //! - [`space`]: a namespace of a test's own, and the binary run against it
 //! - [`image`]: the binary as an image
 //! - [`runs`], [`audit`]: what runs did, by their journals and by the API server's log
-//! - [`postgresql`], [`mariadb`], [`mysql`], [`mongodb`], [`redis`], [`etcd`], [`sqlite`], [`kv`]: a database in it, with a [`writer`], by a
+//! - [`postgresql`], [`mariadb`], [`mysql`], [`mongodb`], [`redis`], [`etcd`], [`sqlite`], [`kv`], [`numbers`]: a database in it, with a [`writer`], by a
 //!   [`client`] in its pod
 //! - [`group`]: two of them that belong together
 //! - [`around`]: what a blueprint changes around them
@@ -19,6 +19,7 @@ pub mod kv;
 pub mod mariadb;
 pub mod mongodb;
 pub mod mysql;
+pub mod numbers;
 pub mod outage;
 pub mod postgresql;
 pub mod redis;

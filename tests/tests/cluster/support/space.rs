@@ -171,8 +171,7 @@ impl Space {
 
     /// What runs left in the namespace, besides their journals and what those who finished are told by.
     pub fn leftovers(&self) -> Vec<String> {
-        let kinds =
-            "pods,persistentvolumeclaims,volumesnapshots,leases.coordination.k8s.io,secrets,configmaps";
+        let kinds = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,leases.coordination.k8s.io,secrets,configmaps";
         let found = self.get(&[kinds, "--selector=app.kubernetes.io/managed-by=standstill"]);
         let journal_or_done = |object: &Value| {
             let labels = &object["metadata"]["labels"];
