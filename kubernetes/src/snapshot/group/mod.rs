@@ -53,8 +53,8 @@ pub(super) async fn take(
 /// Makes the intents for these claims intents for one group.
 pub(super) fn join(intents: &mut [SnapshotIntent], wanted: &Wanted, group: &Group) -> Result<()> {
     // Another database of the run may have a group of its own.
-    let part =
-        format!("grp-{}", name_part(&Vec::from_iter(wanted.claims.iter().map(String::as_str)).join(",")));
+    let claims: Vec<&str> = wanted.claims.iter().map(String::as_str).collect();
+    let part = format!("grp-{}", name_part(&claims.join(",")));
     for intent in intents {
         let Some(Record::Snapshot(single)) = Record::from_value(&intent.record)? else { continue };
         if !wanted.claims.contains(&single.claim) {
