@@ -38,8 +38,9 @@ fn of_scale(step: &ScaleStep, scope: &Scope) -> Vec<Rule> {
     let workload = known(&step.workload, scope).and_then(|workload| scaled(&workload).ok());
     let (resources, names) = match workload {
         Some((resource, name)) => (vec![resource], vec![name]),
-        None => (vec!["statefulsets/scale", "deployments/scale"], Vec::new()),
+        None => (["statefulsets/scale", "deployments/scale"].map(str::to_owned).to_vec(), Vec::new()),
     };
+    let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
     let reason = "the workload that is scaled, and scaled back";
     vec![Rule { resource_names: names, ..Rule::new("apps", &resources, &["get", "patch"], reason) }]
 }

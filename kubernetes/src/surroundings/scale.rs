@@ -66,12 +66,10 @@ fn served(workload: &Workload) -> Result<(ApiResource, &str)> {
 }
 
 /// The resource whose subresource `scale` is needed for a workload, and the workload's name.
-pub(crate) fn scaled(workload: &str) -> Result<(&'static str, String)> {
-    match workload.parse()? {
-        Workload::StatefulSet(name) => Ok(("statefulsets/scale", name)),
-        Workload::Deployment(name) => Ok(("deployments/scale", name)),
-        Workload::Service(_) | Workload::Pod(_) => Err(Error::input(format!("{workload} cannot be scaled"))),
-    }
+pub(crate) fn scaled(workload: &str) -> Result<(String, String)> {
+    let workload: Workload = workload.parse()?;
+    let (kind, name) = served(&workload)?;
+    Ok((format!("{}/scale", kind.plural), name.to_owned()))
 }
 
 /// How many pods a workload is to have. Of none the API says nothing (measured with 1.20).
@@ -272,7 +270,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_scaled_is() {
-        assert_eq!(scaled("sts/web").unwrap(), ("statefulsets/scale", "web".to_owned()));
+        assert_eq!(scaled("sts/web").unwrap(), ("statefulsets/scale".to_owned(), "web".to_owned()));
         assert!(scaled("pod/web-0").is_err() && scaled("web").is_err());
     }
 }
