@@ -4,10 +4,13 @@
 //! `redis-check-aof`. The repository's own checksums are what there is against that.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Read},
-    path::Path,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
 };
+
+use rustix::fs::OFlags;
 
 use super::rdb;
 
@@ -199,36 +202,58 @@ pub(super) struct Found {
     pub half: u64,
 }
 
+/// A part as it is on the disk.
+struct Part {
+    name: String,
+    path: PathBuf,
+    log: Log,
+}
+
+/// Reads every part, in the order in which a server loads them.
+fn parts(directory: &Path, file: &str) -> Result<Vec<Part>, String> {
+    let manifest = format!("{file}.manifest");
+    let text = std::fs::read_to_string(directory.join(&manifest))
+        .map_err(|cause| format!("{manifest} cannot be read: {cause}"))?;
+    let Manifest(listed) = Manifest::read(&text)?;
+    let mut parts = Vec::new();
+    for (name, kind) in listed {
+        let path = directory.join(&name);
+        let unreadable = |cause: io::Error| format!("{name} cannot be read: {cause}");
+        let log = if kind == Kind::Base && path.extension().is_some_and(|extension| extension == "rdb") {
+            let (_, bytes) =
+                rdb::check(&path).map_err(unreadable)?.map_err(|wrong| format!("{name} {wrong}"))?;
+            Log { complete: bytes, length: bytes, ..Log::default() }
+        } else {
+            Log::of(&path).map_err(unreadable)?
+        };
+        parts.push(Part { name, path, log });
+    }
+    if let Some((_, earlier)) = parts.split_last() {
+        for Part { name, log, .. } in earlier {
+            match log.wrong {
+                Some(at) => return Err(format!("{name} is not understood at byte {at}")),
+                None if log.length > log.complete => {
+                    return Err(format!("{name} ends in the middle of a command, and is not the last part"));
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(parts)
+}
+
 /// Looks at every part.
 ///
 /// # Errors
 /// What is wrong.
 pub(super) fn check(directory: &Path, file: &str) -> Result<Found, String> {
-    let manifest = format!("{file}.manifest");
-    let text = std::fs::read_to_string(directory.join(&manifest))
-        .map_err(|cause| format!("{manifest} cannot be read: {cause}"))?;
-    let Manifest(parts) = Manifest::read(&text)?;
-    let (mut complete, mut commands, mut half) = (0_u64, 0_u64, 0_u64);
-    for (index, (name, kind)) in parts.iter().enumerate() {
-        let path = directory.join(name);
-        let unreadable = |cause: io::Error| format!("{name} cannot be read: {cause}");
-        if *kind == Kind::Base && path.extension().is_some_and(|extension| extension == "rdb") {
-            let (_, bytes) =
-                rdb::check(&path).map_err(unreadable)?.map_err(|wrong| format!("{name} {wrong}"))?;
-            complete += bytes;
-            continue;
-        }
-        let log = Log::of(&path).map_err(unreadable)?;
-        if let Some(at) = log.wrong {
-            return Err(format!("{name} is not understood at byte {at}"));
-        }
-        half = log.length - log.complete;
-        if half > 0 && index + 1 < parts.len() {
-            return Err(format!("{name} ends in the middle of a command, and is not the last part"));
-        }
-        complete += log.complete;
-        commands += log.commands;
+    let parts = parts(directory, file)?;
+    if let Some((name, at)) = parts.iter().find_map(|part| Some((&part.name, part.log.wrong?))) {
+        return Err(format!("{name} is not understood at byte {at}"));
     }
+    let sum = |of: fn(&Log) -> u64| parts.iter().map(|part| of(&part.log)).sum::<u64>();
+    let (complete, commands) = (sum(|log| log.complete), sum(|log| log.commands));
+    let half = sum(|log| log.length) - complete;
     let tail = if half == 0 {
         String::new()
     } else {
@@ -239,6 +264,32 @@ pub(super) fn check(directory: &Path, file: &str) -> Result<Found, String> {
         complete,
         half,
     })
+}
+
+/// Cuts off what comes after the last whole command or transaction, down to `needed` bytes of all parts; how much that
+/// was. What was being written at the cut may be there by half, or as zeros: a snapshot of btrfs has the new length of
+/// a file that grows without all of its new bytes (measured with Linux 6.18: 23 of 350 snapshots ended in zeros, up to
+/// 4.6 MB of them). No server loads that.
+///
+/// # Errors
+/// What is wrong: then nothing was cut.
+pub(super) fn cut(directory: &Path, file: &str, needed: u64) -> Result<u64, String> {
+    let parts = parts(directory, file)?;
+    let complete: u64 = parts.iter().map(|part| part.log.complete).sum();
+    if complete < needed {
+        return Err(format!("{complete} bytes are whole, and {needed} had been acknowledged"));
+    }
+    let Some(Part { name, path, log }) = parts.last() else { return Ok(0) };
+    if log.length == log.complete {
+        return Ok(0);
+    }
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let shortened = OpenOptions::new().write(true).custom_flags(no_follow).open(path).and_then(|opened| {
+        opened.set_len(log.complete)?;
+        opened.sync_all()
+    });
+    shortened.map_err(|cause| format!("{name} cannot be shortened: {cause}"))?;
+    Ok(log.length - log.complete)
 }
 
 #[cfg(test)]
@@ -293,5 +344,46 @@ mod tests {
         ] {
             assert!(Manifest::read(text).is_err(), "{text}");
         }
+    }
+
+    /// A file of one part; the part, and what is left of it after the cut.
+    fn cut_down(text: &[u8], needed: u64) -> (Result<u64, String>, Vec<u8>) {
+        let place = tempfile::tempdir().unwrap();
+        let part = place.path().join("a.1.incr.aof");
+        std::fs::write(&part, text).unwrap();
+        std::fs::write(place.path().join("a.manifest"), "file a.1.incr.aof seq 1 type i\n").unwrap();
+        let cut = cut(place.path(), "a", needed);
+        if cut.is_ok() {
+            assert_eq!(check(place.path(), "a").unwrap().half, 0);
+        }
+        (cut, std::fs::read(&part).unwrap())
+    }
+
+    #[test]
+    fn what_was_being_written_is_cut_off_and_nothing_that_was_acknowledged() {
+        let whole = LOG.len() as u64;
+        let zeros = [0; 5000];
+        for tail in
+            [&b""[..], b"*3\r\n$3\r\nSE", b"*1\r\n$5\r\nMULTI\r\n", &zeros, b"\0\0*1\r\n$4\r\nEXEC\r\n"]
+        {
+            let text = [LOG.as_bytes(), tail].concat();
+            assert_eq!(cut_down(&text, whole), (Ok(tail.len() as u64), LOG.as_bytes().to_vec()), "{tail:?}");
+            let (refused, left) = cut_down(&text, whole + 1);
+            assert!(refused.unwrap_err().contains("had been acknowledged"), "{tail:?}");
+            assert_eq!(left, text);
+        }
+    }
+
+    #[test]
+    fn only_the_last_part_may_end_so_and_no_link_is_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        std::fs::write(at("1"), [LOG.as_bytes(), &[0; 2000]].concat()).unwrap();
+        std::fs::write(at("2"), LOG).unwrap();
+        std::fs::write(at("a.manifest"), "file 1 seq 1 type i\nfile 2 seq 2 type i\n").unwrap();
+        assert!(cut(place.path(), "a", 0).unwrap_err().contains("1 is not understood at byte"));
+        std::os::unix::fs::symlink("1", at("3")).unwrap();
+        std::fs::write(at("a.manifest"), "file 3 seq 1 type i\n").unwrap();
+        assert!(cut(place.path(), "a", 0).unwrap_err().contains("3 cannot be shortened"));
     }
 }

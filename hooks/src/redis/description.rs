@@ -52,6 +52,15 @@ fn describe() -> HookDescription {
                 &[Place::Volume],
                 VerbKind::Read,
             ),
+            Verb {
+                outputs: vec![output("cutBytes", OutputType::Integer)],
+                ..verb::<files::CutUnfinished>(
+                    "cut-unfinished",
+                    "Cut off what was being written when an append-only file was captured",
+                    &[Place::Volume],
+                    VerbKind::Act,
+                )
+            },
             verb::<files::CheckSave>(
                 "check-save",
                 "Check every byte of a restored RDB file by its own checksum",

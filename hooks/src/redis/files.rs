@@ -7,10 +7,11 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use standstill_core::{
     Error, Result,
     hook::{Called, HookContext},
-    point::{Check, CheckOutcome},
+    point::{Check, CheckOutcome, Outputs},
     runtime::Command,
     units::show_bytes,
 };
@@ -92,6 +93,39 @@ pub(super) async fn check_append_only(context: &HookContext, arguments: CheckApp
         }
     }
     Ok(Called { checks, ..Called::default() })
+}
+
+/// What `cut-unfinished` is told.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CutUnfinished {
+    /// The directory of its parts, in the volume.
+    directory: String,
+    /// What their names begin with.
+    file: String,
+    /// How many bytes must be whole at least: what had been acknowledged when it was captured.
+    complete_bytes: u64,
+}
+
+/// Cuts off what was being written when the append-only file was captured.
+pub(super) fn cut_unfinished(context: &HookContext, arguments: &CutUnfinished) -> Result<Called> {
+    let directory = inside(context.volume()?, &arguments.directory)?;
+    inside(&directory, &arguments.file)?;
+    let is_directory = directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    let cut = if is_directory {
+        aof::cut(&directory, &arguments.file, arguments.complete_bytes)
+    } else {
+        Err(format!("there is no directory {}", arguments.directory))
+    };
+    let cut = cut.map_err(|wrong| {
+        Error::failed(format!("the append-only file is not what was backed up: {wrong}")).remedy(
+            "Restore another recovery point. What is there stays: `redis-check-aof` says what can be saved of it.",
+        )
+    })?;
+    if cut > 0 {
+        tracing::info!("{cut} bytes that were being written at the cut were removed from the end");
+    }
+    Ok(Called { outputs: Outputs::from([("cutBytes".into(), json!(cut))]), ..Called::default() })
 }
 
 /// A file of the volume's own.

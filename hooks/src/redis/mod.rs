@@ -62,7 +62,7 @@ use standstill_core::{
 };
 
 use crate::server::{
-    arguments::{NoArguments, read, unknown},
+    arguments::{NoArguments, on_files, read, unknown},
     describe::NOTHING_HELD,
 };
 
@@ -110,6 +110,7 @@ impl Hook for Redis {
             "query" => query::query(context, &read(NAME, verb, arguments)?).await,
             "compare-facts" => keys::compare(context, &read(NAME, verb, arguments)?).await,
             "check-append-only" => files::check_append_only(context, read(NAME, verb, arguments)?).await,
+            "cut-unfinished" => on_files(context, read(NAME, verb, arguments)?, files::cut_unfinished).await,
             "check-save" => files::check_save(context, read(NAME, verb, arguments)?).await,
             _ => Err(unknown(NAME, verb)),
         }

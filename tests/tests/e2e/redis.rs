@@ -268,13 +268,23 @@ fn a_wrong_role_and_a_replica_that_lost_its_primary_are_refused() {
 
 /// Backs up, and verifies a restored copy that this command of the shell's has changed; `$1` is the copy.
 pub(crate) fn verify_changed(subject: &Subject, change: &str) -> Outcome {
+    verify_changed_after(
+        subject,
+        "        - action: {run: restore, volumes: {new: scratch}}\n",
+        "scratch",
+        change,
+    )
+}
+
+/// The same, after any step, on the volume as it is called there.
+#[track_caller]
+pub(crate) fn verify_changed_after(subject: &Subject, step: &str, volume: &str, change: &str) -> Outcome {
     let change = subject.script("change", change);
-    let restored = "        - action: {run: restore, volumes: {new: scratch}}\n";
-    let step = format!(
-        "{restored}        - exec: {{command: [\"{}\", \"{{{{ volumes.scratch.path }}}}\"]}}\n",
+    let changed = format!(
+        "{step}        - exec: {{command: [\"{}\", \"{{{{ volumes.{volume}.path }}}}\"]}}\n",
         change.display()
     );
-    let text = shipped(subject.kind.blueprint()).replace(restored, &step);
+    let text = shipped(subject.kind.blueprint()).replacen(step, &changed, 1);
     let outcome = subject.place.run(subject.with_blueprint(&text));
     assert_eq!(outcome.code(), Some(0), "{outcome}");
     subject.verify(outcome.json()["recoveryPoint"].as_str().unwrap())
