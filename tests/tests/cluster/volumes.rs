@@ -91,7 +91,9 @@ fn storage_that_refuses_a_group_or_never_answers_ends_the_run_in_its_words() {
     }
     assert_eq!(space.place.points(), Vec::<String>::new());
     let outcome = numbers.attempt(&["--set=target.groupSnapshotClass=gone"]);
-    outcome.fails(2, &["there is no VolumeGroupSnapshotClass gone"]);
+    assert_eq!(outcome.code(), Some(2), "{outcome}");
+    let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("there is no VolumeGroupSnapshotClass gone; there are: btrfs-group"), "{message}");
 }
 
 #[test]
