@@ -50,7 +50,7 @@ pub async fn recover(host: &Host, only: Option<&RunId>) -> Result<Vec<Recovered>
             Error::input(format!("there is no run {run}")).remedy("`standstill runs` lists them.")
         })?;
         return match summary.state {
-            RunState::Dead => Ok(vec![one(host, summary).await?]),
+            RunState::Dead => Ok(vec![one(host, summary, None).await?]),
             RunState::Running => Err(Error::input(format!("run {run} is still running"))
                 .remedy("End its process first; its holds end by themselves within the lease.")),
             RunState::Succeeded | RunState::Failed => Ok(Vec::new()),
@@ -58,7 +58,7 @@ pub async fn recover(host: &Host, only: Option<&RunId>) -> Result<Vec<Recovered>
     }
     let mut recovered = Vec::new();
     for summary in runs.iter().filter(|summary| summary.state == RunState::Dead) {
-        recovered.push(one(host, summary).await?);
+        recovered.push(one(host, summary, None).await?);
     }
     Ok(recovered)
 }
@@ -73,12 +73,13 @@ pub(super) fn predecessors<'a>(
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
     Box::pin(async move {
         for summary in world.host.journals.runs().await? {
-            let ours = summary.identities.is_empty()
-                || identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity));
+            let same =
+                identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity));
+            let ours = same || summary.identities.is_empty();
             if summary.state != RunState::Dead || summary.run == world.run || !ours {
                 continue;
             }
-            let recovered = one(&world.host, &summary).await?;
+            let recovered = one(&world.host, &summary, same.then_some(world)).await?;
             tracing::warn!(
                 "run {} had died; undone now: {}",
                 recovered.run,
@@ -100,8 +101,9 @@ pub(super) fn predecessors<'a>(
     })
 }
 
-/// Takes over one dead run and finishes it.
-async fn one(host: &Host, summary: &RunSummary) -> Result<Recovered> {
+/// Takes over one dead run and finishes it. `heir` is a new run on the same database, whose secrets do where the dead run's
+/// own cannot be read any more.
+async fn one(host: &Host, summary: &RunSummary, heir: Option<&World>) -> Result<Recovered> {
     let entries = host.journals.read(&summary.run).await?;
     let mut events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     let Some(Event::Started { request, .. }) = events.first() else {
@@ -124,7 +126,7 @@ async fn one(host: &Host, summary: &RunSummary) -> Result<Recovered> {
     events.push(Event::TakenOver);
     let members = Members::new(host, plan, &summary.run, journal, events).await?;
     for world in members.iter() {
-        let mut target = Target::for_recovery(world);
+        let mut target = Target::for_recovery(world, heir.map(|heir| heir.plan.as_ref()));
         target.scratch = Some(std::env::temp_dir());
         *locked(&world.target) = Arc::new(target);
     }

@@ -80,16 +80,19 @@ impl Target {
         target.connection(name).cloned()
     }
 
-    /// What is needed to let go of what a dead run left: connections and volumes, as far as they can be had.
-    pub(super) fn for_recovery(world: &World) -> Self {
+    /// What is needed to let go of what a dead run left: connections and volumes, as far as they can be had. A secret
+    /// that cannot be read any more, because it was a file of the dead run's pod, is that of `heir`, whose plan is for the
+    /// same database by the same blueprint.
+    pub(super) fn for_recovery(world: &World, heir: Option<&Plan>) -> Self {
         let plan = &world.plan;
         let scope = plan.static_scope();
-        let secrets = plan
-            .request
-            .secrets
-            .iter()
-            .filter_map(|(name, reference)| Some((name.clone(), world.host.secrets.read(reference).ok()?)))
-            .collect();
+        let source = world.host.secrets.as_ref();
+        let heir = heir.filter(|heir| heir.blueprint.metadata.name == plan.blueprint.metadata.name);
+        let inherited = |name: &String| source.read(heir?.request.secrets.get(name)?).ok();
+        let read = |(name, reference): (&String, _)| {
+            Some((name.clone(), source.read(reference).ok().or_else(|| inherited(name))?))
+        };
+        let secrets = plan.request.secrets.iter().filter_map(read).collect();
         let mut target = Self { secrets, ..Self::default() };
         if let Err(error) = target.render_connections(plan, &scope) {
             tracing::warn!("the connections of run {} cannot be rendered: {}", world.run, error.chain());

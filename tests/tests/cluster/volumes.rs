@@ -93,7 +93,10 @@ fn storage_that_refuses_a_group_or_never_answers_ends_the_run_in_its_words() {
     let outcome = numbers.attempt(&["--set=target.groupSnapshotClass=gone"]);
     assert_eq!(outcome.code(), Some(2), "{outcome}");
     let message = outcome.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("there is no VolumeGroupSnapshotClass gone; there are: btrfs-group"), "{message}");
+    assert!(
+        message.contains("there is no VolumeGroupSnapshotClass gone; there are: btrfs-group"),
+        "{message}"
+    );
 }
 
 #[test]
