@@ -66,7 +66,11 @@ async fn a_producer_that_leaves_a_writer_behind_is_an_error() {
     let machine = Machine::new(LONG);
     let (_, finished) = produced(&machine, "(sleep 600; head -c 1000 /dev/zero) & exit 0").await;
     let error = finished.unwrap_err().to_string();
-    assert!(error.starts_with("sh ended after 0 bytes but left 2 processes behind"), "{error}");
+    // Whoever waits for one that is killed first may still write.
+    assert!(
+        error.starts_with("sh ended after ") && error.contains(" bytes but left 2 processes behind"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
