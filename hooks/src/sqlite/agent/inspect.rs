@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{Access, access, statfs};
@@ -25,6 +26,11 @@ const REMOTE: [(u64, &str); 8] = [
     (0x0BD0_0BD0, "Lustre"),
     (0x4750_4653, "GPFS"),
 ];
+
+/// How long a connection may take to make the index of a log, or to go after it removed it.
+const MOMENT: Duration = Duration::from_secs(2);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Says which database is meant: the file, or the only one in the directory, or else the directory itself.
 pub(super) fn identify(task: &IdentifyTask) -> Result<Identity> {
@@ -69,6 +75,26 @@ fn no_database(path: &Path) -> Error {
         .remedy("Check `file`; a database that is empty or encrypted by the application cannot be backed up.")
 }
 
+/// Whether nobody has a database with a log open: then it has no index of the log. Its first connection is there before
+/// that, and its last one after it, for a moment.
+///
+/// # Errors
+/// When somebody keeps it for itself.
+fn is_unused(path: &Path) -> Result<bool> {
+    let (index, begun) = (files::beside(path, "-shm"), Instant::now());
+    loop {
+        if index.exists() {
+            return Ok(false);
+        }
+        let Some(process) = locks::user(path)? else { return Ok(true) };
+        if begun.elapsed() > MOMENT {
+            return Err(Error::input(format!("process {process} keeps {} locked exclusively", path.display()))
+                .remedy("Let the application leave `PRAGMA locking_mode = EXCLUSIVE`: nobody else can read the database."));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Looks whether a backup can be made; changes nothing.
 pub(super) fn inspect(task: &InspectTask) -> Result<Inspected> {
     let path = files::resolve(&task.database)?;
@@ -80,12 +106,8 @@ pub(super) fn inspect(task: &InspectTask) -> Result<Inspected> {
         require_writable(&path)?;
     }
     let wal_bytes = files::size(&files::beside(&path, "-wal"))?;
-    // With no index of the log nobody has the database open, and a usual reader would make one.
-    let unused = header.journal_mode == JournalMode::Wal && !files::beside(&path, "-shm").exists();
-    if unused && let Some(process) = locks::user(&path)? {
-        return Err(Error::input(format!("process {process} keeps {} locked exclusively", path.display()))
-            .remedy("Let the application leave `PRAGMA locking_mode = EXCLUSIVE`: nobody else can read the database."));
-    }
+    // A usual reader would make an index of the log.
+    let unused = header.journal_mode == JournalMode::Wal && is_unused(&path)?;
     let connection = if unused { open::alone(&path)? } else { open::reader(&path)? };
     let page_count = open::page_count(&connection, &path).map_err(explain)?;
     connection
