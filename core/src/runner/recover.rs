@@ -16,7 +16,7 @@ use crate::{
     Error, Result,
     hook::Undone,
     journal::{Event, RunState, RunSummary},
-    plan::RunPlan,
+    plan::{Plan, RunPlan},
     point::RunId,
 };
 
@@ -73,13 +73,13 @@ pub(super) fn predecessors<'a>(
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
     Box::pin(async move {
         for summary in world.host.journals.runs().await? {
-            let same =
-                identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity));
-            let ours = same || summary.identities.is_empty();
+            let ours = summary.identities.is_empty()
+                || identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity));
             if summary.state != RunState::Dead || summary.run == world.run || !ours {
                 continue;
             }
-            let recovered = one(&world.host, &summary, same.then_some(world)).await?;
+            let heir = identity.map(|identity| Heir { plan: &world.plan, identity });
+            let recovered = one(&world.host, &summary, heir.as_ref()).await?;
             tracing::warn!(
                 "run {} had died; undone now: {}",
                 recovered.run,
@@ -101,9 +101,28 @@ pub(super) fn predecessors<'a>(
     })
 }
 
-/// Takes over one dead run and finishes it. `heir` is a new run on the same database, whose secrets do where the dead run's
-/// own cannot be read any more.
-async fn one(host: &Host, summary: &RunSummary, heir: Option<&World>) -> Result<Recovered> {
+/// A new run that finds a dead one.
+struct Heir<'a> {
+    plan: &'a Plan,
+    /// What it works on.
+    identity: &'a str,
+}
+
+impl Heir<'_> {
+    /// Whether this part of the dead run worked on the same database: of a group it is one member.
+    fn is_on_that_of(&self, world: &World) -> bool {
+        let member = &world.plan.request.member;
+        let here = |event: &Event| {
+            matches!(event, Event::Target { member: of, identity: Some(identity), .. }
+                if of == member && identity == self.identity)
+        };
+        world.ledger.events().iter().any(here)
+    }
+}
+
+/// Takes over one dead run and finishes it. The secrets of `heir` do for the database that it works on, too, where the dead
+/// run's own cannot be read any more.
+async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>) -> Result<Recovered> {
     let entries = host.journals.read(&summary.run).await?;
     let mut events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     let Some(Event::Started { request, .. }) = events.first() else {
@@ -126,7 +145,8 @@ async fn one(host: &Host, summary: &RunSummary, heir: Option<&World>) -> Result<
     events.push(Event::TakenOver);
     let members = Members::new(host, plan, &summary.run, journal, events).await?;
     for world in members.iter() {
-        let mut target = Target::for_recovery(world, heir.map(|heir| heir.plan.as_ref()));
+        let heir = heir.filter(|heir| heir.is_on_that_of(world)).map(|heir| heir.plan);
+        let mut target = Target::for_recovery(world, heir);
         target.scratch = Some(std::env::temp_dir());
         *locked(&world.target) = Arc::new(target);
     }

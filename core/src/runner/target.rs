@@ -82,7 +82,7 @@ impl Target {
 
     /// What is needed to let go of what a dead run left: connections and volumes, as far as they can be had. A secret
     /// that cannot be read any more, because it was a file of the dead run's pod, is that of `heir`, whose plan is for the
-    /// same database by the same blueprint.
+    /// same database, if it is by the same blueprint.
     pub(super) fn for_recovery(world: &World, heir: Option<&Plan>) -> Self {
         let plan = &world.plan;
         let scope = plan.static_scope();
