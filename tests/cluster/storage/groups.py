@@ -36,7 +36,7 @@ class Groups:
         try:
             return self._take(key, group, time.monotonic() - seen)
         except Refused as refusal:
-            self._report(key, group, {"readyToUse": False, "error": problem(str(refusal))})
+            self.mirrors["groups"].report(key, group, {"readyToUse": False, "error": problem(str(refusal))})
             return 1.0
 
     def _take(self, key, group, age):
@@ -55,7 +55,7 @@ class Groups:
             status = {"readyToUse": False, "error": problem(behaviour.fail_with)}
             if group.get("status", {}).get("error", {}).get("message") != behaviour.fail_with:
                 self.api.patch(self._content_path(content) + "/status", {"status": status})
-                self._report(key, group, {**status, "boundVolumeGroupSnapshotContentName": content["metadata"]["name"]})
+                self.mirrors["groups"].report(key, group, {**status, "boundVolumeGroupSnapshotContentName": content["metadata"]["name"]})
             return None
         ready = age >= behaviour.ready_after
         self._cut(key, group, content, ready)
@@ -118,7 +118,7 @@ class Groups:
         self.api.patch(self._content_path(content) + "/status", {"status": {**status, **handles}})
         for info in infos:
             self._member(key, group, content, info)
-        self._report(key, group, {**status, "boundVolumeGroupSnapshotContentName": name})
+        self.mirrors["groups"].report(key, group, {**status, "boundVolumeGroupSnapshotContentName": name})
         log(f"group snapshot {key[0]}/{key[1]}: {'ready' if ready else 'cut'}")
 
     def _member(self, key, group, content, info):
@@ -159,14 +159,6 @@ class Groups:
         self.api.patch(f"{CONTENTS}/{name}/status", {"status": told})
         path = self.mirrors["snapshots"].path((key[0], snapshot_name))
         self.api.patch(path + "/status", {"status": {**told_of(name, status), "volumeGroupSnapshotName": key[1]}})
-
-    def _report(self, key, group, status):
-        """Patches the group's status if it is another one: the same error at another time is no news."""
-        old = group.get("status", {})
-        error, old_error = status.get("error") or {}, old.get("error") or {}
-        same = all(old.get(field) == value for field, value in status.items() if field != "error")
-        if not same or error.get("message") != old_error.get("message"):
-            self.api.patch(self.mirrors["groups"].path(key) + "/status", {"status": status})
 
     def _delete(self, key, group):
         """Its snapshots go with it: they may once it is gone."""

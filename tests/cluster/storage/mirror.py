@@ -43,6 +43,14 @@ class Mirror(threading.Thread):
         namespace, name = key
         return f"{self.collection(namespace)}/{name}"
 
+    def report(self, key, item, status):
+        """Patches an object's status if it is another one: the same error at another time is no news."""
+        old = item.get("status", {})
+        error, old_error = status.get("error") or {}, old.get("error") or {}
+        same = all(old.get(field) == value for field, value in status.items() if field != "error")
+        if not same or error.get("message") != old_error.get("message"):
+            self.api.patch(self.path(key) + "/status", {"status": status})
+
     def get(self, key):
         return self.items.get(key)
 

@@ -59,7 +59,7 @@ class Snapshots:
                 return self._adopt(key, snapshot)
             return self._take(key, snapshot, time.monotonic() - seen)
         except Refused as refusal:
-            self._report(key, snapshot, {"readyToUse": False, "error": problem(str(refusal))})
+            self.mirrors["snapshots"].report(key, snapshot, {"readyToUse": False, "error": problem(str(refusal))})
             return 1.0
 
     def _take(self, key, snapshot, age):
@@ -151,15 +151,7 @@ class Snapshots:
     def _tell(self, key, snapshot, name, status):
         """The content's status, then the snapshot's from it."""
         self.api.patch(f"{CONTENTS}/{name}/status", {"status": status})
-        self._report(key, snapshot, told_of(name, status))
-
-    def _report(self, key, snapshot, status):
-        """Patches the snapshot's status if it is another one: the same error at another time is no news."""
-        old = snapshot.get("status", {})
-        error, old_error = status.get("error") or {}, old.get("error") or {}
-        same = all(old.get(field) == value for field, value in status.items() if field != "error")
-        if not same or error.get("message") != old_error.get("message"):
-            self.api.patch(self.mirrors["snapshots"].path(key) + "/status", {"status": status})
+        self.mirrors["snapshots"].report(key, snapshot, told_of(name, status))
 
     def _adopt(self, key, snapshot):
         """A snapshot of a content that is there already binds to it if the content names it."""
@@ -178,7 +170,7 @@ class Snapshots:
         status = content.get("status", {})
         if "readyToUse" not in status:
             return 0.1
-        self._report(key, snapshot, told_of(name, status))
+        self.mirrors["snapshots"].report(key, snapshot, told_of(name, status))
         return None
 
     def _delete(self, key, snapshot):
