@@ -37,7 +37,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{ResourceExt, api::ApiResource};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use standstill_core::{
     Error, ErrorKind, Result,
     point::{KeptSnapshot, RunId},
@@ -362,6 +362,16 @@ pub(crate) fn own(object: &impl ResourceExt, run: &RunId) -> Result<()> {
     }
     Err(Error::failed(format!("{} is there already, and does not belong to run {run}", object.name_any()))
         .remedy("Rename or remove it; nothing was changed about it."))
+}
+
+/// The metadata of a snapshot that a run asks for.
+fn metadata(name: &str, namespace: &str, run: &RunId, owner: Option<&Value>) -> Value {
+    json!({
+        "name": name,
+        "namespace": namespace,
+        "labels": names::labels(run, "snapshot"),
+        "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+    })
 }
 
 /// The error of something that was deleted and stays.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use standstill_core::{Result, hook::Undone};
 
-use super::{GONE, api, cut, not_going, own};
-use crate::{client::Cluster, names, record::SnapshotRecord};
+use super::{GONE, api, cut, metadata, not_going, own};
+use crate::{client::Cluster, record::SnapshotRecord};
 
 /// Takes a snapshot, and waits for its cut.
 pub(super) async fn take(
@@ -30,12 +30,7 @@ pub(super) fn manifest(record: &SnapshotRecord, owner: Option<&Value>) -> Value 
     json!({
         "apiVersion": format!("{}/{}", api::GROUP, record.version),
         "kind": "VolumeSnapshot",
-        "metadata": {
-            "name": record.name,
-            "namespace": record.namespace,
-            "labels": names::labels(&record.run, "snapshot"),
-            "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
-        },
+        "metadata": metadata(&record.name, &record.namespace, &record.run, owner),
         "spec": {
             "volumeSnapshotClassName": record.class,
             "source": {"persistentVolumeClaimName": record.claim},
@@ -57,7 +52,7 @@ mod tests {
     use standstill_core::point::RunId;
 
     use super::*;
-    use crate::record::name_part;
+    use crate::{names, record::name_part};
 
     #[test]
     fn a_snapshot_is_asked_for_by_its_class_and_goes_with_its_owner() {

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use standstill_core::{Result, hook::Undone, runtime::SnapshotIntent};
 
 use self::choose::{Group, Wanted};
-use super::{GONE, api, cut, not_going, own};
+use super::{GONE, api, cut, metadata, not_going, own};
 use crate::{
     client::Cluster,
     names,
@@ -81,12 +81,7 @@ pub(crate) fn manifest(record: &GroupRecord, owner: Option<&Value>) -> Value {
     json!({
         "apiVersion": format!("{}/{}", api::GROUP_OF_GROUPS, record.version),
         "kind": "VolumeGroupSnapshot",
-        "metadata": {
-            "name": record.name,
-            "namespace": record.namespace,
-            "labels": names::labels(&record.run, "snapshot"),
-            "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
-        },
+        "metadata": metadata(&record.name, &record.namespace, &record.run, owner),
         "spec": {
             "volumeGroupSnapshotClassName": record.class,
             "source": {"selector": {"matchLabels": record.labels}},
