@@ -55,8 +55,21 @@ pub async fn open(arguments: &arguments::Repository) -> Result<Repository> {
 
 /// The recovery point that a user means: an id, the beginning of one, or `latest`.
 pub async fn point(repository: &Repository, wanted: &str, name: Option<&str>) -> Result<ListedPoint> {
-    let points = repository.points().await?;
-    let mut of_name = points.into_iter().filter(|listed| name.is_none_or(|name| listed.point.name == name));
+    point_among(repository, &repository.points().await?, wanted, name)
+}
+
+/// The same, among recovery points that were listed already.
+///
+/// # Errors
+/// As those of [`point`].
+pub fn point_among(
+    repository: &Repository,
+    points: &[ListedPoint],
+    wanted: &str,
+    name: Option<&str>,
+) -> Result<ListedPoint> {
+    let mut of_name =
+        points.iter().filter(|listed| name.is_none_or(|name| listed.point.name == name)).cloned();
     if wanted == "latest" {
         let mut newest: Vec<ListedPoint> = of_name.collect();
         if name.is_none() {

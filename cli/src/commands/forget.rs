@@ -13,7 +13,7 @@ use standstill_repository::{Policy, policy::decide};
 use crate::{
     arguments::{self, Global, Keep, On},
     kubernetes, output,
-    repository::{open, point},
+    repository::{open, point_among},
 };
 
 /// The exit status when damage was found.
@@ -31,7 +31,7 @@ pub async fn forget(global: &Global, arguments: &arguments::Forget) -> Result<u8
     let remove = if policy.is_empty() {
         let mut ids = Vec::new();
         for wanted in &arguments.points {
-            ids.push(point(&repository, wanted, arguments.name.as_deref()).await?.point.id);
+            ids.push(point_among(&repository, &points, wanted, arguments.name.as_deref())?.point.id);
         }
         ids
     } else {

@@ -23,10 +23,9 @@ use super::{
 /// # Errors
 /// When not exactly one of them has the role; it names each and what it is.
 pub(super) async fn decide(cluster: &Cluster, asked: &Asked<'_>, placings: &mut [Placing<'_>]) -> Result<()> {
-    for index in 0..placings.len() {
-        let Some(role) = placings[index].open() else { continue };
-        let asking = asking(cluster, asked, &placings[index..=index]).await?;
-        let placing = &mut placings[index];
+    for placing in placings {
+        let Some(role) = placing.open() else { continue };
+        let asking = asking(cluster, asked, placing).await?;
         let pod = ask(cluster, asked, asking, placing, &role).await;
         let pod = pod.map_err(|error| during(error, placing.plan()))?;
         placing.decide(cluster, &pod).await?;
@@ -56,21 +55,20 @@ async fn ask(
 }
 
 /// What the pod is told that asks: the member's plan and secrets, and nothing of the repository.
-async fn asking(cluster: &Cluster, asked: &Asked<'_>, placing: &[Placing<'_>]) -> Result<Launch> {
-    let [one] = placing else { return Err(Error::failed("one member at a time is asked")) };
-    let Secrets { parameters, references } = secrets(cluster, std::iter::once(one.plan())).await?;
-    let place = one.placed(cluster).await?;
+async fn asking(cluster: &Cluster, asked: &Asked<'_>, placing: &Placing<'_>) -> Result<Launch> {
+    let Secrets { parameters, references } = secrets(cluster, std::iter::once(placing.plan())).await?;
+    let place = placing.placed(cluster).await?;
     let owner = place.data_owner;
     Ok(Launch {
         purpose: Purpose::Roles,
         orders: Orders {
             run: RunId::generate(),
-            request: in_pod(&one.plan().request),
+            request: in_pod(&placing.plan().request),
             repository: asked.location.to_string(),
             place,
             members: BTreeMap::new(),
             permissions: Permissions::default(),
-            start_deadline: placing::start_deadline(placing)?,
+            start_deadline: placing::start_deadline(std::slice::from_ref(placing))?,
             image: asked.launch.image.clone(),
             environment: Vec::new(),
             owner: None,
