@@ -60,20 +60,21 @@ fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>
         if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == own {
             continue;
         }
-        let read = |file: &str| {
-            String::from_utf8_lossy(&fs::read(entry.path().join(file)).unwrap_or_default()).into_owned()
-        };
-        let command = read("cmdline").replace('\0', " ");
+        // Before its command line: a child of the runner's gets both at once, and was the runner until then.
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment);
+        let Some(process) = process::look(name.parse().unwrap()) else { continue };
+        let command = process.line();
         // A client gets its own password by its environment, and hands it to what it starts (`pg_dumpall` a shell).
-        let parent = process::look(name.parse().unwrap()).map_or(0, |process| process.parent);
-        let parent = process::look(parent).map_or_else(String::new, |parent| parent.line());
-        let programs = [program(&command), program(&parent)];
-        let may_have = programs.iter().any(|program| may_have_environment.contains(&program.as_str()));
+        let parent = process::look(process.parent);
+        let may_have = std::iter::once(&process)
+            .chain(&parent)
+            .any(|process| may_have_environment.contains(&program(&process.command)));
         for secret in secrets {
             if command.contains(secret) {
                 found.push(format!("the command line of {name}: {command}"));
             }
-            if !may_have && read("environ").contains(secret) {
+            if !may_have && environment.contains(secret) {
                 found.push(format!("the environment of {name}: {command}"));
             }
         }
@@ -81,16 +82,15 @@ fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>
 }
 
 /// The file name of a command line's program. MySQL's are scripts that have a loader of their own run the program
-/// (`LOADER --library-path PATH PROGRAM`).
-fn program(line: &str) -> String {
-    let mut names = line.split(' ').map(|word| word.rsplit('/').next().unwrap_or_default());
-    let first = names.next().unwrap_or_default();
-    let run = match first {
-        "sh" => names.next(),
-        loader if loader.starts_with("ld-linux") => names.nth(2),
-        _ => None,
-    };
-    run.unwrap_or(first).to_owned()
+/// (`LOADER --library-path PATH PROGRAM`), and its dump is begun by a shell that becomes it (`sh -fc SCRIPT sh PROGRAM`).
+fn program(command: &[String]) -> &str {
+    let name = |at: usize| command.get(at).map_or("", |word| word.rsplit('/').next().unwrap_or_default());
+    match name(0) {
+        "sh" if command.get(2).is_some_and(|script| script.contains("exec \"$@\"")) => name(4),
+        "sh" => name(1),
+        loader if loader.starts_with("ld-linux") => name(3),
+        program => program,
+    }
 }
 
 /// Every file below a directory that holds one of the secrets, whatever else it holds.
