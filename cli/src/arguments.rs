@@ -286,6 +286,9 @@ pub struct Plan {
     pub action: String,
     #[command(flatten)]
     pub place: Place,
+    /// On Kubernetes: what you need to run it from this machine
+    #[arg(long, help_heading = "Where")]
+    pub from_here: bool,
 }
 
 #[derive(Debug, Args)]
@@ -354,6 +357,9 @@ pub struct Backup {
     pub name: Option<String>,
     #[command(flatten)]
     pub launch: Launch,
+    /// On Kubernetes: run it from this machine with your own rights, instead of in a pod beside the target
+    #[arg(long, conflicts_with_all = ["detach", "wait"], help_heading = "Where")]
+    pub from_here: bool,
 }
 
 #[derive(Debug, Args)]

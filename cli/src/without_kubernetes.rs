@@ -39,6 +39,11 @@ pub async fn run(_: Asked<'_>) -> Result<Option<RunReport>> {
 }
 
 #[expect(clippy::unused_async, reason = "the same as where it waits")]
+pub async fn run_from_here(_: Asked<'_>) -> Result<RunReport> {
+    Err(absent())
+}
+
+#[expect(clippy::unused_async, reason = "the same as where it waits")]
 pub async fn journals(_: &Place) -> Result<Arc<dyn JournalStore>> {
     Err(absent())
 }
@@ -58,7 +63,7 @@ pub async fn remove_kept(_: &Place, _: &[KeptSnapshot]) -> Result<()> {
     Err(absent())
 }
 
-pub fn plan(_: &Global, _: &RunPlan, _: fn(&ShownPlan) -> String) -> Result<u8> {
+pub fn plan(_: &Global, _: &RunPlan, _: Option<&Values>, _: fn(&ShownPlan) -> String) -> Result<u8> {
     Err(absent())
 }
 

@@ -358,6 +358,12 @@ pub trait Runtime: Send + Sync {
     /// The address to dial for a host and port as the target sees them.
     async fn dial(&self, host: &str, port: u16) -> Result<(String, u16)>;
 
+    /// The address that commands of the run use for a host and port as the target sees them: they need not be where the
+    /// runner is.
+    async fn address(&self, host: &str, port: u16) -> Result<(String, u16)> {
+        self.dial(host, port).await
+    }
+
     /// Finds a program in the directories given, then on `PATH`.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What the journal holds about temporary things in the cluster, and about those of a runner's pod.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub(crate) enum Record {
     Mover(MoverRecord),
     /// Something that the runner made inside its own pod.
     InPod(InPodRecord),
+    /// Something that a runner outside of the cluster made on its machine.
+    OnMachine(OnMachineRecord),
     /// A hold that is kept in the target's own container.
     InTarget(KeeperRecord),
     /// A workload that is scaled.
@@ -114,6 +116,18 @@ pub(crate) struct InPodRecord {
     pub(crate) record: Value,
 }
 
+/// Something on a machine outside of the cluster: a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct OnMachineRecord {
+    /// The machine's name.
+    pub(crate) machine: String,
+    /// Where it is there, for people.
+    pub(crate) path: PathBuf,
+    /// What the runtime of that machine needs.
+    pub(crate) record: Value,
+}
+
 /// What a thing inside a runner's pod is, which decides whether it can outlive the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -189,7 +203,12 @@ mod tests {
             what: InPod::Scratch,
             record: json!({"scratch": {"path": "/tmp"}}),
         };
-        for record in [Record::Mover(mover), Record::InPod(in_pod)] {
+        let on_machine = OnMachineRecord {
+            machine: "desk".into(),
+            path: "/tmp/1".into(),
+            record: json!({"scratch": {"path": "/tmp/1"}}),
+        };
+        for record in [Record::Mover(mover), Record::InPod(in_pod), Record::OnMachine(on_machine)] {
             assert_eq!(Record::from_value(&record.to_value().unwrap()).unwrap(), Some(record));
         }
     }

@@ -68,22 +68,29 @@ async fn prepare_and_run(
     let password = password(&arguments.repository.password)?;
     if arguments.launch.place.on == On::Kubernetes {
         let (launch, values) = (&arguments.launch, &arguments.values);
-        return kubernetes::run(kubernetes::Asked {
-            global,
-            launch,
-            values,
-            plan,
-            location,
-            password,
-            id,
-            cancel,
-        })
-        .await;
+        let asked = kubernetes::Asked { global, launch, values, plan, location, password, id, cancel };
+        return if arguments.from_here {
+            kubernetes::run_from_here(asked).await.map(Some)
+        } else {
+            kubernetes::run(asked).await
+        };
     }
+    only_in_a_cluster(arguments.from_here)?;
     on_this_machine(&arguments.values)?;
     let repository = Repository::open(&location, &password).await?;
     let observer = progress::observer(global.quiet);
     back_up(&StateDir::of_user()?, plan, repository, id, cancel, observer).await.map(Some)
+}
+
+/// `--from-here` says where the runner of a run in a cluster is; on this machine it always is here.
+pub fn only_in_a_cluster(from_here: bool) -> Result<()> {
+    if from_here {
+        return Err(Error::input(
+            "`--from-here` is for what runs on Kubernetes, and this runs on this machine",
+        )
+        .remedy("Add `--on kubernetes`, or leave `--from-here` out."));
+    }
+    Ok(())
 }
 
 /// The plan of a backup.

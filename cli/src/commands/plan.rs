@@ -57,8 +57,9 @@ pub fn plan(global: &Global, arguments: &arguments::Plan) -> Result<u8> {
     let request = asked(&text, &arguments.action, None, &given(&arguments.values)?, hooks.as_ref())?;
     let plan = RunPlan::make(request, None, hooks.as_ref())?;
     if arguments.place.on == On::Kubernetes {
-        return kubernetes::plan(global, &plan, render);
+        return kubernetes::plan(global, &plan, arguments.from_here.then_some(&arguments.values), render);
     }
+    super::backup::only_in_a_cluster(arguments.from_here)?;
     let shown = plan.show("local")?;
     output::result(global, &shown, || render(&shown))?;
     Ok(output::DONE)

@@ -8,19 +8,20 @@ use standstill_core::{
     plan::{Plan, PlannedStep, RunPlan},
     point::RunId,
     runner::RunReport,
-    runtime::Place,
+    runtime::Place as CommandPlace,
     secret::{ProcessSecrets, Secret, SecretReference, SecretSource},
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterSecret,
-    launch::{self, Follow, Launch, Orders, PARAMETERS, Purpose},
+    launch::{self, Follow, Launch, Orders, PARAMETERS, Purpose, permissions},
 };
 use standstill_repository::Location;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    placing::{self, Placing},
+    placing::{self, Place, Placing, Rights},
     roles,
+    secrets::of_key,
 };
 use crate::{
     arguments::{self, Global, Values},
@@ -68,13 +69,7 @@ pub struct Asked<'a> {
 
 /// Runs it in a pod; `None` when nobody waits for its end.
 pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
-    if let Some(directory) = asked.location.directory() {
-        return Err(Error::input(format!(
-            "the repository {} is a directory of this machine, which pods cannot reach",
-            directory.display()
-        ))
-        .remedy("Use an object store: s3://BUCKET/PREFIX."));
-    }
+    within_reach(&asked.location)?;
     let place = &asked.launch.place;
     let cluster = Cluster::of_user(place.context.as_deref(), place.namespace.as_deref()).await?;
     let targets = values::target(asked.values)?;
@@ -105,8 +100,18 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     report.map(Some)
 }
 
+/// Refuses a repository that pods cannot reach.
+pub(super) fn within_reach(location: &Location) -> Result<()> {
+    let Some(directory) = location.directory() else { return Ok(()) };
+    Err(Error::input(format!(
+        "the repository {} is a directory of this machine, which pods cannot reach",
+        directory.display()
+    ))
+    .remedy("Use an object store: s3://BUCKET/PREFIX."))
+}
+
 /// Whether a run that has ended without a report left something to recover, for which its objects are needed.
-async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
+pub(super) async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
     let runs = ClusterJournals::new(cluster).runs().await.unwrap_or_default();
     let unfinished = |state| matches!(state, RunState::Running | RunState::Dead);
     runs.iter().any(|summary| summary.run == *id && unfinished(summary.state))
@@ -114,47 +119,56 @@ async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
 
 async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>]) -> Result<Launch> {
     asked.plan.iter().try_for_each(check_streams)?;
-    let mut place = placing::place(cluster, placings, asked.plan.is_group()).await?;
+    let needed: Rights = |plan, _, pod| permissions(plan, pod);
+    let mut place = placing::place(cluster, placings, asked.plan.is_group(), needed).await?;
     for plan in asked.plan.iter() {
         for (mounted, claim) in launch::kept(cluster, plan, &asked.id).await? {
             place.mounts.mounted.push(mounted);
             place.mounts.kept.push(claim);
         }
     }
+    let Secrets { parameters, references } = secrets(cluster, asked.plan.iter()).await?;
+    let helpers = asked.plan.iter().any(Plan::holds_outlive_clients);
+    let launch = launch_of(asked, place, in_pod(&asked.plan.request), placing::start_deadline(placings)?);
+    Ok(Launch { helpers, parameters, references, ..launch })
+}
+
+/// What a run needs besides its parameters; `request` is what it is told to do.
+pub(super) fn launch_of(
+    asked: &Asked<'_>,
+    place: Place,
+    request: RunRequest,
+    start_deadline: Option<u64>,
+) -> Launch {
     let environment: BTreeMap<String, Secret> = ENVIRONMENT
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), Secret::new(std::env::var(name).ok()?))))
         .filter(|(_, value)| !value.expose().is_empty())
         .collect();
-    let Secrets { parameters, references } = secrets(cluster, asked.plan.iter()).await?;
     let orders = Orders {
         run: asked.id.clone(),
-        request: in_pod(&asked.plan.request),
+        request,
         repository: asked.location.to_string(),
         permissions: place.permissions.clone(),
         place: place.like,
         members: place.members,
-        start_deadline: placing::start_deadline(placings)?,
+        start_deadline,
         image: asked.launch.image.clone(),
         environment: environment.keys().cloned().collect(),
         owner: None,
     };
-    let (permissions, password) = (place.permissions, asked.password.clone());
-    let (mounts, owner) = (place.mounts, place.owner);
-    let helpers = asked.plan.iter().any(Plan::holds_outlive_clients);
-    let purpose = Purpose::Run;
-    Ok(Launch {
-        purpose,
+    Launch {
+        purpose: Purpose::Run,
         orders,
-        permissions,
-        mounts,
-        owner,
-        helpers,
-        password,
+        permissions: place.permissions,
+        mounts: place.mounts,
+        owner: place.owner,
+        helpers: false,
+        password: asked.password.clone(),
         environment,
-        parameters,
-        references,
-    })
+        parameters: BTreeMap::new(),
+        references: BTreeMap::new(),
+    }
 }
 
 /// The values of secret parameters: those that come from outside, and those that are in Secrets of the namespace.
@@ -190,7 +204,7 @@ pub(super) async fn secrets(cluster: &Cluster, plans: impl Iterator<Item = &Plan
 /// Data is not streamed out of a container or into one: the connection may lose its end without a word.
 fn check_streams(plan: &Plan) -> Result<()> {
     let entering =
-        |step: &&PlannedStep| step.step.stream.is_some() && plan.place(&step.step) == Place::Target;
+        |step: &&PlannedStep| step.step.stream.is_some() && plan.place(&step.step) == CommandPlace::Target;
     match plan.steps.iter().find(entering) {
         None => Ok(()),
         Some(step) => Err(Error::input(format!(
@@ -217,18 +231,7 @@ pub(super) fn in_pod(request: &RunRequest) -> RunRequest {
 /// A Secret or key that is not there would show in events of the pod alone. Whoever may not read it is not told.
 async fn check(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
     let Ok(found) = cluster.objects::<ClusterSecret>().find(name).await else { return Ok(()) };
-    let namespace = cluster.namespace();
-    let Some(secret) = found else {
-        return Err(Error::input(format!("there is no Secret {name} in the namespace {namespace}"))
-            .remedy("Check the name; Secrets of other namespaces cannot be used."));
-    };
-    let keys: Vec<&String> = secret.data.iter().flatten().map(|(key, _)| key).collect();
-    if keys.iter().any(|known| *known == key) {
-        return Ok(());
-    }
-    let keys = keys.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    Err(Error::input(format!("the Secret {name} in the namespace {namespace} has no key {key}"))
-        .remedy(format!("Its keys are: {keys}.")))
+    of_key(cluster.namespace(), name, key, found).map(drop)
 }
 
 /// Follows the run; a signal asks it to end, and its report is still waited for.

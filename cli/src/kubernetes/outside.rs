@@ -11,13 +11,18 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterLocks, KubernetesRuntime, RuntimeSettings,
-    launch::{self, Permissions, Rule, permissions},
+    launch::{self, Permissions, Rule, own_permissions, permissions},
+    machine,
 };
 
-use super::launch::Printer;
+use super::{
+    here::{check_places, recover_from_here},
+    launch::Printer,
+    placing::values_of,
+};
 use crate::{
-    arguments::{Global, Place},
-    output,
+    arguments::{Global, Place, Values},
+    output, values,
 };
 
 async fn cluster(place: &Place) -> Result<Cluster> {
@@ -32,8 +37,9 @@ pub async fn journals(place: &Place) -> Result<Arc<dyn JournalStore>> {
 /// How long the end of a recovery waits until what it let go is gone from the cluster.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Recovers dead runs: each by a pod like its own where its objects are still there, and otherwise from here, as far
-/// as that goes: what they made in the cluster can be removed from anywhere.
+/// Recovers dead runs: those that were run from outside as they were, others each by a pod like its own where its objects
+/// are still there, and otherwise from here, as far as that goes: what they made in the cluster can be removed from
+/// anywhere.
 pub async fn recover(
     global: &Global,
     host: Host,
@@ -47,13 +53,18 @@ pub async fn recover(
     };
     let mut recovered = Vec::new();
     for summary in journals.runs().await?.iter().filter(wanted) {
+        if let Some(of_run) = recover_from_here(&cluster, host.repository.clone(), &summary.run).await? {
+            recovered.extend(of_run);
+            continue;
+        }
         let mut printer = Printer::new(global.quiet);
         recovered.extend(launch::recover(&cluster, &summary.run, &mut printer).await?.unwrap_or_default());
     }
+    let settings = RuntimeSettings { outside: Some(machine()), ..RuntimeSettings::default() };
     let host = Host {
         journals: Arc::new(journals.clone()),
         locks: Arc::new(ClusterLocks::new(&cluster)),
-        runtime: Arc::new(KubernetesRuntime::new(host.runtime, cluster.clone(), RuntimeSettings::default())),
+        runtime: Arc::new(KubernetesRuntime::new(host.runtime, cluster.clone(), settings)),
         ..host
     };
     let from_here = standstill_core::runner::recover(&host, only).await;
@@ -91,17 +102,32 @@ pub async fn remove_kept(place: &Place, kept: &[KeptSnapshot]) -> Result<()> {
     outcome
 }
 
-/// Shows what would run, and what it would be allowed to do.
-pub fn plan(global: &Global, plan: &RunPlan, render: fn(&ShownPlan) -> String) -> Result<u8> {
+/// Shows what would run, and what it would be allowed to do; with `from_here`, what says where the target is, what
+/// whoever runs it from this machine has to be allowed.
+pub fn plan(
+    global: &Global,
+    plan: &RunPlan,
+    from_here: Option<&Values>,
+    render: fn(&ShownPlan) -> String,
+) -> Result<u8> {
     let shown = plan.show("Kubernetes")?;
-    let of_members = plan.iter().map(|member| permissions(member, None));
-    let permissions = of_members.fold(Permissions::default(), Permissions::and);
+    let mut needed = Permissions::default();
+    let targets = from_here.map(values::target).transpose()?;
+    if targets.is_some() {
+        check_places(plan)?;
+    }
+    for member in plan.iter() {
+        needed = needed.and(match &targets {
+            Some(targets) => own_permissions(member, &values_of(plan, member, targets)?.1, None),
+            None => permissions(member, None),
+        });
+    }
+    let whose = if targets.is_some() { "a Role for whoever runs it" } else { "a Role that the run owns" };
     let together: Vec<Vec<&str>> =
         plan.iter().map(Plan::captured_together).filter(|volumes| volumes.len() > 1).collect();
-    let document =
-        serde_json::json!({"plan": shown, "permissions": permissions, "capturedTogether": together});
+    let document = serde_json::json!({"plan": shown, "permissions": needed, "capturedTogether": together});
     output::result(global, &document, || {
-        format!("{}\n{}{}", render(&shown), groups(&together), rules(&permissions))
+        format!("{}\n{}{}", render(&shown), groups(&together), rules(&needed, whose))
     })?;
     Ok(output::DONE)
 }
@@ -118,13 +144,13 @@ fn groups(together: &[Vec<&str>]) -> String {
     told.collect()
 }
 
-fn rules(permissions: &Permissions) -> String {
+fn rules(permissions: &Permissions, whose: &str) -> String {
     let rule = |rule: &Rule| {
         let group = if rule.api_group.is_empty() { String::new() } else { format!(".{}", rule.api_group) };
         let resources: Vec<String> = rule.resources.iter().map(|name| format!("{name}{group}")).collect();
         format!("  {:46} {:40} {}\n", resources.join(", "), rule.verbs.join(", "), rule.reason)
     };
-    let mut text = String::from("permissions in the target's namespace (a Role that the run owns)\n");
+    let mut text = format!("permissions in the target's namespace ({whose})\n");
     text.extend(permissions.namespaced.iter().map(rule));
     if !permissions.cluster.is_empty() {
         text.push_str("\npermissions on objects of no namespace (the ClusterRole standstill-snapshots)\n");

@@ -10,7 +10,7 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster, Owner, Target, TargetValues,
-    launch::{Mounts, Permissions, Placed, check_class, permissions},
+    launch::{Mounts, Permissions, Placed, check_class},
 };
 
 use super::{
@@ -56,13 +56,9 @@ pub async fn find<'a>(
     namespace: Option<&str>,
     quiet: bool,
 ) -> Result<Vec<Placing<'a>>> {
-    let names: Vec<&str> = plan.iter().filter_map(name).collect();
     let mut placings: Vec<Placing<'a>> = Vec::new();
     for member in plan.iter() {
-        let (key, mut values) = match name(member).filter(|_| plan.is_group()) {
-            Some(name) => (format!("target.{name}"), TargetValues::of(&of_member(values, name, &names)?)?),
-            None => ("target".to_owned(), TargetValues::of(values)?),
-        };
+        let (key, mut values) = values_of(plan, member, values)?;
         if plan.is_group() && values.workload.is_none() && values.labels.is_none() {
             return Err(Error::input(format!("the workload `{key}` is not given")).remedy(format!(
                 "Add `--set {key}.workload=statefulset/NAME` (or deployment/NAME, pod/NAME), or `target:` to the values file.",
@@ -104,6 +100,22 @@ fn candidates(plan: &Plan, found: Vec<Target>) -> Result<Vec<Target>> {
         return Ok(found);
     }
     Target::only(found).map(|only| vec![only])
+}
+
+/// What says where a member is, and how these values are called.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when they are not understood.
+pub fn values_of(
+    plan: &RunPlan,
+    member: &Plan,
+    values: &BTreeMap<String, String>,
+) -> Result<(String, TargetValues)> {
+    let names: Vec<&str> = plan.iter().filter_map(name).collect();
+    Ok(match name(member).filter(|_| plan.is_group()) {
+        Some(name) => (format!("target.{name}"), TargetValues::of(&of_member(values, name, &names)?)?),
+        None => ("target".to_owned(), TargetValues::of(values)?),
+    })
 }
 
 /// The namespace that all of them are in.
@@ -149,18 +161,26 @@ fn of_member(
     Ok(own)
 }
 
-/// What the pod is made like that works on all members.
+/// What a run may do for a member, by its plan, by what says where it is, and by its pod.
+pub type Rights = fn(&Plan, &TargetValues, Option<&str>) -> Permissions;
+
+/// What the pod is made like that works on all members; `needed` is what each takes.
 ///
 /// # Errors
 /// [`standstill_core::ErrorKind::Input`] when no pod can be made for all of them.
-pub async fn place(cluster: &Cluster, placings: &[Placing<'_>], is_group: bool) -> Result<Place> {
+pub async fn place(
+    cluster: &Cluster,
+    placings: &[Placing<'_>],
+    is_group: bool,
+    needed: Rights,
+) -> Result<Place> {
     let like = like(placings)?;
     let mut rights = Permissions::default();
     let (mut mounted, mut placed) = (Vec::new(), Vec::new());
     for placing in placings {
         let during = |error| during(error, placing.plan);
         let pod = placing.target.pod.as_ref().map(|pod| pod.name.as_str());
-        rights = rights.and(permissions(placing.plan, pod));
+        rights = rights.and(needed(placing.plan, &placing.values, pod));
         mounted.push((placing.name(), placing.mounts(cluster, is_group).await.map_err(during)?));
         placed.push(placing.placed(cluster).await.map_err(during)?);
     }

@@ -7,7 +7,6 @@ use std::{
     str::FromStr,
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use standstill_core::{
@@ -16,25 +15,22 @@ use standstill_core::{
     plan::{Limits, Point, RunPlan},
     repository,
     repository::Repository as _,
-    runner::{Host, NoObserver, Observer, recover, roles, run},
+    runner::{NoObserver, Observer, recover, roles, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
 };
 use standstill_kubernetes::{
-    Cluster, ClusterJournals, ClusterLocks, Credentials, KubernetesRuntime, MOVER_START, MoverSettings,
-    RuntimeSettings, SNAPSHOT_DEADLINE, SnapshotSettings,
-    launch::{HELPERS, Orders, PASSWORD_FILE, RunnerLine, check_granted},
+    Cluster,
+    launch::{Grantee, HELPERS, Orders, PASSWORD_FILE, RunnerLine, check_granted},
 };
-use standstill_local::{Life, StateDir};
+use standstill_local::Life;
 use standstill_repository::{Location, Repository};
 
+use super::seams::{Beside, Seams};
 use crate::{
     arguments::{Format, Global},
     commands::{discard_strays, in_runtime},
     output, progress, signals, wiring,
 };
-
-/// How long the end of a run waits until what it let go is gone from the cluster.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// Runs what the orders say; the last line of its output is the report.
 pub fn runner_main(arguments: &[String]) -> ExitCode {
@@ -112,41 +108,14 @@ impl Observer for Told {
     }
 }
 
-/// What a pod works with.
-struct Here {
-    host: Host,
-    runtime: Arc<KubernetesRuntime>,
-    journals: ClusterJournals,
-    locks: ClusterLocks,
+/// The cluster as the run's account sees it.
+fn cluster(orders: &Orders) -> Result<Cluster> {
+    Cluster::of_pod(Some(&orders.place.target.namespace))
 }
 
-impl Here {
-    fn new(
-        orders: &Orders,
-        repository: Option<Repository>,
-        lease: Duration,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Self> {
-        let cluster = Cluster::of_pod(Some(&orders.place.target.namespace))?;
-        let (journals, locks) = (ClusterJournals::new(&cluster), ClusterLocks::new(&cluster));
-        let inner = wiring::runtime(&StateDir::of_user()?, lease, helpers())?;
-        let runtime = Arc::new(KubernetesRuntime::new(inner, cluster, settings(orders)));
-        let host = Host {
-            hooks: wiring::hooks(),
-            runtime: runtime.clone(),
-            repository: repository.map(|repository| Arc::new(repository) as Arc<dyn repository::Repository>),
-            journals: wiring::with_failpoints(Arc::new(journals.clone()))?,
-            locks: Arc::new(locks.clone()),
-            secrets: Arc::new(ProcessSecrets),
-            observer,
-        };
-        Ok(Self { host, runtime, journals, locks })
-    }
-
-    /// Waits until what was let go is gone from the cluster.
-    async fn settle(&self) {
-        tokio::join!(self.journals.settle(SETTLE), self.locks.settle(SETTLE));
-    }
+fn beside(repository: Option<Repository>, observer: Arc<dyn Observer>) -> Beside {
+    let repository = repository.map(|repository| Arc::new(repository) as Arc<dyn repository::Repository>);
+    Beside { repository, secrets: Arc::new(ProcessSecrets), observer }
 }
 
 async fn open(orders: &Orders) -> Result<Repository> {
@@ -159,26 +128,30 @@ async fn open(orders: &Orders) -> Result<Repository> {
 async fn recover_run(file: &Path) -> Result<RunnerLine> {
     let orders = read(file)?;
     let repository = open(&orders).await?;
-    let here = Here::new(&orders, Some(repository), Limits::default().lease, Arc::new(NoObserver))?;
-    let recovered = recover(&here.host, Some(&orders.run)).await;
-    here.settle().await;
+    let beside = beside(Some(repository), Arc::new(NoObserver));
+    let seams = Seams::in_pod(&cluster(&orders)?, &orders, Limits::default().lease, helpers(), beside)?;
+    let recovered = recover(&seams.host, Some(&orders.run)).await;
+    seams.settle().await;
     recovered.map(RunnerLine::Recovered)
 }
 
 /// Asks the pods among which the target is what their databases are.
 async fn ask_roles(file: &Path) -> Result<RunnerLine> {
     let orders = read(file)?;
-    check_granted(&Cluster::of_pod(Some(&orders.place.target.namespace))?, &orders.permissions).await?;
+    let cluster = cluster(&orders)?;
+    check_granted(&cluster, &orders.permissions, Grantee::Run).await?;
     let plan = RunPlan::make(orders.request.clone(), None, wiring::hooks().as_ref())?;
-    let here = Here::new(&orders, None, plan.limits.lease, Arc::new(NoObserver))?;
-    roles(&here.host, plan.members().0, &orders.run).await.map(RunnerLine::Roles)
+    let beside = beside(None, Arc::new(NoObserver));
+    let seams = Seams::in_pod(&cluster, &orders, plan.limits.lease, helpers(), beside)?;
+    roles(&seams.host, plan.members().0, &orders.run).await.map(RunnerLine::Roles)
 }
 
 async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerLine> {
     let cancel =
         signals::cancellation().map_err(|cause| Error::failed("signals cannot be watched").because(cause))?;
     let orders = read(file)?;
-    check_granted(&Cluster::of_pod(Some(&orders.place.target.namespace))?, &orders.permissions).await?;
+    let cluster = cluster(&orders)?;
+    check_granted(&cluster, &orders.permissions, Grantee::Run).await?;
     let repository = open(&orders).await?;
     let point = point(&repository, &orders).await?;
     let hooks = wiring::hooks();
@@ -186,12 +159,11 @@ async fn perform(file: &Path, lines: mpsc::Sender<RunnerLine>) -> Result<RunnerL
     if plan.commits() {
         discard_strays(&repository).await;
     }
-    let here = Here::new(&orders, Some(repository), plan.limits.lease, Arc::new(Told(lines)))?;
-    for member in plan.iter().filter(|member| member.enters_target()) {
-        here.runtime.check_container(member.request.member.as_deref()).await?;
-    }
-    let report = run(here.host.clone(), plan, orders.run, cancel).await;
-    here.settle().await;
+    let beside = beside(Some(repository), Arc::new(Told(lines)));
+    let seams = Seams::in_pod(&cluster, &orders, plan.limits.lease, helpers(), beside)?;
+    seams.check_containers(&plan).await?;
+    let report = run(seams.host.clone(), plan, orders.run, cancel).await;
+    seams.settle().await;
     Ok(RunnerLine::Report(Box::new(report?)))
 }
 
@@ -214,40 +186,4 @@ async fn point(repository: &Repository, orders: &Orders) -> Result<Option<Point>
             .remedy("`standstill list` shows them.")
     })?;
     Ok(Some(Arc::new(found.point)))
-}
-
-fn settings(orders: &Orders) -> RuntimeSettings {
-    let place = &orders.place;
-    let name = orders.owner.as_ref().and_then(|owner| owner.get("name")).and_then(|name| name.as_str());
-    let credentials = Credentials {
-        secret: name.unwrap_or_default().to_owned(),
-        password: "password".to_owned(),
-        environment: orders.environment.clone(),
-    };
-    RuntimeSettings {
-        target: Some(place.target.clone()),
-        pod: std::env::var("STANDSTILL_POD_UID").ok(),
-        snapshots: SnapshotSettings {
-            class: place.snapshot_class.clone(),
-            group_class: place.group_snapshot_class.clone(),
-            deadline: place.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis),
-            read_as: Some(place.data_owner),
-            security: place.security,
-            owner: orders.owner.clone(),
-        },
-        mover: Some(MoverSettings {
-            image: orders.image.clone(),
-            pull_policy: None,
-            pull_secrets: place.target.pull_secrets.clone(),
-            tolerations: place.target.tolerations.clone(),
-            repository: orders.repository.clone(),
-            credentials,
-            data_owner: Some(place.data_owner),
-            security: place.security,
-            owner: orders.owner.clone(),
-            start: orders.start_deadline.map_or(MOVER_START, Duration::from_millis),
-        }),
-        run: Some(orders.run.clone()),
-        members: orders.members.clone(),
-    }
 }

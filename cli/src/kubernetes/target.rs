@@ -8,7 +8,7 @@ use standstill_core::{
 };
 use standstill_kubernetes::{Cluster, ClusterJournals, Target, TargetValues, launch};
 
-use super::launch::Printer;
+use super::{here::recover_from_here, launch::Printer};
 
 /// How long a target may take to be back that a run had scaled away.
 const BACK: Duration = Duration::from_mins(3);
@@ -27,7 +27,11 @@ pub(super) async fn find(cluster: &Cluster, where_it_is: &TargetValues, quiet: b
     let mut recovered = false;
     for summary in runs.iter().filter(|summary| summary.state == RunState::Dead) {
         tracing::warn!("{error}; the run {} has died, and is recovered first", summary.run);
-        recovered |= launch::recover(&cluster, &summary.run, &mut Printer::new(quiet)).await?.is_some();
+        let from_here = recover_from_here(&cluster, None, &summary.run).await?;
+        recovered |= match from_here {
+            Some(_) => true,
+            None => launch::recover(&cluster, &summary.run, &mut Printer::new(quiet)).await?.is_some(),
+        };
     }
     if !recovered {
         return Err(error);

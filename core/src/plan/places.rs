@@ -1,10 +1,12 @@
 //! Where the commands of a step run.
 
-use super::Plan;
+use serde_json::Value;
+
+use super::{Plan, PlannedStep};
 use crate::{
     hook::{HoldKind, HoldTraits},
-    language::{ExecStep, Step},
-    runtime::Place,
+    language::{ExecStep, Step, StreamStep, render_value},
+    runtime::{CaptureMode, Place},
 };
 
 impl Plan {
@@ -17,6 +19,13 @@ impl Plan {
     pub fn holds_outlive_clients(&self) -> bool {
         let lease = |hold: HoldTraits| hold.kind == HoldKind::Lease;
         self.steps.iter().any(|step| step.step.hook.is_some() && step.hold.is_some_and(lease))
+    }
+
+    /// Whether any volume is captured by a snapshot, or may be.
+    pub fn takes_snapshots(&self) -> bool {
+        let live_only = |mode| matches!(mode, Some(CaptureMode::Live | CaptureMode::Copy));
+        let mut snapshots = self.steps.iter().filter_map(|step| step.step.snapshot.as_ref());
+        self.commits() && snapshots.any(|snapshot| !live_only(snapshot.mode))
     }
 
     /// Whether any program of the target's image runs beside it, in the runner's own place.
@@ -32,6 +41,45 @@ impl Plan {
                 || step.service.is_some()
         };
         self.steps.iter().any(|step| runs(&step.step) && self.place(&step.step) == Place::Runner)
+    }
+
+    /// The first step that has to be done beside the target, where its files and its programs are, and why. `None`: all of
+    /// the action can be done from wherever the target's connections and its container can be reached.
+    pub fn bound_to_its_place(&self) -> Option<(&PlannedStep, &'static str)> {
+        self.steps.iter().find_map(|step| Some((step, self.bound(step)?)))
+    }
+
+    fn bound(&self, planned: &PlannedStep) -> Option<&'static str> {
+        let step = &planned.step;
+        let runs = step.exec.is_some()
+            || step.pair.is_some()
+            || step.session.is_some()
+            || step.wait.as_ref().is_some_and(|wait| wait.exec.is_some());
+        let on_files = step.hook.as_ref().is_some_and(|hook| hook.volume.is_some())
+            || step.query.as_ref().is_some_and(|query| query.volume.is_some());
+        let outlives = step.hook.is_some() && planned.hold.is_some_and(|hold| hold.kind == HoldKind::Lease);
+        let reads = step.snapshot.as_ref().and_then(|snapshot| snapshot.mode);
+        if step.stream.as_ref().is_some_and(|stream| !self.streams_nothing(stream)) {
+            Some("streams all of its data through the runner")
+        } else if step.service.is_some() {
+            Some("starts a server of the target's image")
+        } else if runs && self.place(step) == Place::Runner {
+            Some("runs a program of the target's image")
+        } else if on_files {
+            Some("works on the files of a volume")
+        } else if outlives {
+            Some("holds what outlives its client, and who lets go of it has to outlive the runner")
+        } else if matches!(reads, Some(CaptureMode::Live | CaptureMode::Copy)) {
+            Some("reads the files of a volume")
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is known before that there is no item to stream.
+    fn streams_nothing(&self, stream: &StreamStep) -> bool {
+        let list = stream.for_each.as_ref().map(|list| render_value(&list.0, &self.static_scope()));
+        matches!(list, Some(Ok(Value::Array(items))) if items.is_empty())
     }
 
     /// Where the commands of a step run. What a backup does to the application it does in the target's own container,
@@ -63,5 +111,75 @@ fn place(written: Option<&str>, by_default: Place) -> Place {
         None => by_default,
         Some("target") => Place::Target,
         Some(_) => Place::Runner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::hook::{Hook, Hooks};
+
+    /// A fake: what is bound to its place is known without them.
+    struct NoHooks;
+
+    impl Hooks for NoHooks {
+        fn get(&self, _name: &str) -> Option<Arc<dyn Hook>> {
+            None
+        }
+
+        fn names(&self) -> Vec<&'static str> {
+            Vec::new()
+        }
+    }
+
+    /// Why a backup of these steps in `store` is bound to its place.
+    fn bound(step: &Value) -> Option<&'static str> {
+        let blueprint = json!({
+            "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
+            "spec": {
+                "summary": "a database", "volumes": {"data": {"path": "/data"}},
+                "parameters": {"more": {"type": "list"}},
+                "actions": {"backup": {"store": [step]}},
+            },
+        });
+        let request = json!({
+            "blueprintText": "", "blueprintOrigin": "db.yaml", "action": "backup", "application": "db",
+            "parameters": {"more": []}, "secrets": {}, "repository": null, "point": null,
+        });
+        let blueprint = Arc::new(serde_json::from_value(blueprint).unwrap());
+        let plan = Plan::make(blueprint, serde_json::from_value(request).unwrap(), None, &NoHooks).unwrap();
+        plan.bound_to_its_place().map(|(_, why)| why)
+    }
+
+    #[test]
+    fn what_goes_by_connections_and_containers_is_bound_to_no_place() {
+        for step in [
+            json!({"exec": {"command": ["sync"]}}),
+            json!({"hook": {"use": "db/ready", "connection": "db"}}),
+            json!({"snapshot": {"volume": "data", "mode": "auto"}}),
+            json!({"stream": {"forEach": "{{ params.more }}", "artifact": "{{ item }}", "command": ["tar"]}}),
+        ] {
+            assert_eq!(bound(&step), None, "{step}");
+        }
+    }
+
+    #[test]
+    fn what_needs_files_or_programs_of_the_target_is_bound_to_its_place() {
+        for (step, why) in [
+            (json!({"exec": {"command": ["sync"], "in": "runner"}}), "runs a program"),
+            (json!({"hook": {"use": "db/lock", "volume": "data"}}), "works on the files"),
+            (json!({"snapshot": {"volume": "data", "mode": "live"}}), "reads the files"),
+            (json!({"stream": {"artifact": "all", "command": ["dump"]}}), "streams"),
+        ] {
+            assert!(
+                bound(&step).is_some_and(|because| because.starts_with(why)),
+                "{step}: {:?}",
+                bound(&step)
+            );
+        }
     }
 }

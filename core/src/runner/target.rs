@@ -135,7 +135,7 @@ async fn addresses(world: &World, target: &Target) -> BTreeMap<String, (String, 
         let host = connection.settings.get("host").and_then(Value::as_str);
         let port = connection.settings.get("port").and_then(Value::as_u64);
         let (Some(host), Some(Ok(port))) = (host, port.map(u16::try_from)) else { continue };
-        match world.host.runtime.dial(host, port).await {
+        match world.host.runtime.address(host, port).await {
             Ok(address) => {
                 addresses.insert(name.clone(), address);
             }

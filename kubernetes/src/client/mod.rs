@@ -10,7 +10,7 @@ mod scale;
 mod wait;
 mod warning;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, Config,
@@ -93,6 +93,12 @@ impl Cluster {
     /// As [`Cluster::of_user`].
     pub(crate) fn anew(&self) -> Result<Self> {
         Ok(Self { client: client(&self.config)?, ..self.clone() })
+    }
+
+    /// Whether the API server answers within the time, whatever it answers.
+    pub(crate) async fn answers(&self, within: Duration) -> bool {
+        let answer = tokio::time::timeout(within, self.client.apiserver_version()).await;
+        matches!(answer, Ok(Ok(_) | Err(kube::Error::Api(_))))
     }
 
     /// The same cluster, in another namespace.

@@ -14,11 +14,20 @@ const TIMES: u32 = 4;
 /// How long to wait between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Whose rights are looked at, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grantee {
+    /// The service account of a run in a pod.
+    Run,
+    /// Whoever runs it from outside of the cluster.
+    User,
+}
+
 /// Checks that this process' account was granted every rule.
 ///
 /// # Errors
 /// [`standstill_core::ErrorKind::Input`], naming the first rule that is missing and what it is for.
-pub async fn check_granted(cluster: &Cluster, permissions: &Permissions) -> Result<()> {
+pub async fn check_granted(cluster: &Cluster, permissions: &Permissions, to: Grantee) -> Result<()> {
     let namespace = cluster.namespace();
     let question = json!({
         "apiVersion": "authorization.k8s.io/v1",
@@ -34,7 +43,7 @@ pub async fn check_granted(cluster: &Cluster, permissions: &Permissions) -> Resu
         }
         let Some(missing) = missing(permissions, &status.resource_rules) else { return Ok(()) };
         if last {
-            return Err(missing.told(namespace));
+            return Err(missing.told(namespace, to));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -52,12 +61,16 @@ struct Missing {
 }
 
 impl Missing {
-    fn told(&self, namespace: &str) -> Error {
+    fn told(&self, namespace: &str, to: Grantee) -> Error {
         let place = if self.of_cluster { String::new() } else { format!(" in the namespace {namespace}") };
         let what = if self.api_group.is_empty() {
             self.resource.clone()
         } else {
             format!("{}.{}", self.resource, self.api_group)
+        };
+        let (account, more) = match to {
+            Grantee::Run => ("its service account", ""),
+            Grantee::User => ("whoever runs it from here", " --from-here"),
         };
         let role = if self.of_cluster { "ClusterRole" } else { "Role" };
         Error::input(format!(
@@ -65,8 +78,8 @@ impl Missing {
             self.verb, self.reason
         ))
         .remedy(format!(
-            "Grant the verb `{}` on `{}` (API group \"{}\") to its service account by a {role}; `standstill plan --on \
-             kubernetes` prints all rules.",
+            "Grant the verb `{}` on `{}` (API group \"{}\") to {account} by a {role}; `standstill plan --on \
+             kubernetes{more}` prints all rules.",
             self.verb, self.resource, self.api_group
         ))
     }
@@ -155,7 +168,7 @@ mod tests {
         }
         let mut some = all;
         some[0].2 = &["get"];
-        let error = missing(&needed(), &granted(&some)).unwrap().told("db");
+        let error = missing(&needed(), &granted(&some)).unwrap().told("db", Grantee::Run);
         assert_eq!(
             error.to_string(),
             "the run may not create configmaps in the namespace db, which it needs for this: a test"

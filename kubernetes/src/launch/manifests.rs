@@ -121,14 +121,14 @@ fn parameter(name: &str) -> String {
     format!("parameter-{name}")
 }
 
-pub(super) fn orders(launch: &Launch, owner: &Value) -> Result<Value> {
+pub(super) fn orders(launch: &Launch, owner: Option<&Value>) -> Result<Value> {
     let text = serde_json::to_string(&launch.orders)
         .map_err(|cause| Error::failed("the orders of the run cannot be written").because(cause))?;
     let file = Path::new(super::ORDERS_FILE).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Ok(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(launch, Some(owner)),
+        "metadata": metadata(launch, owner),
         "data": {file: text},
     }))
 }

@@ -21,6 +21,8 @@ mod kept;
 mod manifests;
 mod mounts;
 mod orders;
+pub mod outside;
+mod own_rights;
 mod permissions;
 mod recovery;
 mod roles;
@@ -44,10 +46,11 @@ use standstill_core::{
 };
 
 pub use follow::{Follow, follow};
-pub use granted::check_granted;
+pub use granted::{Grantee, check_granted};
 pub use kept::kept;
 pub use mounts::{Mounted, Mounts};
 pub use orders::{HELPERS, ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
+pub use own_rights::own_permissions;
 pub use permissions::{Permissions, Rule, permissions};
 pub(crate) use recovery::placed;
 pub use recovery::recover;
@@ -175,7 +178,7 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
     }
     let (roles, bindings) = (cluster.objects::<Role>(), cluster.objects::<RoleBinding>());
     let (secrets, maps) = (cluster.objects::<ClusterSecret>(), cluster.objects::<ConfigMap>());
-    let orders = manifests::orders(&launch, &owner)?;
+    let orders = manifests::orders(&launch, Some(&owner))?;
     let (role, binding, secret) = (
         manifests::role(&launch, &owner),
         manifests::binding(&launch, &owner),
@@ -228,11 +231,13 @@ pub async fn stop(cluster: &Cluster, orders: &Orders) -> Result<()> {
 /// Removes what earlier runs left that nobody followed, or that have been recovered since. Whoever may not do that
 /// leaves it to others.
 pub async fn tidy(cluster: &Cluster) {
-    let work = async {
+    let jobs = async {
         let removed = remove_ended(cluster).await?;
         remove_bindings(cluster, &removed).await
     };
-    if let Ok(Err(error)) = tokio::time::timeout(TIDYING, work).await {
+    let both = async { tokio::join!(outside::tidy(cluster), jobs) };
+    let Ok((orders, jobs)) = tokio::time::timeout(TIDYING, both).await else { return };
+    for error in [orders, jobs].into_iter().filter_map(Result::err) {
         tracing::debug!("objects of earlier runs are left: {}", error.chain());
     }
 }

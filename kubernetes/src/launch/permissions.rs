@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use standstill_core::{plan::Plan, runtime::CaptureMode};
+use standstill_core::plan::Plan;
 
 use super::around::around;
 use crate::snapshot::api::GROUP_OF_GROUPS;
@@ -96,9 +96,7 @@ pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
     }
     namespaced.extend(around(plan));
     let mut cluster = Vec::new();
-    let live_only = |mode| mode == Some(CaptureMode::Live) || mode == Some(CaptureMode::Copy);
-    let mut snapshots = plan.steps.iter().filter_map(|step| step.step.snapshot.as_ref());
-    if plan.commits() && snapshots.any(|snapshot| !live_only(snapshot.mode)) {
+    if plan.takes_snapshots() {
         namespaced.extend(for_snapshots());
         if plan.steps.iter().any(|step| plan.keeps(step)) {
             namespaced.push(Rule::new(

@@ -65,7 +65,7 @@ pub(crate) async fn placed(cluster: &Cluster, run: &RunId, member: &str) -> Resu
     Ok(if orders.members.is_empty() { Some(orders.place) } else { orders.members.remove(member) })
 }
 
-fn read(orders: &ConfigMap) -> Result<Orders> {
+pub(super) fn read(orders: &ConfigMap) -> Result<Orders> {
     let text = orders.data.iter().flatten().map(|(_, text)| text.as_str()).next().unwrap_or_default();
     serde_json::from_str(text).map_err(|cause| {
         Error::failed("the orders of the dead run are not understood")

@@ -130,7 +130,7 @@ fn secret_values_are_in_the_secret_alone() {
     let owner = json!({"uid": "1"});
     let others = [
         super::job(&launch),
-        super::orders(&launch, &owner).unwrap(),
+        super::orders(&launch, Some(&owner)).unwrap(),
         super::role(&launch, &owner),
         super::binding(&launch, &owner),
         super::account(&launch),

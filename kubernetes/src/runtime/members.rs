@@ -25,7 +25,8 @@ impl KubernetesRuntime {
             settings.snapshots.group_class = placed.group_snapshot_class;
             settings.snapshots.deadline =
                 placed.snapshot_deadline.map_or(SNAPSHOT_DEADLINE, Duration::from_millis);
-            settings.snapshots.read_as = Some(placed.data_owner);
+            // From outside nobody can look whether he could.
+            settings.snapshots.read_as = self.settings.outside.is_none().then_some(placed.data_owner);
             settings.snapshots.security = placed.security;
             if let Some(mover) = &mut settings.mover {
                 mover.data_owner = Some(placed.data_owner);
@@ -45,8 +46,8 @@ impl KubernetesRuntime {
             // A run of one member alone is where this is.
             return Ok(self.settings.members.get(member).cloned().map(|placed| self.at(Some(placed))));
         }
-        if self.pod.is_none() {
-            // Outside of the cluster no database can be reached, whoever's it is.
+        if self.pod.is_none() && self.settings.outside.is_none() {
+            // Without a place no database can be reached, whoever's it is.
             return Ok(None);
         }
         Ok(Some(self.at(launch::placed(&self.cluster, run, member).await?)))

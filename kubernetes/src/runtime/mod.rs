@@ -1,23 +1,23 @@
 //! The runtime in pods: what is local in a pod is done by the runtime that it is given, and the rest by the cluster.
 
+pub(crate) mod address;
 mod members;
 mod peers;
+mod places;
 
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::IpAddr,
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use standstill_core::{
-    Error, ErrorKind, Result,
+    Error, Result,
     cluster::Surroundings,
     hook::{Acquired, Endpoint, Undone},
     point::{KeptSnapshot, RunId},
@@ -31,22 +31,17 @@ use standstill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::address::{Reached, is_own};
 use crate::{
     client::Cluster,
     container::{self, Container, record::KeeperRecord},
     launch::Placed,
     mover::{self, Mover, MoverSettings, Rehearsed},
-    record::{InPod, InPodRecord, Record},
+    record::{InPod, Record},
     snapshot::{self, CsiSnapshotter, KeptRecord, SnapshotSettings},
     surroundings::{self, Around},
     target::{Owner, Target},
 };
-
-/// How long looking for the pod's address may take: letting go of a hold may wait for it.
-const ADDRESS: Duration = Duration::from_secs(3);
-
-/// How long an address is taken for known: several connections are opened one after the other.
-const FRESH: Duration = Duration::from_secs(5);
 
 /// What a runtime in pods works with.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +50,9 @@ pub struct RuntimeSettings {
     pub target: Option<Target>,
     /// The unique id of the pod that this process runs in; none outside of the cluster.
     pub pod: Option<String>,
+    /// The name of the machine that this process runs on outside of the cluster; none in a pod. Such a run stands on
+    /// [`crate::Outside`], and reaches the target's ports by the API server.
+    pub outside: Option<String>,
     /// What is asked for of snapshots.
     pub snapshots: SnapshotSettings,
     /// What movers are made like; without them only live captures can be stored.
@@ -65,15 +63,14 @@ pub struct RuntimeSettings {
     pub members: BTreeMap<String, Placed>,
 }
 
-/// The runtime of a runner in a pod, beside its target. Outside of the cluster it can do no more than dispose of what
-/// such a runner left.
+/// The runtime of a runner in a pod, beside its target, or, on [`crate::Outside`], on a machine outside of the cluster.
 pub struct KubernetesRuntime {
     inner: Arc<dyn Runtime>,
     settings: RuntimeSettings,
     cluster: Cluster,
     target: Option<Arc<Target>>,
     pod: Option<String>,
-    address: Mutex<Option<(String, Instant)>>,
+    reached: Reached,
     /// Whether every host leads to the target's pod.
     only_its_pod: bool,
     snapshotter: Arc<dyn Snapshotter>,
@@ -105,7 +102,7 @@ impl KubernetesRuntime {
             settings,
             target,
             pod,
-            address: Mutex::new(None),
+            reached: Reached::default(),
             only_its_pod: false,
             snapshotter,
             mover,
@@ -113,81 +110,10 @@ impl KubernetesRuntime {
         }
     }
 
-    /// The address of the target's pod. It is asked for again and again, because a pod that was replaced has another
-    /// one; an API server that is away must keep nobody from letting go, so the last one known will do then.
-    async fn address(&self) -> Result<String> {
-        let known = lock(&self.address).clone();
-        if let Some((address, _)) = known.filter(|(_, asked)| asked.elapsed() < FRESH) {
-            return Ok(address);
-        }
-        let address = self.ask_address().await?;
-        *lock(&self.address) = Some((address.clone(), Instant::now()));
-        Ok(address)
-    }
-
-    async fn ask_address(&self) -> Result<String> {
-        let unknown = || {
-            Error::input(
-                "the database is said to be on the target's own host, and the target's pod is not known",
-            )
-            .remedy("Name the target's workload, or give the database's host by an address of the cluster.")
-        };
-        let pod = self.target.as_ref().and_then(|target| target.pod.as_ref()).ok_or_else(unknown)?;
-        let pods = self.cluster.objects::<Pod>();
-        match tokio::time::timeout(ADDRESS, pods.find(&pod.name)).await {
-            Ok(Ok(Some(found))) => found.status.and_then(|status| status.pod_ip).ok_or_else(|| {
-                Error::temporary(format!("the pod {} has no address now", pod.name))
-                    .remedy("Wait until it is ready again.")
-            }),
-            Ok(Ok(None)) => Err(Error::failed(format!("the pod {} of the target is gone", pod.name))
-                .remedy("Run it again: the target is looked for anew.")),
-            Ok(Err(error)) if error.kind() != ErrorKind::Temporary => Err(error),
-            Ok(Err(_)) | Err(_) => Ok(pod.address.clone()),
-        }
-    }
-
     /// The target's own container.
     fn container(&self) -> Result<Container> {
         Container::of_target(&self.cluster, self.target.as_deref())
     }
-
-    /// The record of something inside this pod, as one of the cluster's.
-    fn in_pod(&self, what: InPod, record: Value) -> Result<Value> {
-        match &self.pod {
-            Some(pod) => Record::InPod(InPodRecord { pod: pod.clone(), what, record }).to_value(),
-            None => Ok(record),
-        }
-    }
-
-    fn scratch_in_pod(&self, what: InPod, intent: ScratchIntent) -> Result<ScratchIntent> {
-        Ok(ScratchIntent { record: self.in_pod(what, intent.record)?, path: intent.path })
-    }
-
-    async fn dispose_in_pod(
-        &self,
-        record: &InPodRecord,
-        secrets: &BTreeMap<String, Secret>,
-    ) -> Result<Undone> {
-        let here = self.pod.as_ref() == Some(&record.pod);
-        match record.what {
-            _ if here => self.inner.dispose(&record.record, secrets).await,
-            // It went with its pod.
-            InPod::Scratch | InPod::ScratchVolume => Ok(Undone::AlreadyGone),
-            // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
-            InPod::Keeper if self.pod.is_some() => self.inner.dispose(&record.record, secrets).await,
-            InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
-                .remedy("Start the next backup of this target: before anything else it lets go of what is held.")),
-            InPod::Destination => Err(Error::failed(
-                "what an unfinished restore wrote lies on the claim that it restored into, out of reach from here",
-            )
-            .remedy("Delete that claim before the next restore; do not start a database on it.")),
-        }
-    }
-}
-
-/// What a panic elsewhere left is still the best that is known.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives a new place on an empty claim to the owner of the database's files, where it is root's: there is nothing on
@@ -205,15 +131,6 @@ fn give(path: &Path, owner: Owner) -> Result<()> {
             .remedy("Restore into a claim whose driver lets root change owners.")
             .because(cause)
     })
-}
-
-/// Whether a host is the target's own, as the target sees it: a loopback address, or the directory of a socket.
-fn is_own(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.is_empty()
-        || host.starts_with('/')
-        || host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[async_trait]
@@ -236,7 +153,16 @@ impl Runtime for KubernetesRuntime {
 
     async fn dial(&self, host: &str, port: u16) -> Result<(String, u16)> {
         let own = self.only_its_pod || is_own(host);
-        if own { Ok((self.address().await?, port)) } else { self.inner.dial(host, port).await }
+        if own { self.own_port(port).await } else { self.inner.dial(host, port).await }
+    }
+
+    /// Commands run in pods, also when this process does not.
+    async fn address(&self, host: &str, port: u16) -> Result<(String, u16)> {
+        if is_own(host) {
+            Ok((self.pod_address().await?, port))
+        } else {
+            self.inner.address(host, port).await
+        }
     }
 
     async fn program(&self, name: &str, search: &[PathBuf]) -> Result<PathBuf> {
@@ -307,7 +233,7 @@ impl Runtime for KubernetesRuntime {
     }
 
     async fn scratch_intent(&self, run: &RunId) -> Result<ScratchIntent> {
-        self.scratch_in_pod(InPod::Scratch, self.inner.scratch_intent(run).await?)
+        self.here(InPod::Scratch, self.inner.scratch_intent(run).await?)
     }
 
     async fn scratch_volume_intent(
@@ -316,11 +242,11 @@ impl Runtime for KubernetesRuntime {
         like: Option<&Path>,
         run: &RunId,
     ) -> Result<ScratchIntent> {
-        self.scratch_in_pod(InPod::ScratchVolume, self.inner.scratch_volume_intent(name, like, run).await?)
+        self.here(InPod::ScratchVolume, self.inner.scratch_volume_intent(name, like, run).await?)
     }
 
     async fn destination_intent(&self, path: &Path, run: &RunId) -> Result<ScratchIntent> {
-        self.scratch_in_pod(InPod::Destination, self.inner.destination_intent(path, run).await?)
+        self.here(InPod::Destination, self.inner.destination_intent(path, run).await?)
     }
 
     async fn make_scratch(&self, intent: &ScratchIntent, like: Option<&Path>) -> Result<()> {
@@ -377,6 +303,7 @@ impl Runtime for KubernetesRuntime {
             Some(Record::InGroup(record)) => snapshot::dispose_group(&self.cluster, &record).await,
             Some(Record::Mover(record)) => mover::dispose(&self.cluster, &record).await,
             Some(Record::InPod(record)) => self.dispose_in_pod(&record, secrets).await,
+            Some(Record::OnMachine(record)) => self.dispose_on_machine(&record, secrets).await,
             Some(Record::InTarget(record)) => {
                 container::dispose::dispose(&self.cluster, &record, secrets).await
             }
@@ -390,6 +317,7 @@ impl Runtime for KubernetesRuntime {
 fn inside(record: &Value) -> Result<Value> {
     match Record::from_value(record)? {
         Some(Record::InPod(record)) => Ok(record.record),
+        Some(Record::OnMachine(record)) => Ok(record.record),
         Some(_) => Err(Error::failed("the record is of something outside of the pod")),
         None => Ok(record.clone()),
     }
@@ -398,17 +326,7 @@ fn inside(record: &Value) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_loopback_addresses_and_sockets_are_the_targets_own_host() {
-        for own in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/postgresql", ""]
-        {
-            assert!(is_own(own), "{own}");
-        }
-        for other in ["pg", "pg.db.svc", "10.0.0.1", "localhost.example", "::2"] {
-            assert!(!is_own(other), "{other}");
-        }
-    }
+    use crate::record::InPodRecord;
 
     #[test]
     fn a_record_of_the_pod_is_handed_inside_as_it_was_made() {

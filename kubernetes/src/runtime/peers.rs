@@ -1,13 +1,10 @@
 //! The pods that the target was found among, each as a place of its own.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use standstill_core::{Error, Result, runtime::Peer};
 
-use super::{KubernetesRuntime, RuntimeSettings};
+use super::{KubernetesRuntime, RuntimeSettings, address::Reached};
 use crate::target::{Target, TargetPod};
 
 /// How long looking for them may take.
@@ -34,10 +31,10 @@ impl KubernetesRuntime {
     /// The same runtime for another pod of the target's workload, and for nothing else: also a host that stands for
     /// several of them leads to this one.
     fn in_place_of(&self, target: &Target, pod: TargetPod) -> Self {
-        let address = Mutex::new(Some((pod.address.clone(), Instant::now())));
+        let reached = Reached::at(&pod.address);
         let target = Target { pod: Some(pod), ..target.clone() };
         let settings = RuntimeSettings { target: Some(target), ..self.settings.clone() };
         let runtime = Self::new(Arc::clone(&self.inner), self.cluster.clone(), settings);
-        Self { address, only_its_pod: true, ..runtime }
+        Self { reached, only_its_pod: true, ..runtime }
     }
 }

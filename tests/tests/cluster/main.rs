@@ -17,6 +17,7 @@ mod crash_matrix;
 mod deploy;
 mod etcd;
 mod failures;
+mod from_here;
 mod group;
 mod kept;
 mod mariadb;

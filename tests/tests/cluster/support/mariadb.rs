@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Space, client, eventually, image,
-    place::Outcome,
+    place::{Outcome, Started},
     writer::{Commit, Writer},
 };
 
@@ -201,14 +201,20 @@ impl<'a> Server<'a> {
         format!("statefulset/{}", self.flavour.name)
     }
 
-    /// Runs a command on a target that must succeed.
+    /// Starts a command on a target.
     #[track_caller]
-    pub fn ok(&self, arguments: &[&str], target: &str) -> Outcome {
+    pub fn begin(&self, arguments: &[&str], target: &str) -> Started {
         let values = self.values.to_str().unwrap();
         let target = format!("--set=target.workload={target}");
         let common = ["--output=json", "--values", values, &target];
         let arguments: Vec<&str> = arguments.iter().chain(&common).copied().collect();
-        let outcome = self.space.run(&arguments);
+        self.space.start(&arguments)
+    }
+
+    /// Runs a command on a target that must succeed.
+    #[track_caller]
+    pub fn ok(&self, arguments: &[&str], target: &str) -> Outcome {
+        let outcome = self.begin(arguments, target).wait();
         assert_eq!(outcome.code(), Some(0), "{outcome}");
         println!("{}: {:?}, writes waited {}", arguments[0], outcome.took, outcome.json()["freeze"]);
         outcome

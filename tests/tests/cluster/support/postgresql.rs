@@ -123,6 +123,11 @@ impl<'a> Postgres<'a> {
         rows.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
+    /// The values that say where it is.
+    pub fn values(&self) -> &str {
+        self.values.to_str().unwrap()
+    }
+
     /// Starts a backup with more environment variables.
     #[track_caller]
     pub fn start_backup_with(&self, env: &[(&str, OsString)]) -> Started {
