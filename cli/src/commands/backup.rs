@@ -70,9 +70,9 @@ async fn prepare_and_run(
         let (launch, values) = (&arguments.launch, &arguments.values);
         let asked = kubernetes::Asked { global, launch, values, plan, location, password, id, cancel };
         return if arguments.from_here {
-            kubernetes::run_from_here(asked).await.map(Some)
+            Box::pin(kubernetes::run_from_here(asked)).await.map(Some)
         } else {
-            kubernetes::run(asked).await
+            Box::pin(kubernetes::run(asked)).await
         };
     }
     only_in_a_cluster(arguments.from_here)?;

@@ -115,17 +115,8 @@ async fn prepare_and_run(
         let (launch, values, plan) = (&arguments.launch, &arguments.values, plan(wanted)?);
         let (location, password) =
             (location(&arguments.repository)?, password(&arguments.repository.password)?);
-        return kubernetes::run(kubernetes::Asked {
-            global,
-            launch,
-            values,
-            plan,
-            location,
-            password,
-            id,
-            cancel,
-        })
-        .await;
+        let asked = kubernetes::Asked { global, launch, values, plan, location, password, id, cancel };
+        return Box::pin(kubernetes::run(asked)).await;
     }
     on_this_machine(&arguments.values)?;
     run_on_point(&StateDir::of_user()?, wanted, repository, id, cancel, progress::observer(global.quiet))

@@ -133,7 +133,7 @@ pub async fn recover(
     };
     let recovered = match place.on {
         On::Local => recover_runs(&host, run.as_ref()).await?,
-        On::Kubernetes => kubernetes::recover(global, host, place, run.as_ref()).await?,
+        On::Kubernetes => Box::pin(kubernetes::recover(global, host, place, run.as_ref())).await?,
     };
     output::result(global, &recovered, || {
         if recovered.is_empty() {
