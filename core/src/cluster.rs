@@ -1,11 +1,11 @@
-//! The seam for changes of the cluster around the target: workloads that are scaled, and objects that are changed for
-//! as long as a run needs it.
+//! The seams for what a run does in the cluster around the target: workloads that are scaled and objects that are changed
+//! for as long as it needs that, and commands in pods of their own.
 //!
 //! ```text
 //!   change ──intend──▶ record (in the journal) ──make──▶ …  ──Runtime::dispose──▶ as it was
 //! ```
 
-use std::time::Duration;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Result,
+    language::PodSecurity,
     point::{Outputs, RunId},
+    runtime::Output,
 };
 
 /// An object in the target's namespace.
@@ -90,4 +92,53 @@ pub trait Surroundings: Send + Sync {
     /// # Errors
     /// When it cannot be seen.
     async fn look(&self, object: &ObjectName) -> Result<Option<Value>>;
+}
+
+/// A command that is to run in a pod of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodSpec {
+    /// The step.
+    pub step: String,
+    /// The image, or `target` for the target's own.
+    pub image: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Environment variables whose values are secret: by their names, the parameters that have them.
+    pub secret_env: BTreeMap<String, String>,
+    /// The volumes that it reads, by their paths.
+    pub volumes: Vec<PathBuf>,
+    /// The profile that it stands under.
+    pub security: PodSecurity,
+    /// What it asks for of processors.
+    pub cpu: Option<String>,
+    /// What it asks for of memory, and the most that it gets.
+    pub memory: Option<String>,
+}
+
+/// Runs commands in pods of their own.
+#[async_trait]
+pub trait Pods: Send + Sync {
+    /// Says what [`Pods::run`] is about to make, for [`crate::runtime::Runtime::dispose`]. Touches nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Input`] when there can be no such pod.
+    fn intend(&self, spec: &PodSpec, run: &RunId) -> Result<Value>;
+
+    /// Makes what was intended, and waits for the command's end. What was made is left to `dispose`, whatever comes of it.
+    ///
+    /// # Cancellation
+    /// By `cancel`, and by dropping the future; the pod then goes on until it is disposed of, and no longer than `within`.
+    ///
+    /// # Errors
+    /// When the pod does not begin, with what the cluster says is in its way; when how the command ended is not known; and
+    /// when it wrote more than [`Output`] takes. A command that fails is no error.
+    async fn run(
+        &self,
+        spec: &PodSpec,
+        record: &Value,
+        within: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Output>;
 }

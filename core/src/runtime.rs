@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::keeper::{KeeperProgram, KeeperSpec};
 use crate::{
     Error, Result,
-    cluster::Surroundings,
+    cluster::{Pods, Surroundings},
     hook::{Acquired, Endpoint, Undone},
     point::{KeptSnapshot, RunId},
     repository::{Progress, Restored},
@@ -413,6 +413,11 @@ pub trait Runtime: Send + Sync {
 
     /// Changes the cluster around the target; `None` where there is none.
     fn surroundings(&self) -> Option<Arc<dyn Surroundings>> {
+        None
+    }
+
+    /// Runs commands in pods of their own; `None` where such a command is a process.
+    fn pods(&self) -> Option<Arc<dyn Pods>> {
         None
     }
 

@@ -11,6 +11,7 @@
 //! It implements the seams of `standstill-core` and knows no database and no repository. What is local inside a pod
 //! is done by the runtime that it is given.
 
+mod apart;
 mod client;
 mod container;
 mod forward;

@@ -21,6 +21,8 @@ pub(crate) enum Record {
     InGroup(GroupRecord),
     /// A mover: a pod, its claim and what it is told.
     Mover(MoverRecord),
+    /// A command in a pod of its own.
+    Pod(PodRecord),
     /// Something that the runner made inside its own pod.
     InPod(InPodRecord),
     /// Something that a runner outside of the cluster made on its machine.
@@ -101,6 +103,18 @@ pub(crate) struct MoverRecord {
     /// The namespace.
     pub(crate) namespace: String,
     /// The name of the pod, of its claim and of the config map with its orders.
+    pub(crate) name: String,
+}
+
+/// A pod with one command in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PodRecord {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// Its name.
     pub(crate) name: String,
 }
 

@@ -155,6 +155,7 @@ pub(super) fn launch_of(
         start_deadline,
         image: asked.launch.image.clone(),
         environment: environment.keys().cloned().collect(),
+        secrets: BTreeMap::new(),
         owner: None,
     };
     Launch {

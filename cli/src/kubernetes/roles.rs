@@ -71,6 +71,7 @@ async fn asking(cluster: &Cluster, asked: &Asked<'_>, placing: &Placing<'_>) -> 
             start_deadline: placing::start_deadline(std::slice::from_ref(placing))?,
             image: asked.launch.image.clone(),
             environment: Vec::new(),
+            secrets: BTreeMap::new(),
             owner: None,
         },
         permissions: Permissions::default(),

@@ -128,6 +128,8 @@ fn settings(orders: &Orders) -> RuntimeSettings {
             start: orders.start_deadline.map_or(MOVER_START, Duration::from_millis),
         }),
         run: Some(orders.run.clone()),
+        secrets: orders.secrets.clone(),
+        member: None,
         members: orders.members.clone(),
     }
 }

@@ -82,7 +82,7 @@ pub(super) const fn step_timeout(kind: &StepKind<'_>) -> Duration {
         StepKind::Service(_) | StepKind::Wait(_) | StepKind::Scale(_) | StepKind::Kube(_) => {
             Duration::from_mins(5)
         }
-        StepKind::Exec(_) => Duration::from_hours(1),
+        StepKind::Exec(_) | StepKind::Pod(_) => Duration::from_hours(1),
         StepKind::Snapshot(_)
         | StepKind::Volume(_)
         | StepKind::Files(_)

@@ -63,6 +63,8 @@ impl Plan {
             Some("streams all of its data through the runner")
         } else if step.service.is_some() {
             Some("starts a server of the target's image")
+        } else if step.pod.is_some() {
+            Some("runs in a pod that is given the secrets of a run in the cluster")
         } else if runs && self.place(step) == Place::Runner {
             Some("runs a program of the target's image")
         } else if on_files {
@@ -174,6 +176,7 @@ mod tests {
             (json!({"hook": {"use": "db/lock", "volume": "data"}}), "works on the files"),
             (json!({"snapshot": {"volume": "data", "mode": "live"}}), "reads the files"),
             (json!({"stream": {"artifact": "all", "command": ["dump"]}}), "streams"),
+            (json!({"pod": {"image": "tools", "command": ["convert"]}}), "runs in a pod"),
         ] {
             assert!(
                 bound(&step).is_some_and(|because| because.starts_with(why)),

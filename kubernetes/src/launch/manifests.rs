@@ -1,6 +1,6 @@
 //! The objects of a launch.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
@@ -116,6 +116,12 @@ pub(super) fn secret(launch: &Launch, owner: &Value) -> Value {
     })
 }
 
+/// Where the values of secret parameters are: by the names of their files, the names of Secrets and the keys.
+pub(super) fn secret_keys(launch: &Launch) -> BTreeMap<String, (String, String)> {
+    let own = launch.parameters.keys().map(|file| (file.clone(), (name(&launch.orders), parameter(file))));
+    own.chain(launch.references.iter().map(|(file, place)| (file.clone(), place.clone()))).collect()
+}
+
 /// The key of a secret parameter.
 fn parameter(name: &str) -> String {
     format!("parameter-{name}")
@@ -174,7 +180,7 @@ fn pod(launch: &Launch) -> Value {
 }
 
 /// On one node. Not by `nodeName`: the scheduler knows what else stands in the way, and says so.
-pub(super) fn beside(node: &str) -> Value {
+pub(crate) fn beside(node: &str) -> Value {
     let node = json!([{"key": "metadata.name", "operator": "In", "values": [node]}]);
     json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
         "nodeSelectorTerms": [{"matchFields": node}],
@@ -206,7 +212,8 @@ fn install(launch: &Launch) -> Value {
     })
 }
 
-fn restricted(capabilities: &[&str]) -> Value {
+/// What a container may do under the restricted profile, with these capabilities besides.
+pub(crate) fn restricted(capabilities: &[&str]) -> Value {
     let mut context = json!({
         "allowPrivilegeEscalation": false,
         "readOnlyRootFilesystem": true,

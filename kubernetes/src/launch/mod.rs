@@ -48,6 +48,7 @@ use standstill_core::{
 pub use follow::{Follow, follow};
 pub use granted::{Grantee, check_granted};
 pub use kept::kept;
+pub(crate) use manifests::{beside, restricted};
 pub use mounts::{Mounted, Mounts};
 pub use orders::{HELPERS, ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
 pub use own_rights::own_permissions;
@@ -168,6 +169,7 @@ pub async fn launch(cluster: &Cluster, launch: Launch) -> Result<()> {
 async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()> {
     let name = name(&launch.orders);
     launch.orders.owner = Some(owner.clone());
+    launch.orders.secrets = manifests::secret_keys(&launch);
     for claim in &launch.mounts.claims {
         cluster.objects::<PersistentVolumeClaim>().create_new(claim).await?;
     }

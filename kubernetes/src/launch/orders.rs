@@ -67,6 +67,10 @@ pub struct Orders {
     pub image: String,
     /// The environment variables with the object store's credentials: keys of the run's Secret.
     pub environment: Vec<String>,
+    /// Where the values of secret parameters are, for pods of steps: by the names of their files, the names of Secrets and
+    /// the keys; filled in by the launch.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, (String, String)>,
     /// What owns what the run makes (an `ownerReference`); filled in by the launch.
     pub owner: Option<Value>,
 }

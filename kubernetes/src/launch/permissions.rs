@@ -95,6 +95,9 @@ pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
         namespaced.push(rule);
     }
     namespaced.extend(around(plan));
+    if plan.steps.iter().any(|step| step.step.pod.is_some()) {
+        namespaced.extend(for_pods());
+    }
     let mut cluster = Vec::new();
     if plan.takes_snapshots() {
         namespaced.extend(for_snapshots());
@@ -118,6 +121,14 @@ pub fn permissions(plan: &Plan, pod: Option<&str>) -> Permissions {
         }
     }
     Permissions { namespaced, cluster }
+}
+
+fn for_pods() -> Vec<Rule> {
+    vec![
+        Rule::new("", &["pods"], &["create", "watch", "delete"], "the pods of its steps `pod`"),
+        Rule::new("", &["pods/log"], &["get"], "what their commands say"),
+        Rule::new("", &["events"], &["list"], "why one does not begin"),
+    ]
 }
 
 fn for_snapshots() -> Vec<Rule> {

@@ -68,6 +68,7 @@ fn launch(mounts: Mounts) -> Launch {
             start_deadline: None,
             image: "standstill.dev/standstill:1".into(),
             environment: vec!["AWS_SECRET_ACCESS_KEY".into()],
+            secrets: BTreeMap::new(),
             owner: None,
         },
         permissions: Permissions {

@@ -25,8 +25,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use kube::{Resource, api::DeleteParams};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::api::DeleteParams;
 use serde_json::Value;
 use standstill_core::{
     Error, Result,
@@ -40,18 +39,16 @@ use tokio_util::sync::CancellationToken;
 use self::manifests::CONTAINER;
 pub(crate) use self::rehearse::Rehearsed;
 use crate::{
-    client::{Cluster, Objects},
+    client::Cluster,
     names,
-    pods::{End, Standing, Start, deleted, standing},
+    pods::{Standing, Start, ended, make, standing},
     record::{MoverRecord, SnapshotRecord, name_part},
-    snapshot::{self, Remote, own},
+    snapshot::{self, Remote},
     target::{Owner, Security},
 };
 
 /// How long a mover may take to begin by default: a volume is made, a node found, an image pulled.
 pub const MOVER_START: Duration = Duration::from_mins(5);
-/// How long one wait for the end of a pod lasts.
-const WAIT: Duration = Duration::from_hours(1);
 /// How long a pod, its claim or its orders may take to be gone.
 const GONE: Duration = Duration::from_mins(2);
 /// The seconds that a mover has for its own tidying up when it is ended.
@@ -189,22 +186,23 @@ impl Mover {
         let source = self.source(remote, spec).await?;
         let written = serde_json::to_string(spec)
             .map_err(|cause| Error::failed("a transfer cannot be written down").because(cause))?;
+        let (name, run) = (&record.name, &record.run);
         let pods = self.cluster.objects::<Pod>();
         let claims = self.cluster.objects::<PersistentVolumeClaim>();
-        make(&claims, &manifests::claim(record, &self.settings, &source), record).await?;
+        make(&claims, &manifests::claim(record, &self.settings, &source), name, run).await?;
         let orders = manifests::orders(record, &self.settings, &written);
-        make(&self.cluster.objects::<ConfigMap>(), &orders, record).await?;
-        let pod = make(&pods, &manifests::pod(record, &self.settings, &source), record).await?;
+        make(&self.cluster.objects::<ConfigMap>(), &orders, name, run).await?;
+        let pod = make(&pods, &manifests::pod(record, &self.settings, &source), name, run).await?;
         let end = match self.started(&pod, record).await? {
             (Standing::Ended(end), _) => end,
             (_, version) => tokio::select! {
-                end = ended(&pods, &record.name, version) => end?,
-                () = output::follow(&pods, &record.name, progress) => {
+                end = ended(&pods, name, CONTAINER, version) => end?,
+                () = output::follow(&pods, name, progress) => {
                     return Err(Error::failed("the log of the mover ended for ever"));
                 }
             },
         };
-        output::report(&pods, &record.name, &end).await
+        output::report(&pods, name, &end).await
     }
 
     async fn started(&self, pod: &Pod, record: &MoverRecord) -> Result<(Standing, Option<String>)> {
@@ -273,34 +271,6 @@ fn owner_of(path: &Path) -> Result<Owner> {
             .because(cause)
     })?;
     Ok(Owner { user: i64::from(found.uid()), group: Some(i64::from(found.gid())) })
-}
-
-/// Waits until a pod has ended that ran in a version.
-async fn ended(pods: &Objects<Pod>, name: &str, mut since: Option<String>) -> Result<End> {
-    loop {
-        let end =
-            pods.wait_since(name, since.take(), WAIT, |pod| match pod.map(|pod| standing(pod, CONTAINER)) {
-                None => Err(deleted(name)),
-                Some(Standing::Ended(end)) => Ok(Some(end)),
-                Some(_) => Ok(None),
-            });
-        if let Some(end) = end.await? {
-            return Ok(end);
-        }
-    }
-}
-
-/// Makes an object, or finds the one that an attempt made whose answer was lost.
-async fn make<K>(objects: &Objects<K>, manifest: &Value, record: &MoverRecord) -> Result<K>
-where
-    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
-{
-    if let Some(made) = objects.create_new(manifest).await? {
-        return Ok(made);
-    }
-    let found = objects.get(&record.name).await?;
-    own(&found, &record.run)?;
-    Ok(found)
 }
 
 /// Removes a mover and all that was made for it. It is gone when this returns.

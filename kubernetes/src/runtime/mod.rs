@@ -7,8 +7,6 @@ mod places;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,7 +16,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use standstill_core::{
     Error, Result,
-    cluster::Surroundings,
+    cluster::{Pods, Surroundings},
     hook::{Acquired, Endpoint, Undone},
     point::{KeptSnapshot, RunId},
     repository::{Progress, Restored},
@@ -31,8 +29,12 @@ use standstill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::address::{Reached, is_own};
+use self::{
+    address::{Reached, is_own},
+    places::{give, inside},
+};
 use crate::{
+    apart,
     client::Cluster,
     container::{self, Container, record::KeeperRecord},
     launch::Placed,
@@ -40,7 +42,7 @@ use crate::{
     record::{InPod, Record},
     snapshot::{self, CsiSnapshotter, KeptRecord, SnapshotSettings},
     surroundings::{self, Around},
-    target::{Owner, Target},
+    target::Target,
 };
 
 /// What a runtime in pods works with.
@@ -59,6 +61,10 @@ pub struct RuntimeSettings {
     pub mover: Option<MoverSettings>,
     /// The run that this is for, where it is one.
     pub run: Option<RunId>,
+    /// Where the values of secret parameters are: by the names of their files, the names of Secrets and the keys.
+    pub secrets: BTreeMap<String, (String, String)>,
+    /// The member of a group that this is for.
+    pub member: Option<String>,
     /// Where the members of a group are, by their names.
     pub members: BTreeMap<String, Placed>,
 }
@@ -114,23 +120,6 @@ impl KubernetesRuntime {
     fn container(&self) -> Result<Container> {
         Container::of_target(&self.cluster, self.target.as_deref())
     }
-}
-
-/// Gives a new place on an empty claim to the owner of the database's files, where it is root's: there is nothing on
-/// the claim that it could be like.
-fn give(path: &Path, owner: Owner) -> Result<()> {
-    let id = |id: i64| u32::try_from(id).ok();
-    let given = || {
-        if fs::metadata(path)?.uid() != 0 {
-            return Ok(());
-        }
-        chown(path, id(owner.user), owner.group.and_then(id))
-    };
-    given().map_err(|cause: io::Error| {
-        Error::failed(format!("{} cannot be given to the user {}", path.display(), owner.user))
-            .remedy("Restore into a claim whose driver lets root change owners.")
-            .because(cause)
-    })
 }
 
 #[async_trait]
@@ -228,6 +217,10 @@ impl Runtime for KubernetesRuntime {
         Some(Arc::new(Around { cluster: self.cluster.clone() }))
     }
 
+    fn pods(&self) -> Option<Arc<dyn Pods>> {
+        self.commands_apart().map(|apart| Arc::new(apart) as Arc<dyn Pods>)
+    }
+
     fn snapshotter(&self) -> Arc<dyn Snapshotter> {
         Arc::clone(&self.snapshotter)
     }
@@ -302,6 +295,7 @@ impl Runtime for KubernetesRuntime {
             Some(Record::Snapshot(record)) => snapshot::dispose(&self.cluster, &record).await,
             Some(Record::InGroup(record)) => snapshot::dispose_group(&self.cluster, &record).await,
             Some(Record::Mover(record)) => mover::dispose(&self.cluster, &record).await,
+            Some(Record::Pod(record)) => apart::dispose(&self.cluster, &record).await,
             Some(Record::InPod(record)) => self.dispose_in_pod(&record, secrets).await,
             Some(Record::OnMachine(record)) => self.dispose_on_machine(&record, secrets).await,
             Some(Record::InTarget(record)) => {
@@ -310,29 +304,5 @@ impl Runtime for KubernetesRuntime {
             Some(Record::Scaled(record)) => surroundings::scale::dispose(&self.cluster, &record).await,
             Some(Record::Changed(record)) => surroundings::object::dispose(&self.cluster, &record).await,
         }
-    }
-}
-
-/// The record as the runtime inside wrote it.
-fn inside(record: &Value) -> Result<Value> {
-    match Record::from_value(record)? {
-        Some(Record::InPod(record)) => Ok(record.record),
-        Some(Record::OnMachine(record)) => Ok(record.record),
-        Some(_) => Err(Error::failed("the record is of something outside of the pod")),
-        None => Ok(record.clone()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::InPodRecord;
-
-    #[test]
-    fn a_record_of_the_pod_is_handed_inside_as_it_was_made() {
-        let made = serde_json::json!({"scratch": {"path": "/tmp/1"}});
-        let record = InPodRecord { pod: "u1".into(), what: InPod::Scratch, record: made.clone() };
-        assert_eq!(inside(&Record::InPod(record).to_value().unwrap()).unwrap(), made);
-        assert_eq!(inside(&made).unwrap(), made);
     }
 }

@@ -104,7 +104,7 @@ fn a_database_that_is_never_ready_is_told_with_what_it_waits_for() {
 }
 
 /// A registry of the node that has no image.
-fn empty_registry(space: &Space) -> String {
+pub fn empty_registry(space: &Space) -> String {
     let port = 20_000 + std::process::id() % 20_000;
     space.apply(&format!(
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "registry"}}, "spec": {{

@@ -27,6 +27,7 @@ mod mover;
 mod outages;
 mod own;
 mod permissions;
+mod pod_step;
 mod redis;
 mod refusals;
 mod roles;

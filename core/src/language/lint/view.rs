@@ -184,7 +184,7 @@ fn outputs<'a>(
     };
     match step.kinds().first()? {
         StepKind::Hook(hook) => of_hook(hook, hooks),
-        StepKind::Exec(_) => fixed(OF_COMMAND),
+        StepKind::Exec(_) | StepKind::Pod(_) => fixed(OF_COMMAND),
         StepKind::Pair(_) | StepKind::Session(_) => {
             fixed(&[("exitCode", Kind::INTEGER), ("stdout", Kind::TEXT)])
         }

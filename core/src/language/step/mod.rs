@@ -5,6 +5,7 @@ mod cluster;
 mod command;
 mod hold;
 mod hook;
+mod pod;
 mod service;
 mod store;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{check::*, cluster::*, command::*, hold::*, hook::*, service::*, store::*};
+pub use self::{check::*, cluster::*, command::*, hold::*, hook::*, pod::*, service::*, store::*};
 use crate::language::model::Template;
 
 /// One thing done in one place: a name, limits, and exactly one of the kinds.
@@ -38,6 +39,9 @@ pub struct Step {
     /// A command in the target's place, or in a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecStep>,
+    /// A command in a pod of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodStep>,
     /// Commands that acquire, prove and let go, under a lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<PairStep>,
@@ -86,6 +90,8 @@ pub enum StepKind<'a> {
     Hook(&'a HookStep),
     /// See [`ExecStep`].
     Exec(&'a ExecStep),
+    /// See [`PodStep`].
+    Pod(&'a PodStep),
     /// See [`PairStep`].
     Pair(&'a PairStep),
     /// See [`SessionStep`].
@@ -116,9 +122,9 @@ pub enum StepKind<'a> {
 
 impl Step {
     /// The names of all kinds, as the language writes them.
-    pub const KINDS: [&'static str; 15] = [
-        "hook", "exec", "pair", "session", "service", "snapshot", "volume", "files", "stream", "query",
-        "check", "wait", "scale", "kube", "action",
+    pub const KINDS: [&'static str; 16] = [
+        "hook", "exec", "pod", "pair", "session", "service", "snapshot", "volume", "files", "stream",
+        "query", "check", "wait", "scale", "kube", "action",
     ];
 
     /// Every kind that the step has; a right one has exactly one.
@@ -126,6 +132,7 @@ impl Step {
         let all = [
             self.hook.as_ref().map(StepKind::Hook),
             self.exec.as_ref().map(StepKind::Exec),
+            self.pod.as_ref().map(StepKind::Pod),
             self.pair.as_ref().map(StepKind::Pair),
             self.session.as_ref().map(StepKind::Session),
             self.service.as_ref().map(StepKind::Service),
@@ -164,6 +171,7 @@ impl StepKind<'_> {
         match self {
             Self::Hook(_) => "hook",
             Self::Exec(_) => "exec",
+            Self::Pod(_) => "pod",
             Self::Pair(_) => "pair",
             Self::Session(_) => "session",
             Self::Service(_) => "service",

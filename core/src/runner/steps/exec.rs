@@ -17,15 +17,24 @@ use crate::{
 /// Runs the command and judges its result.
 pub(super) async fn exec(context: &StepContext, step: &ExecStep) -> Result<Performed> {
     let (program, output) = output(context, step).await?;
-    let result = result(&output);
-    let held = match &step.expect {
+    judged(context, &program, step.expect.as_deref(), &output)
+}
+
+/// Judges how a program ended; its outputs.
+pub(super) fn judged(
+    context: &StepContext,
+    program: &str,
+    expect: Option<&str>,
+    output: &Output,
+) -> Result<Performed> {
+    let result = result(output);
+    let held = match expect {
         Some(expression) => holds(expression, &with_result(&context.scope, result.clone()))?,
         None => output.exit.is_success(),
     };
     let mut performed = judge(context, held, &format!("{program} ended with {}", output.exit), {
-        let expected =
-            step.expect.as_ref().map_or_else(String::new, |expect| format!(", and not `{expect}`"));
-        format!("{program} ended with {}{expected}: {}", output.exit, last_lines(&output))
+        let expected = expect.map_or_else(String::new, |expect| format!(", and not `{expect}`"));
+        format!("{program} ended with {}{expected}: {}", output.exit, last_lines(output))
     })?;
     if let Value::Object(result) = result {
         performed.outputs.extend(result);

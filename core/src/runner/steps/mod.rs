@@ -5,6 +5,7 @@ mod command;
 mod exec;
 mod hook;
 mod keeper;
+mod pod;
 mod query;
 mod service;
 mod snapshot;
@@ -79,6 +80,7 @@ async fn kind(context: &StepContext) -> Result<Performed> {
         StepKind::Hook(hook) if step.hold.is_some() => hook::acquire(context, hook).await,
         StepKind::Hook(hook) => hook::call(context, hook).await,
         StepKind::Exec(exec) => exec::exec(context, exec).await,
+        StepKind::Pod(pod) => pod::pod(context, pod).await,
         StepKind::Pair(pair) => keeper::pair(context, pair).await,
         StepKind::Session(session) => keeper::session(context, session).await,
         StepKind::Service(service) => service::start(context, service).await,

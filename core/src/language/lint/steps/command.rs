@@ -1,4 +1,4 @@
-//! `exec`, and what all commands share.
+//! `exec` and `pod`, and what all commands share.
 
 use super::super::{
     Linter,
@@ -10,7 +10,7 @@ use super::super::{
 use crate::language::{
     model::Template,
     source::Path,
-    step::{Environment, ExecStep},
+    step::{Environment, ExecStep, PodStep},
 };
 
 impl Linter<'_> {
@@ -21,6 +21,29 @@ impl Linter<'_> {
         self.runs_as(step.run_as, step.volume.is_some(), "volume", path);
         if let Some(volume) = &step.volume {
             self.volume_named(volume, &path.key("volume"), view);
+        }
+        if let Some(expect) = &step.expect {
+            self.expression(&path.key("expect"), expect, &view.with_result(OF_COMMAND));
+        }
+    }
+
+    pub(super) fn pod(&mut self, step: &PodStep, path: &Path, view: &View<'_>) {
+        self.template(&path.key("image"), &step.image, view, Need::Text);
+        self.command(&step.command, &path.key("command"), view);
+        self.environment(&step.env, &path.key("env"), view);
+        let volumes = path.key("volumes");
+        if !step.volumes.is_empty() && view.action_name() != Some("backup") {
+            let message = "what this action restores into is in the run's own pod, out of reach of another";
+            let remedy = "Remove `volumes`, or run the command by `exec`.";
+            self.error_at_key("only-in-backup", &volumes, message, remedy);
+        }
+        for (index, volume) in step.volumes.iter().enumerate() {
+            self.volume_named(volume, &volumes.index(index), view);
+        }
+        if let Some(resources) = &step.resources {
+            let path = path.key("resources");
+            self.optional(&path.key("cpu"), resources.cpu.as_ref(), view, Need::Text);
+            self.optional(&path.key("memory"), resources.memory.as_ref(), view, Need::Text);
         }
         if let Some(expect) = &step.expect {
             self.expression(&path.key("expect"), expect, &view.with_result(OF_COMMAND));

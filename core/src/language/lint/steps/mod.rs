@@ -61,6 +61,7 @@ impl Linter<'_> {
         match kind {
             StepKind::Hook(step) => self.hook(step, &path, view),
             StepKind::Exec(step) => self.exec(step, &path, view),
+            StepKind::Pod(step) => self.pod(step, &path, view),
             StepKind::Pair(step) => self.pair(step, &path, view),
             StepKind::Session(step) => self.session(step, &path, view),
             StepKind::Service(step) => self.service(step, seen, &path, view),

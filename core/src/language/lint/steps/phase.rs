@@ -32,7 +32,7 @@ impl Linter<'_> {
             names => format!("Move it to one of: {}.", names.join(", ")),
         };
         let (code, message, remedy) = match (kind, seen.phase) {
-            (StepKind::Exec(_), Phase::Quiesce) => (
+            (StepKind::Exec(_) | StepKind::Pod(_), Phase::Quiesce) => (
                 "exec-in-quiesce",
                 "a command in `quiesce` acquires something that nothing lets go".to_owned(),
                 "Use `pair` or `session`, which also let go; or move it to `prepare`.".to_owned(),
@@ -62,7 +62,7 @@ const fn in_backup(kind: &StepKind<'_>) -> &'static [Phase] {
         StepKind::Kube(kube) if kube.until.is_some() => ANY,
         // A change takes long, and is put back once everything is let go.
         StepKind::Kube(_) => &[Prepare, Recover, Store, Cleanup],
-        StepKind::Wait(_) | StepKind::Exec(_) => WHILE_NOTHING_IS_ACQUIRED,
+        StepKind::Wait(_) | StepKind::Exec(_) | StepKind::Pod(_) => WHILE_NOTHING_IS_ACQUIRED,
         StepKind::Pair(_) | StepKind::Session(_) => &[Quiesce],
         StepKind::Snapshot(_) => &[Capture],
         StepKind::Files(_) | StepKind::Volume(_) => &[Store],
@@ -79,7 +79,9 @@ const fn elsewhere(kind: &StepKind<'_>) -> Option<&'static [Phase]> {
         StepKind::Hook(_) | StepKind::Query(_) | StepKind::Check(_) => Some(&Phase::OTHER),
         StepKind::Wait(wait) if wait.exec.is_none() => Some(&Phase::OTHER),
         StepKind::Kube(kube) if kube.until.is_some() => Some(&Phase::OTHER),
-        StepKind::Wait(_) | StepKind::Exec(_) | StepKind::Kube(_) => Some(&[Steps, Cleanup]),
+        StepKind::Wait(_) | StepKind::Exec(_) | StepKind::Pod(_) | StepKind::Kube(_) => {
+            Some(&[Steps, Cleanup])
+        }
         StepKind::Volume(_)
         | StepKind::Stream(_)
         | StepKind::Service(_)

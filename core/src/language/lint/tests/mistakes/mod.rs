@@ -3,6 +3,7 @@
 mod cluster;
 mod declared;
 mod phases;
+mod pod;
 mod shape;
 mod steps;
 mod stores;

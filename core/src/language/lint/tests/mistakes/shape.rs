@@ -51,7 +51,7 @@ fn one_wrong_thing_does_not_hide_another() {
     wrong-type: this is text, and a whole number is needed ["{{ params.gone }}"] Write a whole number.
     "#);
     insta::assert_snapshot!(changed("- hook: {use: postgresql/checkpoint, connection: db}", "- hok: {use: postgresql/checkpoint, connection: db}"), @"unknown-key: there is no key `hok` here [hok] Did you mean `hook`?");
-    insta::assert_snapshot!(changed("- hook: {use: postgresql/checkpoint, connection: db}", "- {}"), @"step-without-kind: it is not said what this step does [{] Add one of: hook, exec, pair, session, service, snapshot, volume, files, stream, query, check, wait, scale, kube, action.");
+    insta::assert_snapshot!(changed("- hook: {use: postgresql/checkpoint, connection: db}", "- {}"), @"step-without-kind: it is not said what this step does [{] Add one of: hook, exec, pod, pair, session, service, snapshot, volume, files, stream, query, check, wait, scale, kube, action.");
     insta::assert_snapshot!(changed("- hook: {use: postgresql/checkpoint, connection: db}", "- hook: {connection: db}"), @"missing-key: the key `use` is missing [hook] Add `use`: the verb: `HOOK/VERB`.");
 }
 
