@@ -3,6 +3,8 @@
 use kube::core::Status;
 use standstill_core::{Error, ErrorKind};
 
+use super::admission;
+
 /// A request, for messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt<'a> {
@@ -70,6 +72,9 @@ pub(crate) fn explain(attempt: Attempt<'_>, error: kube::Error) -> Error {
 fn refused(attempt: Attempt<'_>, status: &Status) -> Error {
     let said = if status.message.is_empty() { &status.reason } else { &status.message };
     let message = format!("cannot {}: {said}", attempt.text());
+    if let Some(error) = admission::explained(&message, said) {
+        return error;
+    }
     match status.code {
         401 => Error::input(message)
             .remedy("The API server does not know this user: log in again, or check the token."),
@@ -145,9 +150,12 @@ mod tests {
 
     #[test]
     fn an_admission_that_refuses_is_told_in_its_own_words() {
-        let error = said(403, "admission webhook \"policy\" denied the request: no hostPath");
-        assert!(error.to_string().contains("no hostPath"));
-        assert!(error.remedy_text().unwrap().contains("admission"));
+        for code in [400, 403, 429] {
+            let error = said(code, "admission webhook \"policy\" denied the request: no hostPath");
+            assert_eq!(error.kind(), ErrorKind::Input);
+            assert!(error.to_string().contains("no hostPath"));
+            assert!(error.remedy_text().unwrap().contains("the admission webhook policy"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Every request has a deadline, and every error says in words what was attempted on what.
 
+mod admission;
 mod error;
 mod exec;
 mod objects;

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use standstill_core::{Error, Result};
 
-use super::{Attempt, explain};
+use super::{Attempt, admission::stands_in_the_way, explain};
 
 /// The deadline of one request. Watches, logs and exec have their own.
 pub(super) const REQUEST: Duration = Duration::from_secs(15);
@@ -137,7 +137,9 @@ where
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
         let asked = async {
             match self.api.create(&parameters, &object).await {
-                Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
+                Err(kube::Error::Api(status))
+                    if matches!(status.code, 403 | 422) || stands_in_the_way(&status.message) =>
+                {
                     Err(kube::Error::Api(status))
                 }
                 _ => Ok(()),

@@ -88,6 +88,35 @@ fn an_admission_that_refuses_is_told_in_its_own_words_before_anything_is_held() 
 }
 
 #[test]
+fn a_webhook_that_does_not_answer_is_named_before_anything_is_held() {
+    let Some(space) = Space::new("webhook") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    let name = format!("silent-{}", space.name);
+    space.kubectl(&["label", "namespace", &space.name, &format!("webhook={name}")]);
+    // It has to be asked about every snapshot of this namespace, and there is no such service.
+    space.apply(&format!(
+        r#"{{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+          "metadata": {{"name": "{name}"}}, "webhooks": [{{
+            "name": "silent.standstill.test", "failurePolicy": "Fail", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+            "namespaceSelector": {{"matchLabels": {{"webhook": "{name}"}}}},
+            "rules": [{{"apiGroups": ["snapshot.storage.k8s.io"], "apiVersions": ["*"], "operations": ["CREATE"],
+                        "resources": ["volumesnapshots"]}}],
+            "clientConfig": {{"service": {{"namespace": "{}", "name": "nobody"}}}}}}]}}"#,
+        space.name
+    ));
+    let outcome = server.backup(&[]);
+    space.kubectl(&["delete", "validatingwebhookconfiguration", &name]);
+    let (message, remedy) = refused(&outcome, 1);
+    assert!(message.contains("failed calling webhook \"silent.standstill.test\""), "{message}");
+    assert!(remedy.contains("silent.standstill.test does not answer"), "{remedy}");
+    assert!(!has_held(&space));
+    assert_eq!(server.held(), Vec::<String>::new());
+    space.assert_clean();
+}
+
+#[test]
 fn a_claim_that_never_gets_a_volume_is_told_with_the_reason() {
     let Some(space) = Space::new("unbound") else { return };
     space.place.init();
