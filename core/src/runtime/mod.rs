@@ -1,5 +1,8 @@
 //! The seam for places where steps run: processes of this machine, or pods.
 
+mod capture;
+mod command;
+
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
@@ -13,6 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    capture::{CaptureAbility, CaptureMode, Captured, SnapshotIntent, Snapshotter, Volume},
+    command::{Command, Exit, Output, Place, RunAs},
+};
 pub use crate::keeper::{KeeperProgram, KeeperSpec};
 use crate::{
     Error, Result,
@@ -23,107 +30,6 @@ use crate::{
     secret::Secret,
     transfer::{TransferReport, TransferSpec},
 };
-
-/// Who a process runs as.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RunAs {
-    /// The runner's own user.
-    #[default]
-    Runner,
-    /// The numeric owner of this file or directory. Only needed, and only possible, for root.
-    OwnerOf(PathBuf),
-}
-
-/// Where a command runs. On one machine both are this machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Place {
-    /// Beside the target: where the runner is, with the target's image and volumes.
-    #[default]
-    Runner,
-    /// In the target's own container, with its processes, its sockets and its root.
-    Target,
-}
-
-/// A command: a list that is never joined into a shell string. Secrets are separate from everything that is shown.
-#[derive(Debug, Clone, Default)]
-pub struct Command {
-    /// Program and arguments. The program is a path, or a name looked up on `PATH`.
-    pub argv: Vec<String>,
-    /// Environment variables in addition to a small fixed set (`PATH`, `HOME`, `LANG=C.UTF-8`, `TZ`).
-    pub env: BTreeMap<String, String>,
-    /// Environment variables whose values are secret.
-    pub secret_env: BTreeMap<String, Secret>,
-    /// Who it runs as.
-    pub run_as: RunAs,
-    /// Working directory; the runner's scratch directory by default.
-    pub directory: Option<PathBuf>,
-    /// Bytes for its standard input; none by default.
-    pub stdin: Option<Secret>,
-    /// For how long a session may go on when the runner is gone, or after the run's lease when it is silent: what it
-    /// puts back does not go with it, so it ends by itself. By default it has a second when the runner is gone, and
-    /// none when it is silent.
-    pub may_outlive: Duration,
-    /// Where it runs. In the target's own container it is always that container's user, and its directory.
-    pub place: Place,
-}
-
-impl Command {
-    /// A command without environment, as the runner's user.
-    pub fn new<I, S>(argv: I) -> Self
-    where
-        I: IntoIterator<Item = S>,
-        S: Into<String>,
-    {
-        Self { argv: argv.into_iter().map(Into::into).collect(), ..Self::default() }
-    }
-
-    /// The program's file name, for messages.
-    pub fn program(&self) -> &str {
-        self.argv.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program))
-    }
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Exit {
-    /// With this status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-    /// Unknown: whoever watched it was lost. Never success.
-    Unknown,
-}
-
-impl Exit {
-    /// Whether it ended with status 0.
-    pub const fn is_success(self) -> bool {
-        matches!(self, Self::Status(0))
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Status(status) => write!(formatter, "exit status {status}"),
-            Self::Signal(signal) => write!(formatter, "signal {signal}"),
-            Self::Unknown => formatter.write_str("an unknown status"),
-        }
-    }
-}
-
-/// What a finished command left.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// How it ended.
-    pub exit: Exit,
-    /// Its standard output, at most 1 MiB; more is an error of `exec`.
-    pub stdout: String,
-    /// The last 64 KiB of its standard error.
-    pub stderr: String,
-}
 
 /// An interactive process that is talked to in lines, in a process session of its own.
 ///
@@ -188,119 +94,6 @@ pub trait Service: Send + Sync {
     fn log(&self) -> String;
     /// Asks it to end, waits, kills it after the stop timeout. Idempotent.
     async fn stop(&self) -> Result<Exit>;
-}
-
-/// A volume as the runtime sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Volume {
-    /// Its name in the blueprint.
-    pub name: String,
-    /// Its path as the database sees it, absolute and without links.
-    pub path: PathBuf,
-}
-
-/// How a volume is captured.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "camelCase")]
-pub enum CaptureMode {
-    /// A real snapshot.
-    Atomic,
-    /// Files are read straight into the repository while a hold that blocks no writes is on.
-    Live,
-    /// A copy first, then the upload.
-    Copy,
-    /// The first of atomic, live and copy that every hold tolerates.
-    Auto,
-}
-
-/// What a snapshotter can do for a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaptureAbility {
-    /// The mode.
-    pub mode: CaptureMode,
-    /// `Some(reason)` if it cannot be done here.
-    pub refused: Option<String>,
-    /// For atomic: whether it is a snapshot of a block device rather than of a file system.
-    pub block_level: bool,
-    /// Who does it, for people: `btrfs`, `reflink`, `copy`.
-    pub by: &'static str,
-}
-
-/// A snapshot that is about to be taken: the record is journalled before, so that it can be disposed of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SnapshotIntent {
-    /// The volume.
-    pub volume: Volume,
-    /// The mode: atomic or copy.
-    pub mode: CaptureMode,
-    /// What [`Runtime::dispose`] needs.
-    pub record: Value,
-}
-
-/// A captured volume.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Captured {
-    /// The volume's name.
-    pub volume: String,
-    /// How it was captured.
-    pub mode: CaptureMode,
-    /// Where its files can be read: by this process, or, with `remote`, by the one that transfers them.
-    pub path: PathBuf,
-    /// What the path stands for in the repository: the volume's own path, so that the next backup finds its parent.
-    pub original: PathBuf,
-    /// `Some` when this process cannot read the files: what [`Runtime::transfer`] needs to reach them. No secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remote: Option<Value>,
-}
-
-/// Takes snapshots of volumes.
-#[async_trait]
-pub trait Snapshotter: Send + Sync {
-    /// What can be done for a volume, best first; reads only. Also refuses what would be incomplete: nested
-    /// subvolumes and mounts below the volume's path.
-    async fn abilities(&self, volume: &Volume) -> Result<Vec<CaptureAbility>>;
-    /// Says where the snapshot will be; touches nothing.
-    async fn intend(&self, volume: &Volume, mode: CaptureMode, run: &RunId) -> Result<SnapshotIntent>;
-    /// Says where the snapshots of several volumes will be, which are atomic and go with their run: they are cut at one
-    /// moment where the storage can do that, and otherwise one by one. One intent for each, in their order; touches
-    /// nothing.
-    async fn intend_together(&self, volumes: &[Volume], run: &RunId) -> Result<Vec<SnapshotIntent>> {
-        let mut intents = Vec::with_capacity(volumes.len());
-        for volume in volumes {
-            intents.push(self.intend(volume, CaptureMode::Atomic, run).await?);
-        }
-        Ok(intents)
-    }
-    /// Takes it. The cut is when this returns. `tolerate_changes`: whether files may vanish or change size while
-    /// being copied.
-    async fn capture(
-        &self,
-        intent: &SnapshotIntent,
-        tolerate_changes: bool,
-        cancel: &CancellationToken,
-    ) -> Result<Captured>;
-
-    /// Whether its snapshots can be kept as artifacts.
-    fn keeps(&self) -> bool {
-        false
-    }
-
-    /// Makes a snapshot that was taken outlive its run, once it can be used.
-    ///
-    /// # Guarantees
-    /// It was intended by [`Snapshotter::intend`], whose record also disposes of it when the run does not succeed.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Input`] where snapshots cannot be kept.
-    async fn keep(&self, captured: &Captured, _cancel: &CancellationToken) -> Result<KeptSnapshot> {
-        Err(Error::input(format!("the snapshot of the volume `{}` cannot be kept", captured.volume))
-            .remedy("Leave `keep` out of its `volume` step: then its files are stored in the repository."))
-    }
 }
 
 /// A directory that the run makes, for a scratch volume or for its own files.
