@@ -121,6 +121,14 @@ async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>])
     asked.plan.iter().try_for_each(check_streams)?;
     let needed: Rights = |plan, _, pod| permissions(plan, pod);
     let mut place = placing::place(cluster, placings, asked.plan.is_group(), needed).await?;
+    if let Some((size, class)) = placing::scratch(placings)? {
+        if let Some(class) = &class {
+            launch::check_storage_class(cluster, class).await?;
+        }
+        place.mounts.scratch = Some(launch::scratch_claim(&asked.id, &size, class.as_deref()));
+        // A new file system is root's, and the copies are given to their owners.
+        place.mounts.as_root = true;
+    }
     for plan in asked.plan.iter() {
         for (mounted, claim) in launch::kept(cluster, plan, &asked.id).await? {
             place.mounts.mounted.push(mounted);

@@ -211,6 +211,12 @@ impl<'a> Placing<'a> {
         mounts(cluster, &self.target, &self.values, &self.key, self.plan).await
     }
 
+    /// Whether copies are made of what it has, to be looked at and thrown away.
+    fn has_scratch_copies(&self) -> bool {
+        let volumes = self.plan.action().map(|action| &action.volumes);
+        volumes.is_ok_and(|volumes| volumes.values().any(|place| place.scratch))
+    }
+
     /// The plan of this member.
     pub(super) const fn plan(&self) -> &'a Plan {
         self.plan
@@ -266,6 +272,23 @@ pub fn start_deadline(placings: &[Placing<'_>]) -> Result<Option<u64>> {
     let said = placings.iter().filter_map(|placing| placing.values.start_deadline.as_deref());
     let said = said.map(|text| parse_duration(text).map(milliseconds)).collect::<Result<Vec<_>>>()?;
     Ok(said.into_iter().max())
+}
+
+/// The size of the claim for scratch copies, and its storage class where it is known; `None` when they are to lie on the
+/// node's disk, or when there are none.
+///
+/// # Errors
+/// [`standstill_core::ErrorKind::Input`] when members name different ones: the run has one pod.
+pub fn scratch(placings: &[Placing<'_>]) -> Result<Option<(String, Option<String>)>> {
+    let mut asked = placings.iter().filter(|placing| placing.has_scratch_copies()).filter_map(|placing| {
+        Some((placing.values.scratch_size.clone()?, placing.values.storage_class.clone()))
+    });
+    let Some(first) = asked.next() else { return Ok(None) };
+    if asked.any(|other| other != first) {
+        return Err(Error::input("the members' scratch copies are to lie on different claims, and the run has one")
+            .remedy("Give `target.scratchSize` and `target.storageClass` for all of them, or verify each by `--member`."));
+    }
+    Ok(Some(first))
 }
 
 /// The member that the pod is made like: one that runs programs of its own image in it, if any does.

@@ -339,7 +339,12 @@ fn claims(launch: &Launch) -> Vec<&str> {
 fn volumes(launch: &Launch) -> Vec<Value> {
     let name = name(&launch.orders);
     let mut volumes: Vec<Value> =
-        ["bin", "scratch", "state", "tmp"].map(|name| json!({"name": name, "emptyDir": {}})).into();
+        ["bin", "state", "tmp"].map(|name| json!({"name": name, "emptyDir": {}})).into();
+    let scratch = launch.mounts.scratch.as_ref().map_or_else(
+        || json!({"name": "scratch", "emptyDir": {}}),
+        |claim| json!({"name": "scratch", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}),
+    );
+    volumes.insert(1, scratch);
     if launch.helpers {
         volumes.push(json!({"name": "helpers", "emptyDir": {}}));
     }

@@ -26,6 +26,7 @@ mod own_rights;
 mod permissions;
 mod recovery;
 mod roles;
+mod scratch;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -56,6 +57,7 @@ pub use permissions::{Permissions, Rule, permissions};
 pub(crate) use recovery::placed;
 pub use recovery::recover;
 pub use roles::ask_roles;
+pub use scratch::scratch_claim;
 
 use crate::{
     client::Cluster,
@@ -173,7 +175,7 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
     for claim in &launch.mounts.claims {
         cluster.objects::<PersistentVolumeClaim>().create_new(claim).await?;
     }
-    for claim in &launch.mounts.kept {
+    for claim in launch.mounts.kept.iter().chain(&launch.mounts.scratch) {
         let mut claim = claim.clone();
         claim["metadata"]["ownerReferences"] = json!([owner]);
         cluster.objects::<PersistentVolumeClaim>().create(&claim).await?;

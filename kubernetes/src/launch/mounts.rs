@@ -31,6 +31,8 @@ pub struct Mounts {
     pub claims: Vec<Value>,
     /// Claims that are made before of snapshots that were kept. The run owns them.
     pub kept: Vec<Value>,
+    /// The claim that is made before for scratch copies. The run owns it.
+    pub scratch: Option<Value>,
     /// Whether files of any owner must be written, which only root can.
     pub as_root: bool,
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 use standstill_core::{point::RunId, secret::Secret};
 
-use super::super::{Launch, Mounts, Orders, Permissions, Placed, Purpose, Rule};
+use super::super::{Launch, Mounts, Orders, Permissions, Placed, Purpose, Rule, scratch_claim};
 use crate::target::{Mount, Owner, Security, Source, Target, TargetPod};
 
 fn target() -> Target {
@@ -123,6 +123,20 @@ fn the_job_of_a_restore_is_root_with_few_capabilities_and_mounts_the_new_claim()
         mount,
         &json!({"name": "claim-0", "mountPath": "/var/lib/postgresql", "readOnly": false, "subPath": "pg"})
     );
+}
+
+#[test]
+fn scratch_copies_lie_on_the_claim_that_is_made_for_them() {
+    let mut launch = launch(Mounts::default());
+    let claim = scratch_claim(&launch.orders.run, "20Gi", None);
+    // None is the cluster's own class, and "" would be no class at all.
+    assert!(claim["spec"].get("storageClassName").is_none());
+    launch.mounts.scratch = Some(claim.clone());
+    let job = super::job(&launch);
+    let volumes = job["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    let scratch: Vec<&Value> = volumes.iter().filter(|volume| volume["name"] == "scratch").collect();
+    let name = &claim["metadata"]["name"];
+    assert_eq!(scratch, [&json!({"name": "scratch", "persistentVolumeClaim": {"claimName": name}})]);
 }
 
 #[test]

@@ -21,8 +21,11 @@ pub struct TargetValues {
     pub claim: Option<String>,
     /// For a restore: the size of a claim that is made; by default that of the claim that was backed up.
     pub size: Option<String>,
-    /// For a restore: the storage class of a claim that is made; likewise.
+    /// The storage class of a claim that is made; likewise.
     pub storage_class: Option<String>,
+    /// For a verification: the size of a claim that is made for its scratch copies, and removed with its run; by default
+    /// they lie on the disk of the run's node.
+    pub scratch_size: Option<String>,
     /// The volume snapshot class; by default the one for the volume's driver.
     pub snapshot_class: Option<String>,
     /// The volume group snapshot class, where several volumes are captured; by default the one for their driver, unless
@@ -56,7 +59,7 @@ impl TargetValues {
         let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
         serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, snapshotClass, groupSnapshotClass, security, snapshotDeadline, startDeadline.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, scratchSize, snapshotClass, groupSnapshotClass, security, snapshotDeadline, startDeadline.")
                 .because(cause)
         })
     }

@@ -1,6 +1,9 @@
 //! PostgreSQL in a pod: backed up under a writer, restored into another claim, verified.
 
-use crate::support::{Postgres, Space, place::Outcome, runs::journal, writer::assert_whole};
+use crate::{
+    bad_input::refused,
+    support::{Postgres, Space, audit, place::Outcome, runs::journal, writer::assert_whole},
+};
 
 #[track_caller]
 fn assert_backed_up(outcome: &Outcome) {
@@ -62,5 +65,25 @@ fn a_recovery_point_is_verified_in_a_pod_beside_nobody() {
     let verified = server.of_newest("verify", &[]);
     assert_eq!(verified.code(), Some(0), "{verified}");
     assert_eq!(verified.json()["outcome"], "passed", "{verified}");
+    space.assert_clean();
+}
+
+#[test]
+fn scratch_copies_lie_on_a_claim_of_their_own_that_goes_with_their_run() {
+    let Some(space) = Space::new("scratch") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    assert_backed_up(&server.backup(&[]));
+    let wrong =
+        server.of_newest("verify", &["--set=target.scratchSize=1Gi", "--set=target.storageClass=none"]);
+    assert_eq!(refused(&wrong, 2).0, "the cluster has no storage class none");
+    let verified =
+        server.of_newest("verify", &["--set=target.scratchSize=1Gi", "--set=target.storageClass=btrfs"]);
+    assert_eq!(verified.code(), Some(0), "{verified}");
+    assert_eq!(verified.json()["outcome"], "passed", "{verified}");
+    let made = audit::of_launches(&space)
+        .into_iter()
+        .filter(|request| request.verb == "create" && request.resource == "persistentvolumeclaims");
+    assert_eq!(made.count(), 1);
     space.assert_clean();
 }
