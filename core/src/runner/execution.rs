@@ -15,6 +15,7 @@ use super::{
     scope::{as_seen_by, scope_of},
     steps::{self, Performed},
     target,
+    tasks::{ended_early, unbroken},
     world::{Host, StepContext, World, locked},
 };
 use crate::{
@@ -148,18 +149,13 @@ impl Execution<'_> {
         }
         // What recovers and cleans up is not ended by what ended the run; its own timeouts bound it.
         let ends_early = !matches!(phase, Some(Phase::Recover | Phase::Cleanup));
-        for task in &mut tasks {
-            let interrupted = tokio::select! {
-                _ = &mut *task => None,
-                error = self.interrupted(), if ends_early => Some(error),
-            };
-            if let Some(error) = interrupted {
-                // First why, or a step that notes its own end at once would be taken for the reason.
-                self.world.ledger.note(Event::Stopped { error: Failure::from(&error) });
-                token.cancel();
-                self.abandoned.extend(tasks);
-                break;
-            }
+        let interrupted =
+            || async { if ends_early { self.interrupted().await } else { std::future::pending().await } };
+        if let Some((error, left)) = ended_early(tasks, interrupted).await {
+            // First why, or a step that notes its own end at once would be taken for the reason.
+            self.world.ledger.note(Event::Stopped { error: Failure::from(&error) });
+            token.cancel();
+            self.abandoned.extend(left);
         }
         if let Some(phase) = phase {
             locked(&self.world.meter).phase(phase, started);
@@ -306,7 +302,7 @@ fn cancelled() -> Error {
 async fn perform_and_note(context: StepContext) {
     let step = context.step.id.clone();
     let ledger = Arc::clone(&context.world.ledger);
-    ledger.note(match steps::perform(context).await {
+    ledger.note(match unbroken(steps::perform(context)).await {
         Ok(Performed { outputs, facts, checks, artifacts }) => {
             Event::Done { step, outputs, facts, checks, artifacts }
         }

@@ -9,6 +9,7 @@
 //!                        ├─ target   find, lock, choose how to capture
 //!                        ├─ roles    which of several places is the target; asked again before anything is held
 //!                        ├─ steps/   one file for each kind of step
+//!                        ├─ tasks    steps that are done at the same time
 //!                        ├─ transfer data, by this process or by another
 //!                        ├─ holds    acquire, renew, confirm, release: on a thread of their own
 //!                        └─ proof    what may be claimed
@@ -32,6 +33,7 @@ mod roles;
 mod scope;
 mod steps;
 mod target;
+mod tasks;
 mod transfer;
 mod world;
 
