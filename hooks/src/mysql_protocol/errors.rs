@@ -86,8 +86,11 @@ pub(crate) fn flavour(place: &str, version: &str, dialect: &Dialect) -> Error {
 /// Turns the failure of a statement into an error; `attempt` is a fragment that fits after "failed to".
 pub(crate) fn statement(error: mysql_async::Error, attempt: &str, session: &Session) -> Error {
     let place = session.place();
-    let mysql_async::Error::Server(server) = &error else {
-        return lost(attempt, place).because(error);
+    let server = match error {
+        mysql_async::Error::Server(server) => server,
+        // Without the library's own words, which only say that it is one of input and output, twice.
+        mysql_async::Error::Io(IoError::Io(cause)) => return lost(attempt, place).because(cause),
+        other => return lost(attempt, place).because(other),
     };
     let failure = match server.code {
         // Access denied: to a database, a table, a column, for want of a privilege; command denied.
@@ -102,7 +105,7 @@ pub(crate) fn statement(error: mysql_async::Error, attempt: &str, session: &Sess
         1927 | 1053 | 4031 => lost(attempt, place),
         _ => Error::failed(format!("failed to {attempt} at {place}")),
     };
-    failure.because(error)
+    failure.because(server)
 }
 
 /// The session ended in the middle of something.

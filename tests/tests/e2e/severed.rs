@@ -96,7 +96,7 @@ fn restarted() -> Vec<(Kind, Restarted)> {
     use Restarted::{Refused, Whole};
 
     let mut kinds = vec![
-        (Kind::MariadbBackup, Refused("a hold lapsed: ")),
+        (Kind::MariadbBackup, Refused("lost the session at ")),
         (Kind::MariadbDump, Refused("the lock on the target was lost")),
         (Kind::MysqlDump, Refused("the lock on the target was lost")),
         (Kind::Mongodb, Refused("was restarted")),
