@@ -213,11 +213,14 @@ impl Member {
         Ok(keys.into_iter().map(number).collect())
     }
 
-    /// Puts that many values of that many bytes into it.
+    /// Puts that many values of that many bytes into it, which do not compress.
     pub fn fill(&self, count: usize, bytes: usize) {
         let mut client = Client::open(self.port).unwrap();
-        let value = BASE64_STANDARD.encode(vec![b'x'; bytes]);
+        let mut random = fs::File::open("/dev/urandom").unwrap();
+        let mut noise = vec![0; bytes];
         for number in 0..count {
+            random.read_exact(&mut noise).unwrap();
+            let value = BASE64_STANDARD.encode(&noise);
             let key = encode(&format!("ballast/{number}"));
             client.ask("kv/put", &json!({"key": key, "value": value})).unwrap();
         }
