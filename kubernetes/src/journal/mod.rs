@@ -123,13 +123,13 @@ impl ClusterJournals {
         Ok(())
     }
 
-    /// Removes the locks of a dead run: they ended, and nobody else would.
+    /// Removes the locks of a dead run: nobody else would. They were renewed beside the journal's Lease, so one may end
+    /// some seconds after that, for which nobody waits here: something may be held.
     async fn remove_locks(&self, run: &RunId) -> Result<()> {
         let selector = format!("{},{}={run}", names::of_role(names::LOCK), names::RUN);
-        let now = Timestamp::now();
         let locks: Vec<Lease> = self.leases.list(&selector).await?;
-        for lock in locks.iter().filter(|lock| is_free(lock, now)) {
-            self.leases.remove(lock).await?;
+        for lock in locks {
+            self.leases.remove_when_free(lock);
         }
         Ok(())
     }

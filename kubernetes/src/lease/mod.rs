@@ -96,6 +96,18 @@ impl Leases {
         remove_version(&self.objects, lease).await.map(drop)
     }
 
+    /// Removes a Lease whose holder is dead as soon as it has ended, in the background, unless somebody renews it until
+    /// then.
+    pub(crate) fn remove_when_free(&self, lease: Lease) {
+        let objects = self.objects.clone();
+        self.releasing.spawn(async move {
+            tokio::time::sleep(until_free(&lease, Timestamp::now())).await;
+            if let Err(error) = remove_version(&objects, &lease).await {
+                tracing::debug!("the lease {} is left: {}", lease.name_any(), error.chain());
+            }
+        });
+    }
+
     /// Waits until what was let go is gone from the cluster, too, so that the next run need not wait for its end.
     pub(crate) async fn settle(&self, within: Duration) {
         self.releasing.close();
@@ -168,10 +180,20 @@ pub(crate) fn holder(lease: &Lease) -> String {
 
 /// Whether nobody holds it any more.
 pub(crate) fn is_free(lease: &Lease, now: Timestamp) -> bool {
-    let Some(spec) = &lease.spec else { return true };
-    let (Some(holder), Some(renewed)) = (&spec.holder_identity, &spec.renew_time) else { return true };
+    until_free(lease, now).is_zero()
+}
+
+/// How long it is held on if nobody renews it.
+fn until_free(lease: &Lease, now: Timestamp) -> Duration {
+    let Some(spec) = &lease.spec else { return Duration::ZERO };
+    let (Some(holder), Some(renewed)) = (&spec.holder_identity, &spec.renew_time) else {
+        return Duration::ZERO;
+    };
+    if holder.is_empty() {
+        return Duration::ZERO;
+    }
     let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(0).into());
-    holder.is_empty() || now.duration_since(renewed.0) > duration + SKEW
+    Duration::try_from(duration + SKEW - now.duration_since(renewed.0)).unwrap_or_default()
 }
 
 #[cfg(test)]
