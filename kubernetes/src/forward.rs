@@ -16,10 +16,6 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     io,
     net::Ipv4Addr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -30,6 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot, watch},
 };
+use tokio_util::task::TaskTracker;
 
 use crate::client::{Cluster, explain};
 
@@ -41,11 +38,16 @@ const LISTENING: Duration = Duration::from_secs(3);
 const BEAT: Duration = Duration::from_secs(3);
 /// How long it may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How long the pod may take to be told that a connection was closed here.
+const CLOSING: Duration = Duration::from_secs(2);
 /// The pause after a connection could not be accepted: this process has too many files open.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The forwarded ports of a run. Dropping it closes them and every connection through them.
-pub(crate) struct Forwards(mpsc::UnboundedSender<Order>);
+pub(crate) struct Forwards {
+    orders: mpsc::UnboundedSender<Order>,
+    connections: TaskTracker,
+}
 
 /// A port that is wanted.
 struct Order {
@@ -61,14 +63,25 @@ impl Forwards {
     /// When it cannot be started.
     pub(crate) fn start(cluster: &Cluster) -> Result<Self> {
         let (orders, wanted) = mpsc::unbounded_channel();
-        let cluster = cluster.clone();
+        let (cluster, connections) = (cluster.clone(), TaskTracker::new());
+        let tracked = connections.clone();
         let work = move || {
-            if let Err(error) = serve(&cluster, wanted) {
+            if let Err(error) = serve(&cluster, wanted, tracked) {
                 tracing::error!("{}", error.chain());
             }
         };
         let thread = std::thread::Builder::new().name("forwards".into()).spawn(work);
-        thread.map(|_| Self(orders)).map_err(not_forwarded)
+        thread.map(|_| Self { orders, connections }).map_err(not_forwarded)
+    }
+
+    /// Waits until the pod was told of every connection that it was closed here, so that a server ends its sessions now
+    /// and not when it notices.
+    pub(crate) async fn settle(&self) {
+        self.connections.close();
+        if tokio::time::timeout(CLOSING, self.connections.wait()).await.is_err() {
+            tracing::debug!("{} forwarded connections end with this process", self.connections.len());
+        }
+        self.connections.reopen();
     }
 
     /// The port of this machine that stands for a port of a pod. It is the same for every call.
@@ -78,7 +91,7 @@ impl Forwards {
     pub(crate) async fn to(&self, pod: &str, port: u16) -> Result<u16> {
         let failed = || Error::failed(format!("the port {port} of the pod {pod} cannot be forwarded"));
         let (answer, answered) = oneshot::channel();
-        self.0.send(Order { pod: pod.to_owned(), port, answer }).map_err(|_| failed())?;
+        self.orders.send(Order { pod: pod.to_owned(), port, answer }).map_err(|_| failed())?;
         match tokio::time::timeout(LISTENING, answered).await {
             Ok(Ok(local)) => local.map_err(|cause| failed().because(cause)),
             Ok(Err(_)) | Err(_) => Err(failed()),
@@ -91,11 +104,11 @@ fn not_forwarded(cause: io::Error) -> Error {
 }
 
 /// Does what is asked for until nobody can ask any more.
-fn serve(cluster: &Cluster, wanted: mpsc::UnboundedReceiver<Order>) -> Result<()> {
+fn serve(cluster: &Cluster, wanted: mpsc::UnboundedReceiver<Order>, connections: TaskTracker) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(not_forwarded)?;
     runtime.block_on(async {
-        obey(cluster.anew()?, wanted).await;
+        obey(Shared { cluster: cluster.anew()?, connections, silent: watch::Sender::new(()) }, wanted).await;
         Ok(())
     })
 }
@@ -104,14 +117,13 @@ fn serve(cluster: &Cluster, wanted: mpsc::UnboundedReceiver<Order>) -> Result<()
 #[derive(Clone)]
 struct Shared {
     cluster: Cluster,
-    /// How many there are.
-    count: Arc<AtomicUsize>,
+    /// Those that are there.
+    connections: TaskTracker,
     /// Told that all of them are to be closed.
     silent: watch::Sender<()>,
 }
 
-async fn obey(cluster: Cluster, mut wanted: mpsc::UnboundedReceiver<Order>) {
-    let shared = Shared { cluster, count: Arc::default(), silent: watch::Sender::new(()) };
+async fn obey(shared: Shared, mut wanted: mpsc::UnboundedReceiver<Order>) {
     tokio::spawn(listen_to_the_server(shared.clone()));
     let mut known: BTreeMap<(String, u16), u16> = BTreeMap::new();
     while let Some(Order { pod, port, answer }) = wanted.recv().await {
@@ -138,16 +150,14 @@ async fn listen(shared: &Shared, pod: &str, port: u16) -> io::Result<u16> {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let (shared, pod) = (shared.clone(), pod.clone());
-            tokio::spawn(async move {
-                shared.count.fetch_add(1, Ordering::Relaxed);
+            let (tracker, shared, pod) = (shared.connections.clone(), shared.clone(), pod.clone());
+            tracker.spawn(async move {
                 if let Err(error) = carry(&shared, &pod, port, connection).await {
                     tracing::warn!(
                         "a connection to the port {port} of the pod {pod} broke: {}",
                         error.chain()
                     );
                 }
-                shared.count.fetch_sub(1, Ordering::Relaxed);
             });
         }
     });
@@ -171,19 +181,25 @@ async fn carry(shared: &Shared, pod: &str, port: u16, mut local: TcpStream) -> R
     let _ = local.set_nodelay(true);
     let (mut from_pod, mut to_pod) = tokio::io::split(remote);
     let (mut from_here, mut to_here) = local.split();
-    // No protocol of a database closes one direction alone. What was sent before this side closed is still delivered.
+    // No protocol of a database closes one direction alone.
     tokio::select! {
-        _ = copy(&mut from_here, &mut to_pod) => Ok(()),
-        _ = copy(&mut from_pod, &mut to_here) => Ok(()),
+        _ = copy(&mut from_here, &mut to_pod) => {}
+        _ = copy(&mut from_pod, &mut to_here) => {}
         Some(words) = refused => {
-            Err(Error::failed(words.trim().to_owned())
-                .remedy("Check that the database listens on that port of its pod, on the loopback address too."))
+            return Err(Error::failed(words.trim().to_owned())
+                .remedy("Check that the database listens on that port of its pod, on the loopback address too."));
         }
         _ = silent.changed() => {
             forwarder.abort();
-            Err(Error::temporary(format!("the API server was silent for {}", show_duration(SILENCE))))
+            return Err(Error::temporary(format!("the API server was silent for {}", show_duration(SILENCE))));
         }
     }
+    // What was sent before this side closed is delivered, and then the end.
+    drop((from_pod, to_pod));
+    if tokio::time::timeout(CLOSING, forwarder.join()).await.is_err() {
+        tracing::debug!("the pod {pod} was not told in time that a connection to its port {port} was closed");
+    }
+    Ok(())
 }
 
 /// Breaks all connections when the API server is silent: one that nobody ends would wait for it for ever.
@@ -191,7 +207,7 @@ async fn listen_to_the_server(shared: Shared) {
     let mut heard = Instant::now();
     loop {
         tokio::time::sleep(BEAT).await;
-        if shared.count.load(Ordering::Relaxed) == 0 || shared.cluster.answers(BEAT).await {
+        if shared.connections.is_empty() || shared.cluster.answers(BEAT).await {
             heard = Instant::now();
         } else if heard.elapsed() > SILENCE {
             shared.silent.send_replace(());

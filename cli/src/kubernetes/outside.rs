@@ -35,7 +35,7 @@ pub async fn journals(place: &Place) -> Result<Arc<dyn JournalStore>> {
 }
 
 /// How long the end of a recovery waits until what it let go is gone from the cluster.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(8);
 
 /// Recovers dead runs: those that were run from outside as they were, others each by a pod like its own where its objects
 /// are still there, and otherwise from here, as far as that goes: what they made in the cluster can be removed from

@@ -18,7 +18,7 @@ use standstill_local::StateDir;
 use crate::wiring;
 
 /// How long the end of a run waits until what it let go is gone from the cluster.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(8);
 
 /// What a run in a cluster works with.
 pub struct Seams {
@@ -91,7 +91,7 @@ impl Seams {
 
     /// Waits until what was let go is gone from the cluster.
     pub async fn settle(&self) {
-        tokio::join!(self.journals.settle(SETTLE), self.locks.settle(SETTLE));
+        tokio::join!(self.journals.settle(SETTLE), self.locks.settle(SETTLE), self.runtime.settle());
     }
 }
 

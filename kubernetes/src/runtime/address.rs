@@ -50,6 +50,14 @@ impl KubernetesRuntime {
         Ok(("127.0.0.1".to_owned(), forwards.to(&pod.name, port).await?))
     }
 
+    /// Waits until what was reached by forwarded ports knows that it is not any more.
+    pub async fn settle(&self) {
+        let forwards = lock(&self.reached.forwards).clone();
+        if let Some(forwards) = forwards {
+            forwards.settle().await;
+        }
+    }
+
     /// The address of the target's pod. It is asked for again and again, because a pod that was replaced has another
     /// one; an API server that is away must keep nobody from letting go, so the last one known will do then.
     pub(super) async fn pod_address(&self) -> Result<String> {

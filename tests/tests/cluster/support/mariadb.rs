@@ -11,6 +11,9 @@ use super::{
     writer::{Commit, Writer},
 };
 
+/// How long a server may take to learn that a run is over: one from outside of the cluster is told of by others.
+const SOON: Duration = Duration::from_secs(15);
+
 /// What the servers of one database are, as data.
 #[derive(Debug)]
 pub struct Flavour {
@@ -231,7 +234,7 @@ impl<'a> Server<'a> {
         println!("the longest stall of the writer: {:?}", writer.longest_stall(since));
         let after = writer.stop() + 1;
         assert_eq!(backup.json()["consistency"], "application", "{backup}");
-        assert_eq!(self.held(), Vec::<String>::new());
+        eventually(SOON, "no session is left", || self.held().is_empty());
         let verified = self.ok(&["verify", "latest"], &target);
         assert_eq!(verified.json()["outcome"], "passed", "{verified}");
         self.space.assert_clean();
