@@ -10,7 +10,7 @@ use standstill_core::{
     runner::{Host, Recovered},
 };
 use standstill_kubernetes::{
-    Cluster, ClusterJournals, ClusterLocks, KubernetesRuntime, RuntimeSettings,
+    Cluster, ClusterJournals, ClusterLocks, KubernetesRuntime, Outside, RuntimeSettings,
     launch::{self, Permissions, Rule, own_permissions, permissions},
     machine,
 };
@@ -64,7 +64,12 @@ pub async fn recover(
     let host = Host {
         journals: Arc::new(journals.clone()),
         locks: Arc::new(ClusterLocks::new(&cluster)),
-        runtime: Arc::new(KubernetesRuntime::new(host.runtime, cluster.clone(), settings)),
+        // What was meant for a place beside the target is not done on this machine.
+        runtime: Arc::new(KubernetesRuntime::new(
+            Arc::new(Outside::new(host.runtime)),
+            cluster.clone(),
+            settings,
+        )),
         ..host
     };
     let from_here = standstill_core::runner::recover(&host, only).await;

@@ -129,7 +129,7 @@ fn settings(orders: &Orders) -> RuntimeSettings {
         }),
         run: Some(orders.run.clone()),
         secrets: orders.secrets.clone(),
-        member: None,
+        member: orders.request.member.clone(),
         members: orders.members.clone(),
     }
 }

@@ -75,6 +75,14 @@ impl Of<'_> {
 
     /// What the volumes lie on, mounted where the target has it: of two that lie on the same it is one.
     fn mounts(&self, spec: &PodSpec) -> Result<Vec<Mounted>> {
+        let of_root = self.settings.data_owner.is_some_and(|owner| owner.user == 0);
+        if of_root && !spec.volumes.is_empty() && spec.security == PodSecurity::Restricted {
+            return Err(Error::input(format!(
+                "{} reads a volume whose files are root's, which the restricted profile lets nobody be",
+                spec.step
+            ))
+            .remedy("Add `security: baseline` to the step."));
+        }
         let mut mounts: Vec<Mounted> = Vec::new();
         for path in &spec.volumes {
             let target = self.target.ok_or_else(|| unknown(spec, "reads a volume"))?;

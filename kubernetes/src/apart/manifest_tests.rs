@@ -124,9 +124,15 @@ fn the_targets_own_image_is_pulled_as_the_target_pulls_it() {
 }
 
 #[test]
-fn beside_files_of_root_a_command_is_nobody_and_without_a_profile_the_images_own_user() {
-    let made = pod(&spec("tool:1"), 0, Some(&target())).unwrap();
+fn where_files_are_roots_a_command_is_nobody_and_reads_none_and_without_a_profile_it_is_the_images_own_user()
+{
+    let refused = pod(&spec("tool:1"), 0, Some(&target())).unwrap_err();
+    assert!(refused.to_string().contains("whose files are root's"), "{refused}");
+    let without = PodSpec { volumes: Vec::new(), ..spec("tool:1") };
+    let made = pod(&without, 0, Some(&target())).unwrap();
     assert_eq!(made["spec"]["securityContext"]["runAsUser"], NOBODY);
+    let baseline = PodSpec { security: PodSecurity::Baseline, ..spec("tool:1") };
+    assert!(pod(&baseline, 0, Some(&target())).is_ok());
     let baseline = PodSpec { security: PodSecurity::Baseline, volumes: Vec::new(), ..spec("tool:1") };
     let made = pod(&baseline, 26, Some(&target())).unwrap();
     assert!(made["spec"]["securityContext"].get("runAsUser").is_none());

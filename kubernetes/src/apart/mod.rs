@@ -13,9 +13,10 @@
 
 mod manifest;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::AsyncReadExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use serde_json::Value;
@@ -33,7 +34,7 @@ use crate::{
     client::{Cluster, Objects, explain},
     mover::MoverSettings,
     names,
-    pods::{End, Standing, Start, ended, make, standing},
+    pods::{End, Standing, Start, ended, from_outside, make, standing},
     record::{PodRecord, Record, name_part},
     target::Target,
 };
@@ -56,6 +57,23 @@ pub(crate) struct Apart {
     pub(crate) settings: MoverSettings,
     /// Where the values of the secret parameters are, by their names.
     pub(crate) secrets: BTreeMap<String, SecretKey>,
+    /// The run that they are of.
+    pub(crate) run: Option<RunId>,
+}
+
+/// Where no run is that pods would be made for: a dead one is recovered whose own objects are gone.
+pub(crate) struct Nowhere;
+
+#[async_trait]
+impl Pods for Nowhere {
+    fn intend(&self, spec: &PodSpec, _run: &RunId) -> Result<Value> {
+        Err(Error::failed(format!("{} runs in a pod, and what its run made pods of is gone", spec.step))
+            .remedy("Do by hand what it is for."))
+    }
+
+    async fn run(&self, spec: &PodSpec, _: &Value, _: Duration, _: &CancellationToken) -> Result<Output> {
+        Err(Error::failed(format!("{} runs in a pod, and there is none for it", spec.step)))
+    }
 }
 
 #[async_trait]
@@ -91,25 +109,35 @@ impl Apart {
     async fn perform(&self, spec: &PodSpec, record: &PodRecord, within: Duration) -> Result<Output> {
         let (pods, name) = (self.cluster.objects::<Pod>(), &record.name);
         let pod = make(&pods, &self.manifest(spec, record, within)?, name, &record.run).await?;
-        let judge = |pod: &Pod| standing(pod, CONTAINER);
-        let start = Start { cluster: &self.cluster, name, within: self.settings.start.min(within), judge };
+        let start = Start {
+            cluster: &self.cluster,
+            name,
+            within: self.settings.start.min(within),
+            judge: of_command,
+        };
         let begun = start.wait(Some(&pod), &mut |words| tracing::info!("the pod {name} is {words}")).await?;
         let end = match begun {
             (Standing::Ended(end), _) => end,
-            (_, version) => ended(&pods, name, CONTAINER, version).await?,
+            (_, version) => ended(&pods, name, of_command, version).await?,
         };
         let exit = exit(spec, name, &end)?;
         Ok(Output { exit, stdout: said(&pods, spec, name).await?, stderr: String::new() })
     }
 
     fn manifest(&self, spec: &PodSpec, record: &PodRecord, within: Duration) -> Result<Value> {
-        let of = manifest::Of {
-            record,
-            target: self.target.as_deref(),
-            settings: &self.settings,
-            secrets: &self.secrets,
-        };
+        // A dead run that is recovered has parameters of its own, by the same names.
+        let none = BTreeMap::new();
+        let secrets = if self.run.as_ref() == Some(&record.run) { &self.secrets } else { &none };
+        let of = manifest::Of { record, target: self.target.as_deref(), settings: &self.settings, secrets };
         of.pod(spec, within)
+    }
+}
+
+/// How the pod of a command stands. What a program says that others end is nothing that it said itself.
+fn of_command(pod: &Pod) -> Standing {
+    match (standing(pod, CONTAINER), from_outside(pod)) {
+        (Standing::Ended(_), Some(why)) => Standing::Ended(End { status: None, why }),
+        (standing, _) => standing,
     }
 }
 
@@ -137,13 +165,19 @@ async fn said(pods: &Objects<Pod>, spec: &PodSpec, name: &str) -> Result<String>
         ..LogParams::default()
     };
     let attempt = pods.attempt("get", Some(name)).of("pods/log");
-    let text = match tokio::time::timeout(READ, pods.api().logs(name, &parameters)).await {
-        Ok(Ok(text)) => text,
+    let read = async {
+        let mut bytes = Vec::new();
+        let stream = pods.api().log_stream(name, &parameters).await?;
+        pin!(stream).read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
+        Ok(bytes)
+    };
+    let bytes = match tokio::time::timeout(READ, read).await {
+        Ok(Ok(bytes)) => bytes,
         Ok(Err(cause)) => return Err(explain(attempt, cause)),
         Err(_elapsed) => return Err(attempt.timed_out(READ)),
     };
-    if i64::try_from(text.len()).is_ok_and(|length| length <= OUTPUT_LIMIT) {
-        return Ok(text);
+    if i64::try_from(bytes.len()).is_ok_and(|length| length <= OUTPUT_LIMIT) {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     Err(Error::failed(format!("the command of {} wrote more than 1 MiB", spec.step))
         .remedy("Have it say less; large output belongs into a `stream` step."))

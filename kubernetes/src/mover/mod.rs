@@ -196,7 +196,7 @@ impl Mover {
         let end = match self.started(&pod, record).await? {
             (Standing::Ended(end), _) => end,
             (_, version) => tokio::select! {
-                end = ended(&pods, name, CONTAINER, version) => end?,
+                end = ended(&pods, name, |pod| standing(pod, CONTAINER), version) => end?,
                 () = output::follow(&pods, name, progress) => {
                     return Err(Error::failed("the log of the mover ended for ever"));
                 }

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use standstill_core::{Result, point::RunId};
 
-use super::{End, Standing, deleted, standing};
+use super::{End, Standing, deleted};
 use crate::{client::Objects, snapshot::own};
 
 /// How long one wait for the end of a pod lasts.
@@ -27,20 +27,19 @@ where
     Ok(found)
 }
 
-/// Waits until a container of a pod has ended that ran in a version.
+/// Waits until a pod has ended that ran in a version, as `judge` has it.
 pub(crate) async fn ended(
     pods: &Objects<Pod>,
     name: &str,
-    container: &str,
+    judge: impl Fn(&Pod) -> Standing,
     mut since: Option<String>,
 ) -> Result<End> {
     loop {
-        let end =
-            pods.wait_since(name, since.take(), WAIT, |pod| match pod.map(|pod| standing(pod, container)) {
-                None => Err(deleted(name)),
-                Some(Standing::Ended(end)) => Ok(Some(end)),
-                Some(_) => Ok(None),
-            });
+        let end = pods.wait_since(name, since.take(), WAIT, |pod| match pod.map(&judge) {
+            None => Err(deleted(name)),
+            Some(Standing::Ended(end)) => Ok(Some(end)),
+            Some(_) => Ok(None),
+        });
         if let Some(end) = end.await? {
             return Ok(end);
         }

@@ -11,5 +11,5 @@ mod words;
 
 pub(crate) use begin::{Start, deleted};
 pub(crate) use made::{ended, make};
-pub(crate) use standing::{End, Standing, standing, why_not_ready};
+pub(crate) use standing::{End, Standing, from_outside, standing, why_not_ready};
 pub(crate) use words::{Refusal, refusal};

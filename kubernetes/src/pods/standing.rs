@@ -79,6 +79,20 @@ pub(crate) fn standing(pod: &Pod, container: &str) -> Standing {
     Standing::Waits { words: unscheduled(&status), patience: None }
 }
 
+/// Who ended a pod, or is ending it, where that is not its own program: it is deleted, its node is drained or has no room
+/// for it any more, its time is over.
+pub(crate) fn from_outside(pod: &Pod) -> Option<String> {
+    let status = pod.status.clone().unwrap_or_default();
+    let said = joined([status.reason, status.message]);
+    let disrupted = status.conditions.iter().flatten();
+    let disrupted = disrupted
+        .filter(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")
+        .map(|condition| joined([condition.reason.clone(), condition.message.clone()]))
+        .next();
+    let deleted = || pod.metadata.deletion_timestamp.is_some().then(|| "it was deleted".to_owned());
+    Some(said).filter(|said| !said.is_empty()).or(disrupted).or_else(deleted)
+}
+
 fn patience(reason: &str, message: &str) -> Option<Duration> {
     if FOR_GOOD.contains(&reason) || (PULLS.contains(&reason) && is_for_good(message)) {
         Some(Duration::ZERO)
@@ -178,6 +192,25 @@ mod tests {
         assert_eq!(stands(&unscheduled), waits(words, None));
         let creating = container(&json!({"waiting": {"reason": "ContainerCreating"}}));
         assert_eq!(stands(&creating), waits("its container is being created", None));
+    }
+
+    #[test]
+    fn a_pod_that_others_end_says_who() {
+        let ended = |metadata: &Value, status: &Value| {
+            let pod = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
+            from_outside(&serde_json::from_value(pod).unwrap())
+        };
+        let (named, done) = (json!({"name": "a"}), json!({"phase": "Succeeded"}));
+        assert_eq!(ended(&named, &done), None);
+        let evicted =
+            json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."});
+        assert_eq!(ended(&named, &evicted).unwrap(), "Evicted: The node was low on memory.");
+        let drained = json!({"phase": "Failed", "conditions": [{
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        }]});
+        assert_eq!(ended(&named, &drained).unwrap(), "EvictionByEvictionAPI");
+        let deleted = json!({"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(ended(&deleted, &done).unwrap(), "it was deleted");
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl KubernetesRuntime {
         };
         let secrets = self.settings.secrets.iter();
         let secrets = secrets.filter_map(|(file, place)| Some((of_this(file)?, place.clone()))).collect();
-        Some(Apart { cluster: self.cluster.clone(), target: self.target.clone(), settings, secrets })
+        let run = self.settings.run.clone();
+        Some(Apart { cluster: self.cluster.clone(), target: self.target.clone(), settings, secrets, run })
     }
 
     /// The runtime for a member of a run, as [`standstill_core::runtime::Runtime::of_member`]. Where a member of a dead

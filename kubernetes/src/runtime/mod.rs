@@ -218,7 +218,11 @@ impl Runtime for KubernetesRuntime {
     }
 
     fn pods(&self) -> Option<Arc<dyn Pods>> {
-        self.commands_apart().map(|apart| Arc::new(apart) as Arc<dyn Pods>)
+        // Never none, which would mean a process of this machine.
+        Some(match self.commands_apart() {
+            Some(apart) => Arc::new(apart),
+            None => Arc::new(apart::Nowhere),
+        })
     }
 
     fn snapshotter(&self) -> Arc<dyn Snapshotter> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Performed, exec::with_result};
+use super::{Performed, exec::with_result, own_words};
 use crate::{
     Error, Result,
     cluster::{Change, ObjectName, Surroundings},
@@ -94,11 +94,6 @@ async fn change(context: &StepContext, change: &Change, keep: bool) -> Result<Pe
     };
     let outputs = surroundings.make(&record, own_words(context.step.timeout), &context.cancel).await?;
     Ok(Performed { outputs, ..Performed::default() })
-}
-
-/// A little less than the step's own time, so that what was waited for can still be told.
-fn own_words(timeout: Duration) -> Duration {
-    timeout.saturating_sub((timeout / 20).min(Duration::from_secs(5)))
 }
 
 /// Looks until the expression holds. What an object has not yet got is waited for, too.

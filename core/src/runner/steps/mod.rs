@@ -13,6 +13,8 @@ mod store;
 mod stream;
 mod wait;
 
+use std::time::Duration;
+
 use crate::{
     Error, ErrorKind, Result,
     hook::Called,
@@ -60,6 +62,11 @@ pub(super) async fn perform(context: StepContext) -> Result<Performed> {
             () = context.cancel.cancelled() => return Err(error),
         }
     }
+}
+
+/// A little less than a step's own time, so that what was waited for can still be told.
+fn own_words(timeout: Duration) -> Duration {
+    timeout.saturating_sub((timeout / 20).min(Duration::from_secs(5)))
 }
 
 async fn once(context: &StepContext) -> Result<Performed> {

@@ -1,6 +1,6 @@
 //! `pod`: a command in a pod of its own; a process where there are none.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::{
     Performed,
     command::{command, secret_names},
     exec::judged,
+    own_words,
 };
 use crate::{
     Error, Result,
@@ -59,10 +60,7 @@ async fn in_pod(context: &StepContext, pods: &dyn Pods, spec: &PodSpec) -> Resul
     let record = pods.intend(spec, &context.world.run)?;
     let undo = Undo::Runtime { record: record.clone(), secrets: BTreeMap::new() };
     ledger.intend(id, undo, false).await?;
-    // A little less than the step's own time, so that the cluster's words can still be told.
-    let own = context.step.timeout;
-    let within = own.saturating_sub((own / 20).min(Duration::from_secs(5)));
-    let output = pods.run(spec, &record, within, &context.cancel).await;
+    let output = pods.run(spec, &record, own_words(context.step.timeout), &context.cancel).await;
     if let Err(error) = dispose(context, &record).await {
         tracing::warn!("{}; it is tried again later", error.chain());
     }

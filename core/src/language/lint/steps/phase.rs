@@ -60,9 +60,9 @@ const fn in_backup(kind: &StepKind<'_>) -> &'static [Phase] {
         StepKind::Hook(_) | StepKind::Query(_) | StepKind::Check(_) => ANY,
         StepKind::Wait(wait) if wait.exec.is_none() => ANY,
         StepKind::Kube(kube) if kube.until.is_some() => ANY,
-        // A change takes long, and is put back once everything is let go.
-        StepKind::Kube(_) => &[Prepare, Recover, Store, Cleanup],
-        StepKind::Wait(_) | StepKind::Exec(_) | StepKind::Pod(_) => WHILE_NOTHING_IS_ACQUIRED,
+        // A change takes long, and is put back once everything is let go. So does a pod until it has begun, and is gone.
+        StepKind::Kube(_) | StepKind::Pod(_) => &[Prepare, Recover, Store, Cleanup],
+        StepKind::Wait(_) | StepKind::Exec(_) => WHILE_NOTHING_IS_ACQUIRED,
         StepKind::Pair(_) | StepKind::Session(_) => &[Quiesce],
         StepKind::Snapshot(_) => &[Capture],
         StepKind::Files(_) | StepKind::Volume(_) => &[Store],

@@ -19,6 +19,13 @@ fn a_command_in_a_pod_is_written_in_these_ways() {
 }
 
 #[test]
+fn no_hold_waits_for_a_pod() {
+    let said =
+        changed_own("        - snapshot: {volume: data}", "        - pod: {image: tool:1, command: [ls]}");
+    assert!(said.contains("wrong-phase"), "{said}");
+}
+
+#[test]
 fn what_a_pod_lacks_or_cannot_have_is_told() {
     for (wrong, code) in [
         ("pod: {command: [ls]}", "missing-key"),
