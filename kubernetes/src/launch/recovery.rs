@@ -95,6 +95,13 @@ fn manifest(job: &Job, name: &str, run: &RunId, node: Option<&str>) -> Result<Va
     let mut pod = serde_json::to_value(pod)
         .map_err(|cause| Error::failed("the pod of the dead run cannot be made again").because(cause))?;
     pod["affinity"] = node.map_or(Value::Null, beside);
+    // Nothing on a claim for scratch copies is needed any more, and it may be bound to another node.
+    if let Some(scratch) = pod["volumes"]
+        .as_array_mut()
+        .and_then(|volumes| volumes.iter_mut().find(|volume| volume["name"] == "scratch"))
+    {
+        *scratch = json!({"name": "scratch", "emptyDir": {}});
+    }
     pod["containers"][0]["command"] =
         json!([manifests::INSTALLED, "agent", "runner", "--recover", ORDERS_FILE]);
     // A failpoint was for the run alone.
@@ -111,4 +118,27 @@ fn manifest(job: &Job, name: &str, run: &RunId, node: Option<&str>) -> Result<Va
             "template": {"metadata": {"labels": names::labels(run, RECOVERY)}, "spec": pod},
         },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_recovers_is_the_dead_runs_own_without_its_scratch_copies() {
+        let job = json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "runner", "env": [{"name": "STANDSTILL_FAILPOINT", "value": "1"}]}],
+            "volumes": [
+                {"name": "claim-0", "persistentVolumeClaim": {"claimName": "data"}},
+                {"name": "scratch", "persistentVolumeClaim": {"claimName": "standstill-scratch-1"}},
+            ],
+        }}}});
+        let job: Job = serde_json::from_value(job).unwrap();
+        let made = manifest(&job, "recovery", &RunId::generate(), Some("node-2")).unwrap();
+        let pod = &made["spec"]["template"]["spec"];
+        assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "data");
+        assert_eq!(pod["volumes"][1], json!({"name": "scratch", "emptyDir": {}}));
+        assert_eq!(pod["containers"][0]["env"], json!([]));
+        assert_eq!(pod["containers"][0]["command"][3], "--recover");
+    }
 }
