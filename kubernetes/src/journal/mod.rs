@@ -12,7 +12,7 @@ mod entries;
 mod writer;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -118,7 +118,7 @@ impl ClusterJournals {
             }
         }
         for lease in ended(maps, leases, Timestamp::now()) {
-            self.leases.remove(lease).await?;
+            self.leases.remove_when_free(lease.clone());
         }
         Ok(())
     }
@@ -183,19 +183,22 @@ impl JournalStore for ClusterJournals {
     }
 }
 
-/// The Leases that nobody renews and that say nothing any more: also the locks of a run that died when its end was noted
-/// already, on a target that no other run may ever work on. Those of a run that is to be recovered stay until then.
+/// The Leases that nobody renews and that say nothing any more, or soon: also those of a run that died when its end was
+/// noted already, on a target that no other run may ever work on. Those of a run that is to be recovered stay until then.
 fn ended<'a>(
     maps: &'a [ConfigMap],
     leases: &'a [Lease],
     now: Timestamp,
 ) -> impl Iterator<Item = &'a Lease> + 'a {
     let run = |labels: &BTreeMap<String, String>| labels.get(names::RUN).cloned();
-    let is_dead =
-        |map: &&ConfigMap| summary(map, false).is_some_and(|summary| summary.state == RunState::Dead);
-    let dead: BTreeSet<String> = maps.iter().filter(is_dead).filter_map(|map| run(map.labels())).collect();
-    let of_dead = move |lease: &Lease| run(lease.labels()).is_some_and(|run| dead.contains(&run));
-    leases.iter().filter(move |lease| is_free(lease, now) && !of_dead(lease))
+    // As if nobody wrote to any of them: a run that has not ended is dead then.
+    let state = |map: &ConfigMap| Some((run(map.labels())?, summary(map, false)?.state));
+    let states: BTreeMap<String, RunState> = maps.iter().filter_map(state).collect();
+    leases.iter().filter(move |lease| match run(lease.labels()).and_then(|run| states.get(&run).copied()) {
+        Some(RunState::Dead) => false,
+        Some(RunState::Succeeded | RunState::Failed) => true,
+        _ => is_free(lease, now),
+    })
 }
 
 /// Whether the writer of a journal renews its Lease.

@@ -82,9 +82,13 @@ fn leases_that_are_over_go_unless_their_run_is_to_be_recovered() {
         lease(&finished, names::LOCK, 1),
         lease(&dead, names::JOURNAL, 60),
         lease(&dead, names::LOCK, 60),
+        // A run that has not yet noted anything, and one that died before it could.
+        lease(&RunId::generate(), names::JOURNAL, 1),
+        lease(&RunId::generate(), names::JOURNAL, 60),
     ];
     let gone: Vec<&Lease> = ended(&maps, &leases, now).collect();
-    assert_eq!(gone, [&leases[0], &leases[1]]);
+    // The third one is waited for: it ends by itself.
+    assert_eq!(gone, [&leases[0], &leases[1], &leases[2], &leases[6]]);
 }
 
 #[test]

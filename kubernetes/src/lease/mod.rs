@@ -91,13 +91,8 @@ impl Leases {
         self.objects.list(labels).await
     }
 
-    /// Removes a Lease, unless it was changed since it was read.
-    pub(crate) async fn remove(&self, lease: &Lease) -> Result<()> {
-        remove_version(&self.objects, lease).await.map(drop)
-    }
-
     /// Removes a Lease whose holder is dead as soon as it has ended, in the background, unless somebody renews it until
-    /// then.
+    /// then: it has another version then.
     pub(crate) fn remove_when_free(&self, lease: Lease) {
         let objects = self.objects.clone();
         self.releasing.spawn(async move {
