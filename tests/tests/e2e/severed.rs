@@ -100,7 +100,7 @@ fn restarted() -> Vec<(Kind, Restarted)> {
         (Kind::MariadbDump, Refused("the lock on the target was lost")),
         (Kind::MysqlDump, Refused("the lock on the target was lost")),
         (Kind::Mongodb, Refused("was restarted")),
-        (Kind::MongodbDump, Whole),
+        (Kind::MongodbDump, Refused("was restarted")),
         (Kind::Etcd, Whole),
     ];
     if let Some(version) = Version::first() {
