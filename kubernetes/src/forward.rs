@@ -6,11 +6,13 @@
 //!
 //! The thread is of its own: a connection that keeps something held waits for nobody else's work. Nothing here waits
 //! for ever: a connection that the pod does not take in time is closed, and when the API server has been silent for a
-//! while all of them are, so that whoever uses one sees a connection that broke. Whoever may open connections on this
-//! machine can use such a port for as long as the run lasts; the database asks him who he is as it asks anybody.
+//! while all of them are, so that whoever uses one sees a connection that broke. Only this user's processes are let
+//! through: the database takes them for processes of its own pod, whom many images do not ask for a password.
 //!
 //! # Rights
 //! In the namespace: `create` and `get` on `pods/portforward` (the verb for a websocket differs between versions).
+
+mod peer;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -47,6 +49,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Forwards {
     orders: mpsc::UnboundedSender<Order>,
     connections: TaskTracker,
+    /// Whether the thread has its connection to the API server.
+    ready: watch::Receiver<bool>,
 }
 
 /// A port that is wanted.
@@ -64,14 +68,20 @@ impl Forwards {
     pub(crate) fn start(cluster: &Cluster) -> Result<Self> {
         let (orders, wanted) = mpsc::unbounded_channel();
         let (cluster, connections) = (cluster.clone(), TaskTracker::new());
+        let (begun, ready) = watch::channel(false);
         let tracked = connections.clone();
         let work = move || {
-            if let Err(error) = serve(&cluster, wanted, tracked) {
+            if let Err(error) = serve(&cluster, wanted, tracked, &begun) {
                 tracing::error!("{}", error.chain());
             }
         };
         let thread = std::thread::Builder::new().name("forwards".into()).spawn(work);
-        thread.map(|_| Self { orders, connections }).map_err(not_forwarded)
+        thread.map(|_| Self { orders, connections, ready }).map_err(not_forwarded)
+    }
+
+    /// Whether the thread has ended, and others are needed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.orders.is_closed()
     }
 
     /// Waits until the pod was told of every connection that it was closed here, so that a server ends its sessions now
@@ -90,6 +100,8 @@ impl Forwards {
     /// When this machine has no free port. Whether the pod listens shows when the port is dialled.
     pub(crate) async fn to(&self, pod: &str, port: u16) -> Result<u16> {
         let failed = || Error::failed(format!("the port {port} of the pod {pod} cannot be forwarded"));
+        // The thread bounds that: it may take as long as somebody takes to log in, and only once.
+        self.ready.clone().wait_for(|ready| *ready).await.map_err(|_ended| failed())?;
         let (answer, answered) = oneshot::channel();
         self.orders.send(Order { pod: pod.to_owned(), port, answer }).map_err(|_| failed())?;
         match tokio::time::timeout(LISTENING, answered).await {
@@ -104,11 +116,18 @@ fn not_forwarded(cause: io::Error) -> Error {
 }
 
 /// Does what is asked for until nobody can ask any more.
-fn serve(cluster: &Cluster, wanted: mpsc::UnboundedReceiver<Order>, connections: TaskTracker) -> Result<()> {
+fn serve(
+    cluster: &Cluster,
+    wanted: mpsc::UnboundedReceiver<Order>,
+    connections: TaskTracker,
+    begun: &watch::Sender<bool>,
+) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(not_forwarded)?;
     runtime.block_on(async {
-        obey(Shared { cluster: cluster.anew()?, connections, silent: watch::Sender::new(()) }, wanted).await;
+        let shared = Shared { cluster: cluster.anew().await?, connections, silent: watch::Sender::new(()) };
+        begun.send_replace(true);
+        obey(shared, wanted).await;
         Ok(())
     })
 }
@@ -146,10 +165,16 @@ async fn listen(shared: &Shared, pod: &str, port: u16) -> io::Result<u16> {
     let (shared, pod) = (shared.clone(), pod.to_owned());
     tokio::spawn(async move {
         loop {
-            let Ok((connection, _)) = listener.accept().await else {
+            let Ok((connection, from)) = listener.accept().await else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
+            if !peer::is_ours(from, local) {
+                tracing::warn!(
+                    "another user of this machine tried to use the port of the pod {pod}; it was refused"
+                );
+                continue;
+            }
             let (tracker, shared, pod) = (shared.connections.clone(), shared.clone(), pod.clone());
             tracker.spawn(async move {
                 if let Err(error) = carry(&shared, &pod, port, connection).await {

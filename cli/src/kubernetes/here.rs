@@ -29,7 +29,7 @@ use standstill_kubernetes::{
 use standstill_repository::Repository;
 
 use super::{
-    launch::{Asked, in_pod, is_unfinished, launch_of, within_reach},
+    launch::{Asked, in_pod, is_over, launch_of, within_reach},
     placing,
     seams::{Beside, Seams},
     secrets::Gathered,
@@ -47,7 +47,7 @@ pub async fn run_from_here(asked: Asked<'_>) -> Result<RunReport> {
     let owner = Some(launch::outside::begin(&cluster, &launch, moves).await?);
     let orders = Orders { owner, ..launch.orders };
     let report = Box::pin(perform(&cluster, &asked, &orders, secrets, repository)).await;
-    if (report.is_ok() || !is_unfinished(&cluster, &asked.id).await)
+    if is_over(&cluster, &asked.id, &report).await
         && let Err(error) = launch::outside::end(&cluster, &asked.id).await
     {
         tracing::warn!("the objects of run {} are left: {}", asked.id, error.chain());
@@ -71,7 +71,8 @@ async fn prepare(asked: &Asked<'_>) -> Result<Prepared> {
     let cluster = Cluster::of_user(place.context.as_deref(), place.namespace.as_deref()).await?;
     let targets = values::target(asked.values)?;
     let (namespace, quiet) = (place.namespace.as_deref(), asked.global.quiet);
-    let placings = Box::pin(placing::find(&cluster, &asked.plan, &targets, namespace, quiet)).await?;
+    let placings =
+        Box::pin(placing::find(&cluster, &asked.plan, &targets, namespace, &asked.store(), quiet)).await?;
     if let Some((placing, role)) = placings.iter().find_map(|one| Some((one, one.open()?))) {
         return Err(Error::input(format!(
             "{} has several pods, and which of them is `{role}` is asked by a pod",
@@ -103,6 +104,13 @@ pub(super) fn check_places(plan: &RunPlan) -> Result<()> {
         return Err(
             Error::input(format!("{} has to be done beside the target: it {why}", step.id)).remedy(REMEDY)
         );
+    }
+    // In a pod beside it the files are compared with the server.
+    if let Some(host) = plan.iter().filter(|plan| plan.takes_snapshots()).find_map(launch::dials_elsewhere) {
+        return Err(Error::input(format!(
+            "a volume of the target is captured, and nobody can see from here that it is that of the database at {host}"
+        ))
+        .remedy(format!("Leave `host` out: the target's pod is then reached by a forwarded port. {REMEDY}")));
     }
     match plan.iter().find_map(mistakable) {
         None => Ok(()),

@@ -22,6 +22,7 @@ use super::{
     placing::{self, Place, Placing, Rights},
     roles,
     secrets::of_key,
+    target::Store,
 };
 use crate::{
     arguments::{self, Global, Values},
@@ -67,6 +68,13 @@ pub struct Asked<'a> {
     pub cancel: CancellationToken,
 }
 
+impl Asked<'_> {
+    /// Its repository.
+    pub(super) fn store(&self) -> Store<'_> {
+        Store { location: &self.location, password: &self.password }
+    }
+}
+
 /// Runs it in a pod; `None` when nobody waits for its end.
 pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
     within_reach(&asked.location)?;
@@ -78,6 +86,7 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
         &asked.plan,
         &targets,
         place.namespace.as_deref(),
+        &asked.store(),
         asked.global.quiet,
     ))
     .await?;
@@ -91,7 +100,7 @@ pub async fn run(asked: Asked<'_>) -> Result<Option<RunReport>> {
         return Ok(None);
     }
     let report = Box::pin(follow(&cluster, &orders, asked.global.quiet, &asked.cancel)).await;
-    if (report.is_ok() || !is_unfinished(&cluster, &asked.id).await)
+    if is_over(&cluster, &asked.id, &report).await
         && let Err(error) = launch::remove(&cluster, &asked.id).await
     {
         tracing::warn!("the objects of run {} are left: {}", asked.id, error.chain());
@@ -110,11 +119,15 @@ pub(super) fn within_reach(location: &Location) -> Result<()> {
     .remedy("Use an object store: s3://BUCKET/PREFIX."))
 }
 
-/// Whether a run that has ended without a report left something to recover, for which its objects are needed.
-pub(super) async fn is_unfinished(cluster: &Cluster, id: &RunId) -> bool {
-    let runs = ClusterJournals::new(cluster).runs().await.unwrap_or_default();
+/// Whether a run left nothing to recover, for which its objects would be needed. Where that cannot be seen now they stay:
+/// the next run removes them.
+pub(super) async fn is_over(cluster: &Cluster, id: &RunId, report: &Result<RunReport>) -> bool {
+    if report.as_ref().is_ok_and(|report| report.failure != Some(ErrorKind::StillHeld)) {
+        return true;
+    }
+    let Ok(runs) = ClusterJournals::new(cluster).runs().await else { return false };
     let unfinished = |state| matches!(state, RunState::Running | RunState::Dead);
-    runs.iter().any(|summary| summary.run == *id && unfinished(summary.state))
+    !runs.iter().any(|summary| summary.run == *id && unfinished(summary.state))
 }
 
 async fn prepare(cluster: &Cluster, asked: &Asked<'_>, placings: &[Placing<'_>]) -> Result<Launch> {

@@ -54,6 +54,7 @@ pub async fn find<'a>(
     plan: &'a RunPlan,
     values: &BTreeMap<String, String>,
     namespace: Option<&str>,
+    store: &target::Store<'_>,
     quiet: bool,
 ) -> Result<Vec<Placing<'a>>> {
     let mut placings: Vec<Placing<'a>> = Vec::new();
@@ -68,7 +69,7 @@ pub async fn find<'a>(
             values.namespace = Some(namespace.to_owned());
         }
         let found = if plan.commits() {
-            Box::pin(target::find(cluster, &values, quiet)).await
+            Box::pin(target::find(cluster, &values, store, quiet)).await
         } else {
             Box::pin(Target::find_all_or_template(cluster, &values)).await
         };
@@ -280,15 +281,16 @@ pub fn start_deadline(placings: &[Placing<'_>]) -> Result<Option<u64>> {
 /// # Errors
 /// [`standstill_core::ErrorKind::Input`] when members name different ones: the run has one pod.
 pub fn scratch(placings: &[Placing<'_>]) -> Result<Option<(String, Option<String>)>> {
-    let mut asked = placings.iter().filter(|placing| placing.has_scratch_copies()).filter_map(|placing| {
-        Some((placing.values.scratch_size.clone()?, placing.values.storage_class.clone()))
-    });
+    let mut asked = placings
+        .iter()
+        .filter(|placing| placing.has_scratch_copies())
+        .map(|placing| Some((placing.values.scratch_size.clone()?, placing.values.storage_class.clone())));
     let Some(first) = asked.next() else { return Ok(None) };
     if asked.any(|other| other != first) {
         return Err(Error::input("the members' scratch copies are to lie on different claims, and the run has one")
             .remedy("Give `target.scratchSize` and `target.storageClass` for all of them, or verify each by `--member`."));
     }
-    Ok(Some(first))
+    Ok(first)
 }
 
 /// The member that the pod is made like: one that runs programs of its own image in it, if any does.

@@ -27,6 +27,9 @@ pub(crate) use exec::exit_status;
 pub use objects::Objects;
 use objects::REQUEST;
 
+/// How long the credentials of a kubeconfig may take to be had: a program that it names may have somebody log in.
+const CREDENTIALS: Duration = Duration::from_mins(1);
+
 /// An API server, and the namespace of the target in it.
 #[derive(Clone)]
 pub struct Cluster {
@@ -91,9 +94,19 @@ impl Cluster {
     /// not wait for anybody else's work.
     ///
     /// # Errors
-    /// As [`Cluster::of_user`].
-    pub(crate) fn anew(&self) -> Result<Self> {
-        Ok(Self { client: client(&self.config)?, ..self.clone() })
+    /// As [`Cluster::of_user`], and when the credentials are not there in time: a program that the kubeconfig names may ask
+    /// somebody for them. Whatever else lives on this thread must not wait for that.
+    pub(crate) async fn anew(&self) -> Result<Self> {
+        let config = Arc::clone(&self.config);
+        let made = tokio::task::spawn_blocking(move || client(&config));
+        let client = tokio::time::timeout(CREDENTIALS, made).await.map_err(|_elapsed| {
+            Error::temporary("the credentials for the API server cannot be had in time").remedy(
+                "Log in again, so that the program that the kubeconfig names gives them without asking.",
+            )
+        })?;
+        let client = client
+            .map_err(|cause| Error::failed("no connection to the API server can be made").because(cause))??;
+        Ok(Self { client, ..self.clone() })
     }
 
     /// Whether the API server answers within the time, whatever it answers.

@@ -57,7 +57,7 @@ pub(crate) struct KeptInTarget {
 /// Starts a keeper and has it acquire. It is called on the thread that the hold lives on, and has a connection to the
 /// API server of its own.
 pub(crate) async fn keep(cluster: &Cluster, spec: &KeeperSpec, record: KeeperRecord) -> Result<Acquired> {
-    let cluster = cluster.anew()?;
+    let cluster = cluster.anew().await?;
     let container = record.container(&cluster);
     let word = RunId::generate().to_string();
     let script = script(spec, &record, &word)?;

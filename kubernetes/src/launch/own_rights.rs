@@ -24,6 +24,7 @@ pub fn own_permissions(plan: &Plan, values: &TargetValues, pod: Option<&str>) ->
     match values.workload.as_deref().map(str::parse) {
         Some(Ok(Workload::StatefulSet(name))) => rule("apps", "statefulsets", vec![name], &["get"], TARGET),
         Some(Ok(Workload::Deployment(name))) => rule("apps", "deployments", vec![name], &["get"], TARGET),
+        Some(Ok(Workload::Service(name))) => rule("", "services", vec![name], &["get"], TARGET),
         _ => {}
     }
     if dials_own_port(plan) {
@@ -51,13 +52,23 @@ const TARGET: &str = "the target's pod";
 
 /// Whether a connection is to the target's own host, as far as that is known before.
 fn dials_own_port(plan: &Plan) -> bool {
+    hosts(plan).any(|host| host.is_none_or(|host| is_own(&host)))
+}
+
+/// The host of a connection that is not the target's own, as far as that is known before.
+pub fn dials_elsewhere(plan: &Plan) -> Option<String> {
+    hosts(plan).flatten().find(|host| !is_own(host))
+}
+
+/// The hosts of all connections; `None` where that is not known before. Whoever says nothing means the target's own.
+fn hosts(plan: &Plan) -> impl Iterator<Item = Option<String>> {
     let scope = plan.static_scope();
-    let connections = plan.blueprint.spec.connections.values();
-    connections.filter_map(|connection| connection.0.get("host")).any(|host| {
+    plan.blueprint.spec.connections.values().map(move |connection| {
+        let Some(host) = connection.0.get("host") else { return Some("localhost".to_owned()) };
         let known = references(host).iter().all(|path| scope.at(path).is_some());
         match render_value(host, &scope) {
-            Ok(Value::String(host)) if known => is_own(&host),
-            _ => true,
+            Ok(Value::String(host)) if known => Some(host),
+            _ => None,
         }
     })
 }
@@ -84,8 +95,8 @@ mod tests {
         }
     }
 
-    /// The rules of a backup over a connection to this host, beyond those of a run in a pod.
-    fn more(host: &str) -> Vec<String> {
+    /// A backup of a volume, over a connection to this host.
+    fn plan(host: &str) -> Plan {
         let blueprint = json!({
             "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
             "spec": {
@@ -101,7 +112,12 @@ mod tests {
             "repository": null, "point": null,
         });
         let blueprint = Arc::new(serde_json::from_value(blueprint).unwrap());
-        let plan = Plan::make(blueprint, serde_json::from_value(request).unwrap(), None, &NoHooks).unwrap();
+        Plan::make(blueprint, serde_json::from_value(request).unwrap(), None, &NoHooks).unwrap()
+    }
+
+    /// The rules of such a backup, beyond those of a run in a pod.
+    fn more(host: &str) -> Vec<String> {
+        let plan = plan(host);
         let values = TargetValues { workload: Some("statefulset/pg".into()), ..TargetValues::default() };
         let (own, of_pod) = (own_permissions(&plan, &values, Some("pg-0")), permissions(&plan, Some("pg-0")));
         assert_eq!(own.cluster, of_pod.cluster);
@@ -123,5 +139,7 @@ mod tests {
     #[test]
     fn a_database_elsewhere_takes_no_port_of_the_target() {
         assert_eq!(more("db.example.org"), ["get statefulsets pg", "get secrets pg", "create secrets "]);
+        assert_eq!(dials_elsewhere(&plan("db.example.org")).unwrap(), "db.example.org");
+        assert_eq!(dials_elsewhere(&plan("127.0.0.1")), None);
     }
 }

@@ -22,14 +22,20 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Reached {
     address: Mutex<Option<(String, Instant)>>,
-    /// From outside of the cluster, once something was dialled.
-    forwards: Mutex<Option<Arc<Forwards>>>,
+    /// From outside of the cluster, once something was dialled. All that a run reaches share them.
+    forwards: Arc<Mutex<Option<Arc<Forwards>>>>,
 }
 
 impl Reached {
-    /// With an address that is known.
-    pub(super) fn at(address: &str) -> Self {
-        Self { address: Mutex::new(Some((address.to_owned(), Instant::now()))), ..Self::default() }
+    /// Another pod, whose address is not known.
+    pub(super) fn another(&self) -> Self {
+        Self { address: Mutex::default(), forwards: Arc::clone(&self.forwards) }
+    }
+
+    /// Another pod, with an address that is known.
+    pub(super) fn another_at(&self, address: &str) -> Self {
+        let address = Mutex::new(Some((address.to_owned(), Instant::now())));
+        Self { address, forwards: Arc::clone(&self.forwards) }
     }
 }
 
@@ -43,8 +49,8 @@ impl KubernetesRuntime {
         let forwards = {
             let mut forwards = lock(&self.reached.forwards);
             match &*forwards {
-                Some(forwards) => forwards.clone(),
-                None => forwards.insert(Arc::new(Forwards::start(&self.cluster)?)).clone(),
+                Some(forwards) if !forwards.is_over() => forwards.clone(),
+                _ => forwards.insert(Arc::new(Forwards::start(&self.cluster)?)).clone(),
             }
         };
         Ok(("127.0.0.1".to_owned(), forwards.to(&pod.name, port).await?))

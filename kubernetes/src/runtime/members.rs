@@ -37,7 +37,8 @@ impl KubernetesRuntime {
             }
             settings.target = Some(placed.target);
         }
-        Self::new(Arc::clone(&self.inner), self.cluster.clone(), settings)
+        let reached = self.reached.another();
+        Self { reached, ..Self::new(Arc::clone(&self.inner), self.cluster.clone(), settings) }
     }
 
     /// What runs commands in pods of their own; `None` where there is no run that these would be made for.

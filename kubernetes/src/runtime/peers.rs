@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use standstill_core::{Error, Result, runtime::Peer};
 
-use super::{KubernetesRuntime, RuntimeSettings, address::Reached};
+use super::{KubernetesRuntime, RuntimeSettings};
 use crate::target::{Target, TargetPod};
 
 /// How long looking for them may take.
@@ -31,7 +31,7 @@ impl KubernetesRuntime {
     /// The same runtime for another pod of the target's workload, and for nothing else: also a host that stands for
     /// several of them leads to this one.
     fn in_place_of(&self, target: &Target, pod: TargetPod) -> Self {
-        let reached = Reached::at(&pod.address);
+        let reached = self.reached.another_at(&pod.address);
         let target = Target { pod: Some(pod), ..target.clone() };
         let settings = RuntimeSettings { target: Some(target), ..self.settings.clone() };
         let runtime = Self::new(Arc::clone(&self.inner), self.cluster.clone(), settings);

@@ -330,6 +330,12 @@ fn what_has_to_be_beside_its_target_is_refused_from_here_before_anything_is_touc
     eventually(Duration::from_secs(10), "the application writes", || application.acknowledged() > before + 1);
     assert_only_here(&space);
     space.assert_clean();
+    // A database of one's own whose files nobody compares with the volume.
+    let elsewhere =
+        ["backup", "postgresql", "--name=pg", "--output=json", FROM_HERE, "--set=host=db.example.org"];
+    let place = ["--set=dataDir=/data", "--set=target.workload=pod/app"];
+    let outcome = space.run(&[&elsewhere[..], &place].concat());
+    outcome.claims_nothing(2, &["that of the database at db.example.org", "Leave `host` out"]);
     let local =
         space.place.run(["backup", "sqlite", "--set=directory=/data", "--set=file=app.db", FROM_HERE]);
     local.fails(2, &["`--from-here` is for what runs on Kubernetes"]);
