@@ -41,7 +41,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use standstill_core::{
     Error, Result,
-    journal::{JournalStore, RunState},
+    journal::{Event, JournalStore, RunState},
     point::RunId,
     secret::Secret,
 };
@@ -250,23 +250,31 @@ pub async fn tidy(cluster: &Cluster) {
 async fn remove_ended(cluster: &Cluster) -> Result<Vec<String>> {
     let jobs = cluster.objects::<Job>();
     let listed = jobs.list(&names::of_role(manifests::RUNNER)).await?;
-    let ended: Vec<&Job> = listed.iter().filter(|job| ended_before(job, Timestamp::now())).collect();
     let mut removed = Vec::new();
-    if ended.is_empty() {
+    if listed.is_empty() {
         return Ok(removed);
     }
-    let runs = ClusterJournals::new(cluster).runs().await?;
-    for job in ended {
+    let journals = ClusterJournals::new(cluster);
+    let runs = journals.runs().await?;
+    for job in &listed {
         let run = job.labels().get(names::RUN).map(String::as_str).unwrap_or_default();
-        let unfinished = runs.iter().any(|summary| {
-            summary.run.as_str() == run && matches!(summary.state, RunState::Running | RunState::Dead)
-        });
-        if !unfinished {
+        let has_ended = ended_before(job, Timestamp::now());
+        let over = match runs.iter().find(|summary| summary.run.as_str() == run) {
+            None => has_ended,
+            Some(summary) if matches!(summary.state, RunState::Running | RunState::Dead) => false,
+            // Nobody waits for the report of a run that was taken over, whenever the cluster notes that its Job has ended.
+            Some(summary) => has_ended || was_taken_over(&journals, &summary.run).await?,
+        };
+        if over {
             jobs.delete(&job.name_any()).await?;
             removed.push(job.name_any());
         }
     }
     Ok(removed)
+}
+
+async fn was_taken_over(journals: &ClusterJournals, run: &RunId) -> Result<bool> {
+    Ok(journals.read(run).await?.iter().any(|entry| matches!(entry.event, Event::TakenOver)))
 }
 
 /// Whether a Job ended long enough ago that whoever follows it has its report.
