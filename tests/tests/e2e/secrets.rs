@@ -60,10 +60,15 @@ fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>
         if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == own {
             continue;
         }
-        // Before its command line: a child of the runner's gets both at once, and was the runner until then.
+        let pid = name.parse().unwrap();
+        let before = process::look(pid);
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let environment = String::from_utf8_lossy(&environment);
-        let Some(process) = process::look(name.parse().unwrap()) else { continue };
+        // One that became another program, or ended, between the two looks is seen in the next round as what it is.
+        let Some(process) = process::look(pid) else { continue };
+        if before.is_none_or(|before| before.command != process.command) || process.command.is_empty() {
+            continue;
+        }
         let command = process.line();
         // A client gets its own password by its environment, and hands it to what it starts (`pg_dumpall` a shell).
         let parent = process::look(process.parent);
