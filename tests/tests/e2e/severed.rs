@@ -105,7 +105,8 @@ fn restarted() -> Vec<(Kind, Restarted)> {
     ];
     if let Some(version) = Version::first() {
         kinds.push((Kind::Postgresql(version.clone()), Refused("backup mode lapsed: ")));
-        kinds.push((Kind::Dump(version), Refused("the exported snapshot lapsed: ")));
+        // Who says first that it is gone is its hold ("lapsed") or `pg_dump`, whom the new server does not let have it.
+        kinds.push((Kind::Dump(version), Refused("snapshot ")));
     }
     kinds
 }
