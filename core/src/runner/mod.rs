@@ -11,6 +11,7 @@
 //!                        ├─ steps/   one file for each kind of step
 //!                        ├─ tasks    steps that are done at the same time
 //!                        ├─ transfer data, by this process or by another
+//!                        ├─ temporary what a step makes elsewhere for its own work alone
 //!                        ├─ holds    acquire, renew, confirm, release: on a thread of their own
 //!                        └─ proof    what may be claimed
 //! ```
@@ -34,6 +35,7 @@ mod scope;
 mod steps;
 mod target;
 mod tasks;
+mod temporary;
 mod transfer;
 mod world;
 

@@ -38,7 +38,7 @@ pub(super) async fn unbroken<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::cell::Cell;
 
     use tokio_util::sync::CancellationToken;
 
@@ -46,21 +46,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_has_ended_is_not_left_to_be_waited_for_when_another_is_interrupted() {
-        let first_ended = CancellationToken::new();
-        let told = first_ended.clone();
+        let may_end = CancellationToken::new();
+        let told = may_end.clone();
         let tasks = vec![
-            tokio::spawn(async move { told.cancel() }),
-            tokio::spawn(tokio::time::sleep(Duration::from_millis(20))),
+            tokio::spawn(async {}),
+            tokio::spawn(async move { told.cancelled().await }),
             tokio::spawn(async {}),
         ];
-        // The second one is waited for, and the third has ended without having been asked.
-        let interrupted = || async {
-            first_ended.cancelled().await;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            "a ceiling"
+        // Nothing interrupts the first one; while the second is waited for something does.
+        let waits = Cell::new(0);
+        let interrupted = || {
+            waits.set(waits.get() + 1);
+            let first = waits.get() == 1;
+            async move { if first { std::future::pending().await } else { "a ceiling" } }
         };
         let (why, left) = ended_early(tasks, interrupted).await.unwrap();
         assert_eq!((why, left.len()), ("a ceiling", 2));
+        may_end.cancel();
         for task in left {
             task.await.unwrap();
         }

@@ -1,14 +1,13 @@
 //! A transfer by another process: what it makes is in the journal before it is made, and gone when it has ended.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::Ledger;
+use super::{ledger::Ledger, temporary::Temporary};
 use crate::{
-    Error, Result,
-    journal::{Event, Undo},
+    Result,
     point::RunId,
     repository::Progress,
     runtime::Runtime,
@@ -32,8 +31,7 @@ pub(super) struct Remotely<'a> {
 }
 
 impl Remotely<'_> {
-    /// Has the transfer performed. What it needs is disposed of at once, not at the end of the run; where that does
-    /// not succeed, or this future is dropped, the end of the run (or `recover`) does it.
+    /// Has the transfer performed. What it needs is disposed of at once.
     pub(super) async fn transfer(
         &self,
         remote: &Value,
@@ -42,30 +40,16 @@ impl Remotely<'_> {
         cancel: &CancellationToken,
     ) -> Result<TransferReport> {
         let id = format!("{}{SUFFIX}", self.step);
-        if let Some(record) = self.ledger.open(&id) {
-            // An attempt that ran out of time: its process must not go on beside the next one's.
-            self.dispose(&id, &record).await?;
+        let what = format!("what moved the data of {}", self.step);
+        let (runtime, ledger) = (self.runtime, self.ledger);
+        let mover = Temporary { runtime, ledger, id: &id, what, within: "its place" };
+        mover.remove_earlier().await?;
+        let intent = runtime.transfer_intent(remote, spec, self.run).await?;
+        let transfer = runtime.transfer(remote, spec, progress, cancel);
+        match intent {
+            Some(record) => mover.during(record, transfer).await,
+            None => transfer.await,
         }
-        let Some(record) = self.runtime.transfer_intent(remote, spec, self.run).await? else {
-            return self.runtime.transfer(remote, spec, progress, cancel).await;
-        };
-        let undo = Undo::Runtime { record: record.clone(), secrets: BTreeMap::new() };
-        self.ledger.intend(&id, undo, false).await?;
-        let report = self.runtime.transfer(remote, spec, progress, cancel).await;
-        if let Err(error) = self.dispose(&id, &record).await {
-            tracing::warn!("{}; it is tried again later", error.chain());
-        }
-        report
-    }
-
-    async fn dispose(&self, id: &str, record: &Value) -> Result<()> {
-        self.runtime.dispose(record, &BTreeMap::new()).await.map_err(|error| {
-            Error::failed(format!("what moved the data of {} could not be removed", self.step))
-                .remedy("Run `standstill recover` once its place can be reached again.")
-                .because(error)
-        })?;
-        self.ledger.note(Event::Disposed { step: id.to_owned() });
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! them.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -12,8 +13,9 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    Error,
     hook::{Acquired, Endpoint, Undone},
-    journal::Journal,
+    journal::{Event, Journal},
     point::ArtifactKind,
     repository::{NoProgress, PutTree, Restored, TreeSelection},
     runner::NoObserver,

@@ -1,9 +1,5 @@
 //! `pod`: a command in a pod of its own; a process where there are none.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use super::{
     Performed,
     command::{command, secret_names},
@@ -11,11 +7,10 @@ use super::{
     own_words,
 };
 use crate::{
-    Error, Result,
+    Result,
     cluster::{PodSpec, Pods},
-    journal::{Event, Undo},
     language::{PodStep, Template, render_text},
-    runner::world::StepContext,
+    runner::{temporary::Temporary, world::StepContext},
     runtime::{Command, Output},
 };
 
@@ -50,30 +45,18 @@ fn spec(context: &StepContext, step: &PodStep, command: &Command) -> Result<PodS
     })
 }
 
-/// Runs it in a pod that is in the journal before it is made, and is removed at once when the command has ended. Where
-/// that does not succeed, or this future is dropped, another attempt or the end of the run does it, or `recover`.
+/// Runs it in a pod that is in the journal before it is made, and is removed at once when the command has ended.
 async fn in_pod(context: &StepContext, pods: &dyn Pods, spec: &PodSpec) -> Result<Output> {
-    let (ledger, id) = (&context.world.ledger, &context.step.id);
-    if let Some(left) = ledger.open(id) {
-        dispose(context, &left).await?;
-    }
-    let record = pods.intend(spec, &context.world.run)?;
-    let undo = Undo::Runtime { record: record.clone(), secrets: BTreeMap::new() };
-    ledger.intend(id, undo, false).await?;
-    let output = pods.run(spec, &record, own_words(context.step.timeout), &context.cancel).await;
-    if let Err(error) = dispose(context, &record).await {
-        tracing::warn!("{}; it is tried again later", error.chain());
-    }
-    output
-}
-
-async fn dispose(context: &StepContext, record: &Value) -> Result<()> {
-    let step = context.step.id.clone();
-    context.world.host.runtime.dispose(record, &BTreeMap::new()).await.map_err(|error| {
-        Error::failed(format!("the pod of {step} could not be removed"))
-            .remedy("Run `standstill recover` once the cluster can be reached again.")
-            .because(error)
-    })?;
-    context.world.ledger.note(Event::Disposed { step });
-    Ok(())
+    let (world, id) = (&context.world, &context.step.id);
+    let pod = Temporary {
+        runtime: world.host.runtime.as_ref(),
+        ledger: &world.ledger,
+        id,
+        what: format!("the pod of {id}"),
+        within: "the cluster",
+    };
+    pod.remove_earlier().await?;
+    let record = pods.intend(spec, &world.run)?;
+    let run = pods.run(spec, &record, own_words(context.step.timeout), &context.cancel);
+    pod.during(record.clone(), run).await
 }
