@@ -9,7 +9,7 @@ use crate::{
         outage::kill_runner,
         place::{Outcome, Started},
         postgresql::Postgres,
-        runs::{BELIEVED, HELD, await_held, journal, states, unlocked},
+        runs::{BELIEVED, HELD, await_held, journal, kill_points, states, unlocked},
         sample::{Random, full},
         sqlite::Application,
     },
@@ -89,9 +89,7 @@ fn killed_anywhere_in_the_matrix_a_run_that_changed_its_surroundings_has_them_pu
     let whole = attempt(&space, &around);
     assert_eq!(whole.code(), Some(0), "{whole}");
     let lines = journal(&space, whole.json()["run"].as_str().unwrap());
-    let points: Vec<String> = (0..lines.len())
-        .flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill")))
-        .collect();
+    let points = kill_points(0..lines.len());
     let mut random = Random::of("cluster around");
     for point in random.sample(points, if full() { usize::MAX } else { 2 }) {
         println!("{point}");

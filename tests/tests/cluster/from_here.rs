@@ -16,7 +16,7 @@ use crate::{
         mariadb::{MARIADB, Server},
         outage::now,
         place::Started,
-        runs::{await_held, journal},
+        runs::{await_held, kill_points_of},
         sample::{Random, full},
         sqlite::Application,
         writer::assert_whole,
@@ -50,14 +50,6 @@ fn assert_free(kv: &Kv<'_>) {
     eventually(PROMISED, "nothing of a run is left in the container", || kv.processes().is_empty());
 }
 
-/// The journal's points of a clean run from here.
-#[track_caller]
-fn points(space: &Space, run: &str) -> Vec<String> {
-    let lines = journal(space, run).len();
-    assert!(lines > 8, "the journal of a clean run has only {lines} lines");
-    (0..lines).flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill"))).collect()
-}
-
 #[test]
 fn an_application_is_paused_and_backed_up_from_here_and_comes_back_whole() {
     for by_session in Random::of("from here").sample(vec![false, true], 1) {
@@ -89,7 +81,7 @@ fn killed_anywhere_a_run_from_here_leaves_the_application_going_and_leaves_nothi
     let kv = Kv::start(&space, random.coin());
     let clean = kv.start_backup(&[FROM_HERE], None).wait();
     assert_eq!(clean.code(), Some(0), "{clean}");
-    let points = points(&space, clean.json()["run"].as_str().unwrap());
+    let points = kill_points_of(&space, clean.json()["run"].as_str().unwrap());
     for point in random.sample(points, if full() { usize::MAX } else { 2 }) {
         println!("{point}");
         let begun = now();
@@ -192,7 +184,7 @@ fn killed_anywhere_a_run_from_here_leaves_no_backup_mode_on() {
     let server = Postgres::start(&space);
     let clean = server.start_backup("postgresql", &[FROM_HERE]).wait();
     assert_eq!(clean.code(), Some(0), "{clean}");
-    let points = points(&space, clean.json()["run"].as_str().unwrap());
+    let points = kill_points_of(&space, clean.json()["run"].as_str().unwrap());
     let writer = server.writer();
     writer.slow_down();
     let mut random = Random::of("from here backup mode");

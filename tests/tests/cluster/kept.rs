@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{
     Space, eventually, image,
     place::Outcome,
-    runs::{BELIEVED, journal, states, unlocked},
+    runs::{BELIEVED, journal, kill_points, states, unlocked},
     sample::{Random, full},
     sqlite::Application,
     writer::assert_whole,
@@ -107,9 +107,7 @@ fn killed_anywhere_in_the_matrix_a_run_keeps_a_snapshot_if_and_only_if_its_point
     let lines = journal(&space, outcome.json()["run"].as_str().unwrap());
     let stored = lines.iter().position(|event| event["done"]["step"] == "store[0]").unwrap();
     let first = if full() { 0 } else { stored };
-    let points: Vec<String> = (first..lines.len())
-        .flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill")))
-        .collect();
+    let points = kill_points(first..lines.len());
     let mut random = Random::of("cluster kept");
     for point in random.sample(points, if full() { usize::MAX } else { 1 }) {
         println!("{point}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{
     Space, eventually,
     place::{Outcome, Started},
-    runs::{BELIEVED, HELD, await_held, journal, states, unlocked},
+    runs::{BELIEVED, HELD, await_held, journal, kill_points_of, states, unlocked},
     sample::{Random, full},
     sqlite::Application,
 };
@@ -111,10 +111,7 @@ fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable_and_leaves_nothing() 
     space.place.init();
     let application = Application::start(&space);
     let clean = back_up(&space);
-    let lines = journal(&space, &clean).len();
-    assert!(lines > 8, "the journal of a clean run has only {lines} lines");
-    let points: Vec<String> =
-        (0..lines).flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill"))).collect();
+    let points = kill_points_of(&space, &clean);
     let mut random = Random::of("cluster sqlite");
     for point in random.sample(points, if full() { usize::MAX } else { 3 }) {
         println!("{point}");

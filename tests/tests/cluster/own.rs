@@ -9,7 +9,7 @@ use crate::{
         Space, eventually,
         kv::{Kv, LEASE},
         outage::{kill_runner, now},
-        runs::journal,
+        runs::kill_points_of,
         sample::Random,
         writer::assert_whole,
     },
@@ -55,10 +55,7 @@ fn killed_anywhere(name: &str, by_session: bool) {
     let Some(space) = Space::new(name) else { return };
     space.place.init();
     let kv = Kv::start(&space, by_session);
-    let lines = journal(&space, &kv.back_up()).len();
-    assert!(lines > 8, "the journal of a clean run has only {lines} lines");
-    let points: Vec<String> =
-        (0..lines).flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill"))).collect();
+    let points = kill_points_of(&space, &kv.back_up());
     let mut random = Random::of(name);
     for point in random.sample(points, 1) {
         println!("{point}");

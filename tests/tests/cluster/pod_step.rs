@@ -9,7 +9,7 @@ use crate::{
         Space, eventually, image,
         outage::kill_runner,
         place::{Outcome, Started},
-        runs::journal,
+        runs::{journal, kill_points},
         sample::{Random, full},
         sqlite::Application,
     },
@@ -127,9 +127,7 @@ fn killed_anywhere_in_the_matrix_a_run_with_a_command_in_a_pod_leaves_none() {
     assert_eq!(whole.code(), Some(0), "{whole}");
     let lines = journal(&space, whole.json()["run"].as_str().unwrap());
     assert!(lines.iter().any(|event| event["intent"]["step"] == "prepare.look"), "{lines:?}");
-    let points: Vec<String> = (0..lines.len())
-        .flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill")))
-        .collect();
+    let points = kill_points(0..lines.len());
     let mut random = Random::of("cluster pod step");
     for point in random.sample(points, if full() { usize::MAX } else { 2 }) {
         println!("{point}");

@@ -10,7 +10,7 @@ use crate::{
         Space, eventually,
         numbers::Numbers,
         outage::now,
-        runs::journal,
+        runs::{journal, kill_points},
         sample::{Random, full},
         writer::assert_whole,
     },
@@ -131,10 +131,7 @@ fn killed_anywhere_a_backup_of_several_volumes_leaves_no_snapshot_of_them() {
     let lines = journal(&space, clean["run"].as_str().unwrap());
     let cut = lines.iter().position(|event| event["done"]["step"] == "capture.data").unwrap();
     // By default around the cut, where something of the group is there.
-    let points: Vec<String> = (0..lines.len())
-        .filter(|line| full() || line.abs_diff(cut) < 3)
-        .flat_map(|line| ["before", "after"].map(|when| format!("{line}:{when}:kill")))
-        .collect();
+    let points = kill_points((0..lines.len()).filter(|line| full() || line.abs_diff(cut) < 3));
     let mut random = Random::of("cluster volumes");
     for point in random.sample(points, if full() { usize::MAX } else { 1 }) {
         println!("{point}");

@@ -39,6 +39,20 @@ pub fn journal(space: &Space, run: &str) -> Vec<Value> {
     entries.as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect()
 }
 
+/// Where a run can be killed whose journal has these lines: before and after each.
+pub fn kill_points(lines: impl IntoIterator<Item = usize>) -> Vec<String> {
+    let points = |line| ["before", "after"].map(|when| format!("{line}:{when}:kill"));
+    lines.into_iter().flat_map(points).collect()
+}
+
+/// The points of a clean run.
+#[track_caller]
+pub fn kill_points_of(space: &Space, run: &str) -> Vec<String> {
+    let lines = journal(space, run).len();
+    assert!(lines > 8, "the journal of a clean run has only {lines} lines");
+    kill_points(0..lines)
+}
+
 /// A backup, once the lock of a dead run is over: also one that noted its end is kept out for as long as that.
 #[track_caller]
 pub fn unlocked(back_up: impl Fn() -> Outcome) -> Outcome {
