@@ -168,7 +168,7 @@ pub(super) async fn recover_from_here(
     let recovered = recover(&seams.host, Some(id)).await;
     seams.settle().await;
     let recovered = recovered?;
-    if recovered.iter().all(|run| run.still_held.is_empty() && run.left_behind.is_empty()) {
+    if recovered.iter().all(Recovered::is_whole) {
         launch::outside::end(cluster, id).await?;
     }
     Ok(Some(recovered))

@@ -1,6 +1,6 @@
 //! Looking at runs of a cluster, and recovering them, from outside.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use standstill_core::{
     Result,
@@ -19,6 +19,7 @@ use super::{
     here::{check_places, recover_from_here},
     launch::Printer,
     placing::values_of,
+    seams::SETTLE,
 };
 use crate::{
     arguments::{Global, Place, Values},
@@ -33,9 +34,6 @@ async fn cluster(place: &Place) -> Result<Cluster> {
 pub async fn journals(place: &Place) -> Result<Arc<dyn JournalStore>> {
     Ok(Arc::new(ClusterJournals::new(&cluster(place).await?)))
 }
-
-/// How long the end of a recovery waits until what it let go is gone from the cluster.
-const SETTLE: Duration = Duration::from_secs(8);
 
 /// Recovers dead runs: those that were run from outside as they were, others each by a pod like its own where its objects
 /// are still there, and otherwise from here, as far as that goes: what they made in the cluster can be removed from

@@ -17,8 +17,8 @@ use standstill_local::StateDir;
 
 use crate::wiring;
 
-/// How long the end of a run waits until what it let go is gone from the cluster.
-const SETTLE: Duration = Duration::from_secs(8);
+/// How long the end of a run, or of a recovery, waits until what it let go is gone from the cluster.
+pub(super) const SETTLE: Duration = Duration::from_secs(8);
 
 /// What a run in a cluster works with.
 pub struct Seams {

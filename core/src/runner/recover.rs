@@ -38,6 +38,13 @@ pub struct Recovered {
     pub left_behind: Vec<String>,
 }
 
+impl Recovered {
+    /// Whether nothing of it is held or lies about any more.
+    pub fn is_whole(&self) -> bool {
+        self.still_held.is_empty() && self.left_behind.is_empty()
+    }
+}
+
 /// Recovers dead runs: all of them, or one.
 ///
 /// # Errors

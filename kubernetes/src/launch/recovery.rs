@@ -43,7 +43,7 @@ pub async fn recover(
     jobs.delete(&name).await?;
     match outcome? {
         RunnerLine::Recovered(recovered) => {
-            if recovered.iter().all(|run| run.still_held.is_empty() && run.left_behind.is_empty()) {
+            if recovered.iter().all(Recovered::is_whole) {
                 remove(cluster, run).await?;
             }
             Ok(Some(recovered))
