@@ -25,6 +25,7 @@ mod open;
 pub mod policy;
 mod put;
 mod records;
+mod remembered;
 mod repository;
 mod seal;
 mod store;

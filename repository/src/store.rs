@@ -18,6 +18,7 @@ use crate::{
     location::Location,
     locks::Locks,
     objects::Objects,
+    remembered::Remembered,
     seal::{Seal, digest},
 };
 
@@ -31,6 +32,7 @@ pub(crate) struct Store {
     pub(crate) seal: Arc<Seal>,
     pub(crate) objects: Arc<dyn Objects>,
     gate: Arc<Gate>,
+    remembered: Arc<Remembered>,
     master: MasterKey,
     open: rustic_core::Repository<OpenStatus>,
     index: Mutex<Option<(BTreeSet<Id>, Arc<Indexed>)>>,
@@ -65,6 +67,7 @@ impl Store {
             locks,
             seal,
             objects,
+            remembered: Arc::new(Remembered::new(Arc::clone(&gate))),
             gate,
             master,
             open,
@@ -84,7 +87,7 @@ impl Store {
         {
             return Ok(Arc::clone(indexed));
         }
-        let backends = RepositoryBackends::new(Arc::clone(&self.gate) as Arc<dyn WriteBackend>, None);
+        let backends = RepositoryBackends::new(Arc::clone(&self.remembered) as Arc<dyn WriteBackend>, None);
         let indexed = rustic_core::Repository::new(&options(), &backends)
             .and_then(|repository| repository.open(&Credentials::Masterkey(self.master.clone())))
             .and_then(rustic_core::Repository::to_indexed)

@@ -46,6 +46,24 @@ async fn the_same_stream_is_stored_once() {
 }
 
 #[tokio::test]
+async fn what_was_read_of_the_index_is_not_read_again() {
+    let fixture = Fixture::new().await;
+    fixture.put("one", Source::of(&noise(10_000, 6))).await.unwrap();
+    let of_one = fixture.files("index");
+    fixture.put("two", Source::of(&noise(10_000, 7))).await.unwrap();
+    for file in &of_one {
+        std::fs::write(file, "not what it was").unwrap();
+    }
+    fixture.put("three", Source::of(&noise(10_000, 8))).await.unwrap();
+    let request = PutStream { run: RunId::generate(), application: "db".into(), artifact: "four".into() };
+    let source = Box::new(Source::of(&noise(10_000, 9)));
+    let reopened = fixture.reopened().await;
+    let later = reopened.put_stream(request, source, Arc::new(NoProgress), CancellationToken::new()).await;
+    let told = later.unwrap_err().chain();
+    assert!(told.contains("index"), "{told}");
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_off_leaves_nothing() {
     let fixture = Fixture::new().await;
     let source = Source::of(&noise(2_000_000, 3)).breaking(io::ErrorKind::ConnectionReset);
