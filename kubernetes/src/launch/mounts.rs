@@ -49,14 +49,19 @@ impl Mounts {
                 mounts.check_beside(name, others, other)?;
             }
         }
-        let mut all = Self::default();
-        for (_, mounts) in members {
-            all.mounted.extend(mounts.mounted);
-            all.node = all.node.or(mounts.node);
-            all.claims.extend(mounts.claims);
-            all.as_root |= mounts.as_root;
-        }
-        Ok(all)
+        Ok(members.into_iter().fold(Self::default(), |all, (_, mounts)| all.and(mounts)))
+    }
+
+    /// These and others, in one pod.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.mounted.extend(others.mounted);
+        self.node = self.node.or(others.node);
+        self.claims.extend(others.claims);
+        self.kept.extend(others.kept);
+        self.scratch = self.scratch.or(others.scratch);
+        self.as_root |= others.as_root;
+        self
     }
 
     fn check_beside(&self, name: &str, others: &Self, other: &str) -> Result<()> {

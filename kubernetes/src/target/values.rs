@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use standstill_core::{Error, Result};
 
 /// The part `target` of the values.
@@ -19,6 +20,8 @@ pub struct TargetValues {
     pub container: Option<String>,
     /// For a restore: the claim that is restored into. It must not exist, or be empty.
     pub claim: Option<String>,
+    /// For a restore of several volumes: the claim of each, by the volume's name (`claim.NAME`).
+    pub claims: BTreeMap<String, String>,
     /// For a restore: the size of a claim that is made; by default that of the claim that was backed up.
     pub size: Option<String>,
     /// The storage class of a claim that is made; likewise.
@@ -56,10 +59,18 @@ impl TargetValues {
     /// # Errors
     /// [`standstill_core::ErrorKind::Input`] for a key that is not known.
     pub fn of(pairs: &BTreeMap<String, String>) -> Result<Self> {
-        let object = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
-        serde_json::from_value(serde_json::Value::Object(object)).map_err(|cause| {
+        let (mut object, mut claims) = (Map::new(), Map::new());
+        for (key, value) in pairs {
+            let (keys, key) =
+                key.strip_prefix("claim.").map_or((&mut object, key.as_str()), |it| (&mut claims, it));
+            keys.insert(key.to_owned(), value.clone().into());
+        }
+        if !claims.is_empty() {
+            object.insert("claims".to_owned(), claims.into());
+        }
+        serde_json::from_value(Value::Object(object)).map_err(|cause| {
             Error::input("the values of `target` are not understood")
-                .remedy("Its keys are: namespace, workload, labels, container, claim, size, storageClass, scratchSize, snapshotClass, groupSnapshotClass, security, snapshotDeadline, startDeadline.")
+                .remedy("Its keys are: namespace, workload, labels, container, claim, claim.VOLUME, size, storageClass, scratchSize, snapshotClass, groupSnapshotClass, security, snapshotDeadline, startDeadline.")
                 .because(cause)
         })
     }
