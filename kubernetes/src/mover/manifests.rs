@@ -180,6 +180,7 @@ mod tests {
         Source {
             snapshot: "standstill-data-1".into(),
             storage_class: Some("fast".into()),
+            for_a_pod: false,
             size: "20Gi".into(),
             mount: "/var/lib/postgresql".into(),
             sub_path: Some("pg".into()),

@@ -25,7 +25,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use kube::api::DeleteParams;
+use kube::{ResourceExt, api::DeleteParams};
 use serde_json::Value;
 use standstill_core::{
     Error, Result,
@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::manifests::CONTAINER;
 pub(crate) use self::rehearse::Rehearsed;
 use crate::{
-    client::Cluster,
+    client::{Cluster, Objects},
     names,
     pods::{Standing, Start, ended, make, standing},
     record::{MoverRecord, SnapshotRecord, name_part},
@@ -51,6 +51,11 @@ use crate::{
 pub const MOVER_START: Duration = Duration::from_mins(5);
 /// How long a pod, its claim or its orders may take to be gone.
 const GONE: Duration = Duration::from_mins(2);
+/// How long a claim may take to have its volume before its pod is made all the same.
+const BOUND: Duration = Duration::from_secs(3);
+/// A claim has this annotation where its volume was made for a pod, once a node was chosen (the binding mode
+/// `WaitForFirstConsumer` of its storage class).
+const FOR_A_POD: &str = "volume.kubernetes.io/selected-node";
 /// The seconds that a mover has for its own tidying up when it is ended.
 const GRACE: u32 = 30;
 
@@ -95,6 +100,8 @@ pub struct MoverSettings {
 struct Source {
     snapshot: String,
     storage_class: Option<String>,
+    /// Whether the volume of such a claim is made only when a pod wants it.
+    for_a_pod: bool,
     size: String,
     mount: PathBuf,
     sub_path: Option<String>,
@@ -189,9 +196,12 @@ impl Mover {
         let (name, run) = (&record.name, &record.run);
         let pods = self.cluster.objects::<Pod>();
         let claims = self.cluster.objects::<PersistentVolumeClaim>();
-        make(&claims, &manifests::claim(record, &self.settings, &source), name, run).await?;
+        let claim = make(&claims, &manifests::claim(record, &self.settings, &source), name, run).await?;
         let orders = manifests::orders(record, &self.settings, &written);
         make(&self.cluster.objects::<ConfigMap>(), &orders, name, run).await?;
+        if !source.for_a_pod {
+            bound(&claims, &claim).await?;
+        }
         let pod = make(&pods, &manifests::pod(record, &self.settings, &source), name, run).await?;
         let end = match self.started(&pod, record).await? {
             (Standing::Ended(end), _) => end,
@@ -226,6 +236,19 @@ impl Mover {
     }
 }
 
+/// Waits until a claim has its volume. The scheduler puts off a pod whose claim has none yet, and tries again seconds
+/// later. Where the claim does not get one soon, the pod is made all the same: then there is somebody to say why.
+async fn bound(claims: &Objects<PersistentVolumeClaim>, claim: &PersistentVolumeClaim) -> Result<()> {
+    let has_volume = |claim: Option<&PersistentVolumeClaim>| {
+        let phase = claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref());
+        Ok((claim.is_none() || phase == Some("Bound")).then_some(()))
+    };
+    if has_volume(Some(claim))?.is_none() {
+        claims.wait_since(&claim.name_any(), claim.resource_version(), BOUND, has_volume).await?;
+    }
+    Ok(())
+}
+
 /// A source like the claim that a snapshot is of, mounted nowhere yet.
 fn source(
     claim: PersistentVolumeClaim,
@@ -233,10 +256,12 @@ fn source(
     snapshot: &SnapshotRecord,
     owner: Owner,
 ) -> Result<Source> {
+    let for_a_pod = claim.annotations().contains_key(FOR_A_POD);
     let (storage_class, size) = like(claim, restore_size, &snapshot.claim)?;
     Ok(Source {
         snapshot: snapshot.name.clone(),
         storage_class,
+        for_a_pod,
         size,
         mount: PathBuf::new(),
         sub_path: None,
