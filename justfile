@@ -40,7 +40,9 @@ bench *arguments:
 # What backups by pods cost beside local ones; `tests/cluster/up` first, and STANDSTILL_KUBECONFIG as it says
 bench-cluster:
     cargo build --locked --release --package standstill --features kubernetes,cloud
-    cargo bench --locked --package standstill-tests --bench cluster
+    strip --strip-debug -o "$CARGO_TARGET_DIR/release/standstill-stripped" "$CARGO_TARGET_DIR/release/standstill"
+    STANDSTILL_BIN="$CARGO_TARGET_DIR/release/standstill-stripped" \
+      cargo bench --locked --package standstill-tests --bench cluster
 
 # Every mistake in the blueprints that ship
 lint:

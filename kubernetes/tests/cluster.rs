@@ -157,7 +157,8 @@ async fn the_lock_of_a_run_that_died_when_its_end_was_noted_is_removed_by_the_ne
     let next = ClusterJournals::new(&space.0);
     let _journal = next.create(&RunId::generate()).await.unwrap();
     next.runs().await.unwrap();
-    assert!(leases.find("standstill-lock-7").await.unwrap().is_none());
+    let gone = leases.wait("standstill-lock-7", SETTLE, |lock| Ok(lock.is_none().then_some(())));
+    assert!(gone.await.unwrap().is_some(), "it stays");
     assert!(held.is_held().await);
     assert_eq!(leases.list("standstill.dev/role=lock").await.unwrap().len(), 1, "the other one is held");
     space.remove().await;

@@ -66,8 +66,9 @@ fn no_line_of_a_script_ends_it_early() {
     }
 }
 
+/// The file in which a keeper of this name notes what it does, in a directory of its own.
 fn notes(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("standstill-keeper-{name}-{}", std::process::id()))
+    std::env::temp_dir().join(format!("standstill-keeper-{name}-{}/notes", std::process::id()))
 }
 
 fn builder(name: &str, lease: u32) -> Builder {
@@ -104,6 +105,7 @@ impl Keeper {
     }
 
     fn begin(script: &Script, notes: PathBuf, orders: &str) -> Self {
+        fs::create_dir_all(notes.parent().unwrap()).unwrap();
         fs::write(&notes, "").unwrap();
         // In a session of its own, as a container's runtime starts it.
         let mut shell = Process::new("setsid");
@@ -144,7 +146,8 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.input = None;
         let _ended = self.shell.wait();
-        let _removed = fs::remove_file(&self.notes);
+        // With its directory: a timer that lets go once more at the end of the input makes no new file then.
+        let _removed = self.notes.parent().map(fs::remove_dir_all);
     }
 }
 

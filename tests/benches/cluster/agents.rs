@@ -16,6 +16,9 @@ use crate::measure::peak;
 /// The most that each kind of agent had at once, in bytes, by what comes after `agent` on its command line.
 pub type Peaks = BTreeMap<String, u64>;
 
+/// How often they are looked at: what each had at most is known at any time, and looking must cost next to nothing.
+const EVERY: Duration = Duration::from_millis(200);
+
 /// Looks at them until it is stopped.
 pub struct Watch {
     ended: Arc<AtomicBool>,
@@ -30,7 +33,7 @@ impl Watch {
             let mut peaks = Peaks::new();
             while !until.load(Ordering::Relaxed) {
                 look(&mut peaks);
-                thread::sleep(Duration::from_millis(20));
+                thread::sleep(EVERY);
             }
             peaks
         });

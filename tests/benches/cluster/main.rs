@@ -2,7 +2,7 @@
 //!
 //! `tests/cluster/up`, then `STANDSTILL_KUBECONFIG=… STANDSTILL_BIN=… cargo bench -p standstill-tests --bench cluster`.
 //! Both read the same files, the directory of a claim on this machine, and write to the same object store. Needs root
-//! and 8 GB of room.
+//! and 14 GB of room.
 #![allow(missing_docs, reason = "a program")]
 #![allow(
     clippy::unwrap_used,
@@ -55,9 +55,17 @@ fn main() {
     title("A volume of 2 GiB: by pods, and by a local process");
     let Some(large) = Volume::new("large", 16, 128 * MIB) else { return };
     let watch = agents::Watch::start();
-    let pods = uploading(&large.by_pods(0));
+    // Neither is always the first, which finds less of the disk in memory.
+    let taken: Vec<_> = (0..4)
+        .map(|round| {
+            let first = (round % 2 == 0).then(|| uploading(&large.by_pods(round)));
+            let local = uploading(&large.locally(round));
+            (first.unwrap_or_else(|| uploading(&large.by_pods(round))), local)
+        })
+        .collect();
     let agents = watch.stop();
-    let local = uploading(&large.locally(0));
+    let pods = median(taken.iter().map(|(pods, _)| *pods).collect());
+    let local = median(taken.iter().map(|(_, local)| *local).collect());
     line("uploaded by a pod", &seconds(pods), "");
     line("uploaded locally", &seconds(local), "");
     line("the pod's speed / the local one", &format!("{:.2}", ratio(local, pods)), "at least 0.9");

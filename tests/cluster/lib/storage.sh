@@ -61,6 +61,7 @@ build_s3_server() {
 start_s3() {
   local key=standstill secret=standstill-test-secret
   mkdir -p "$bulk/s3/backups"
+  ln -sfn "$bulk/s3" "$state/s3"
   (
     umask 077
     cat >"$state/s3.env" <<END

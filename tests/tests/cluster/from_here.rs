@@ -17,7 +17,7 @@ use crate::{
         outage::now,
         place::Started,
         runs::{await_held, kill_points_of},
-        sample::{Random, full},
+        sample::Random,
         sqlite::Application,
         writer::assert_whole,
     },
@@ -82,7 +82,7 @@ fn killed_anywhere_a_run_from_here_leaves_the_application_going_and_leaves_nothi
     let clean = kv.start_backup(&[FROM_HERE], None).wait();
     assert_eq!(clean.code(), Some(0), "{clean}");
     let points = kill_points_of(&space, clean.json()["run"].as_str().unwrap());
-    for point in random.sample(points, if full() { usize::MAX } else { 2 }) {
+    for point in random.sample(points, 2) {
         println!("{point}");
         let begun = now();
         let outcome = kv.start_backup(&[FROM_HERE], Some(&point)).wait();
@@ -188,7 +188,7 @@ fn killed_anywhere_a_run_from_here_leaves_no_backup_mode_on() {
     let writer = server.writer();
     writer.slow_down();
     let mut random = Random::of("from here backup mode");
-    for point in random.sample(points, if full() { usize::MAX } else { 1 }) {
+    for point in random.sample(points, 1) {
         println!("{point}");
         let values = server.values();
         let arguments = ["backup", "postgresql", "--name=pg", "--output=json", FROM_HERE, "--values", values];
@@ -292,7 +292,7 @@ fn the_rules_that_plan_prints_are_enough_to_run_it_from_here_and_each_is_asked_f
     assert_eq!(whole.code(), Some(0), "{whole}");
     let rules = printed["namespaced"].as_array().unwrap();
     let candidates: Vec<usize> = (0..rules.len()).collect();
-    for number in Random::of("from here rights").sample(candidates, if full() { usize::MAX } else { 2 }) {
+    for number in Random::of("from here rights").sample(candidates, 2) {
         let rule = &rules[number];
         let patch = json!({"rules": without(rules, Some(number))}).to_string();
         space.kubectl(&["patch", "role", &space.name, "--type=merge", "--patch", &patch]);

@@ -1,6 +1,6 @@
 //! Streams from a pod into the repository and back: whole, or not at all.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use crate::support::{
     Space, eventually,
@@ -19,6 +19,9 @@ const STREAM: &str = "import random,sys;\
     \x20   if how=='write': sys.stdout.buffer.write(part)\n\
     \x20   else: same=same and sys.stdin.buffer.read(1<<20)==part\n\
     if how=='compare' and (not same or sys.stdin.buffer.read(1)): sys.exit('stream %d is another one'%number)\n";
+
+/// How long the streams of a full run may take: 10 GiB, on a machine that does other things too.
+const LONGEST: Duration = Duration::from_mins(25);
 
 /// A pod whose image has that program's interpreter.
 struct Streams<'a> {
@@ -60,7 +63,7 @@ impl<'a> Streams<'a> {
     fn run(&self, arguments: &[&str]) -> Outcome {
         let common = ["--output=json", "--set=target.workload=pod/app"];
         let arguments: Vec<&str> = arguments.iter().chain(&common).copied().collect();
-        self.space.run(&arguments)
+        self.space.start(&arguments).wait_within(LONGEST)
     }
 
     fn backup(&self) -> Outcome {
@@ -120,7 +123,7 @@ fn a_runner_that_is_evicted_in_the_middle_of_a_stream_leaves_no_recovery_point()
     let blueprint = streams.blueprint.to_str().unwrap();
     let run = space.start(&["backup", blueprint, "--output=json", "--set=target.workload=pod/app"]);
     let mut id = String::new();
-    eventually(std::time::Duration::from_mins(2), "the first stream is stored", || {
+    eventually(Duration::from_mins(2), "the first stream is stored", || {
         let runs = space.run_plain(&["runs"]).json();
         let Some(found) = runs[0]["run"].as_str() else { return false };
         id = found.to_owned();
@@ -136,7 +139,7 @@ fn a_runner_that_is_evicted_in_the_middle_of_a_stream_leaves_no_recovery_point()
     let outcome = run.wait();
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     assert_eq!(space.place.points(), Vec::<String>::new());
-    eventually(std::time::Duration::from_mins(2), "the dead run is recovered", || {
+    eventually(Duration::from_mins(2), "the dead run is recovered", || {
         space.run_plain(&["recover"]);
         states(&space) == [(id.clone(), "failed".to_owned())]
     });

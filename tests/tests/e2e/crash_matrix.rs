@@ -19,7 +19,7 @@ use crate::support::{
 /// Kills the runner at each point.
 #[track_caller]
 fn survives_kills(kind: &Kind) {
-    try_all(kind, "kill", 4, survives_kill);
+    try_all(kind, "kill", 3, survives_kill);
 }
 
 fn survives_kill(matrix: &mut Matrix, point: Point) {
@@ -43,7 +43,7 @@ fn survives_kill(matrix: &mut Matrix, point: Point) {
 /// Stops the runner, alone or with its whole process group, for longer than the lease, and lets it go on.
 #[track_caller]
 fn survives_stops(kind: &Kind) {
-    try_all(kind, "stop", 3, survives_stop);
+    try_all(kind, "stop", 2, survives_stop);
 }
 
 fn survives_stop(matrix: &mut Matrix, point: Point) {

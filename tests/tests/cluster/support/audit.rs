@@ -50,7 +50,13 @@ pub fn of_launches(space: &Space) -> Vec<Request> {
 /// Every answered request in whose line of the audit log a text is.
 fn requests(text: &str) -> Vec<(Value, Request)> {
     let kubeconfig = PathBuf::from(std::env::var_os("STANDSTILL_KUBECONFIG").unwrap());
-    let log = fs::read_to_string(kubeconfig.with_file_name("logs").join("audit.log")).unwrap();
+    let files = fs::read_dir(kubeconfig.with_file_name("logs")).unwrap().map(|file| file.unwrap().path());
+    let is_audit = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().starts_with("audit");
+    let mut files: Vec<PathBuf> = files.filter(is_audit).collect();
+    // `audit-DATE.log` were full, `audit.log` is the last; a test is shorter than one of them.
+    files.sort();
+    let newest = files.iter().rev().take(2).rev();
+    let log: String = newest.map(|file| fs::read_to_string(file).unwrap()).collect();
     let events = log.lines().filter(|line| line.contains(text));
     let answered = events
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

@@ -56,13 +56,13 @@ pub fn kill_points_of(space: &Space, run: &str) -> Vec<String> {
 /// A backup, once the lock of a dead run is over: also one that noted its end is kept out for as long as that.
 #[track_caller]
 pub fn unlocked(back_up: impl Fn() -> Outcome) -> Outcome {
+    let is_locked_out = |outcome: &Outcome| outcome.stdout.contains(" is working on ");
     let mut next = back_up();
     eventually(BELIEVED, "the lock of a dead run ends", || {
-        let locked = next.stdout.contains(" is working on ");
-        if locked {
+        if is_locked_out(&next) {
             next = back_up();
         }
-        !locked
+        !is_locked_out(&next)
     });
     next
 }

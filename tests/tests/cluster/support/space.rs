@@ -169,6 +169,16 @@ impl Space {
         self.place.ok(arguments.iter().chain(&place).copied())
     }
 
+    /// What is in the object store's buckets: gigabytes, where tests are run in their full form.
+    fn remove_repositories(&self) {
+        let Ok(prefixes) = fs::read_dir(self.state.join("s3/backups")) else { return };
+        for prefix in prefixes.flatten() {
+            if prefix.file_name().to_string_lossy().starts_with(&self.name) {
+                let _gone = fs::remove_dir_all(prefix.path());
+            }
+        }
+    }
+
     /// What runs left in the namespace, besides their journals and what those who finished are told by.
     pub fn leftovers(&self) -> Vec<String> {
         let kinds = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,leases.coordination.k8s.io,secrets,configmaps";
@@ -217,6 +227,7 @@ impl Drop for Space {
         }
         if std::env::var_os("STANDSTILL_KEEP").is_none() {
             let _gone = self.try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+            self.remove_repositories();
         }
     }
 }

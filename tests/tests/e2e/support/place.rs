@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The longest that any command of a test may take.
+/// The longest that a command of a test may take, where it does not say otherwise.
 const DEADLINE: Duration = Duration::from_mins(3);
 
 /// The repository's password. Each test process has its own, so that a test that looks for it in other processes
@@ -276,12 +276,18 @@ impl Started {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn wait(mut self) -> Outcome {
+    pub fn wait(self) -> Outcome {
+        self.wait_within(DEADLINE)
+    }
+
+    /// Waits for its end, however much it moves.
+    #[track_caller]
+    pub fn wait_within(mut self, deadline: Duration) -> Outcome {
         let started = Instant::now();
         while !self.has_ended() {
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > deadline {
                 let stderr = self.stderr();
-                panic!("{} did not end within {DEADLINE:?}:\n{stderr}", self.shown);
+                panic!("{} did not end within {deadline:?}:\n{stderr}", self.shown);
             }
             std::thread::sleep(Duration::from_millis(3));
         }
