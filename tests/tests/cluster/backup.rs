@@ -2,6 +2,7 @@
 
 use crate::{
     bad_input::refused,
+    blueprints::in_rounds,
     support::{Postgres, Space, audit, place::Outcome, runs::journal, writer::assert_whole},
 };
 
@@ -20,7 +21,7 @@ fn captured(space: &Space, outcome: &Outcome) -> String {
     modes.iter().filter_map(|event| event["done"]["outputs"]["mode"].as_str()).collect()
 }
 
-/// Backs up under a writer, restores into a claim of its own, and starts a server on that.
+/// Backs up under a writer, verifies, restores into a claim of its own, and starts a server on that.
 #[track_caller]
 fn there_and_back(space: &Space, blueprint: &str, mode: &str) {
     let server = Postgres::start(space);
@@ -32,6 +33,8 @@ fn there_and_back(space: &Space, blueprint: &str, mode: &str) {
     assert_eq!(captured(space, &outcome), mode);
     assert_eq!(server.held(), Vec::<String>::new());
     space.assert_clean();
+    let verified = server.of_newest("verify", &[]);
+    assert_eq!(verified.json()["outcome"], "passed", "{verified}");
 
     let restored = server.of_newest("restore", &["--set=target.claim=restored"]);
     assert_eq!(restored.code(), Some(0), "{restored}");
@@ -41,17 +44,15 @@ fn there_and_back(space: &Space, blueprint: &str, mode: &str) {
 
 #[test]
 fn files_read_live_under_a_writer_come_back_whole() {
-    let Some(space) = Space::new("live") else { return };
-    space.place.init();
-    let blueprint = space.blueprint("postgresql", "live");
-    there_and_back(&space, &blueprint, "live");
+    in_rounds("live", |space| {
+        let blueprint = space.blueprint("postgresql", "live");
+        there_and_back(space, &blueprint, "live");
+    });
 }
 
 #[test]
 fn a_snapshot_under_a_writer_comes_back_whole() {
-    let Some(space) = Space::new("atomic") else { return };
-    space.place.init();
-    there_and_back(&space, "postgresql", "atomic");
+    in_rounds("atomic", |space| there_and_back(space, "postgresql", "atomic"));
 }
 
 #[test]

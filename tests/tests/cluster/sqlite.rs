@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Space, sqlite::Application, writer::assert_whole};
+use crate::{
+    blueprints::in_rounds,
+    support::{Space, sqlite::Application, writer::assert_whole},
+};
 
 #[track_caller]
 fn there_and_back(space: &Space, blueprint: &str) {
@@ -25,16 +28,12 @@ fn there_and_back(space: &Space, blueprint: &str) {
 
 #[test]
 fn a_directory_snapshotted_under_its_lock_comes_back_whole() {
-    let Some(space) = Space::new("sqlite") else { return };
-    space.place.init();
-    there_and_back(&space, "sqlite");
+    in_rounds("sqlite", |space| there_and_back(space, "sqlite"));
 }
 
 #[test]
 fn a_database_copied_while_it_is_used_comes_back_whole() {
-    let Some(space) = Space::new("online") else { return };
-    space.place.init();
-    there_and_back(&space, "sqlite-online");
+    in_rounds("online", |space| there_and_back(space, "sqlite-online"));
 }
 
 /// When the storage cut the snapshot of a namespace, exactly: snapshots themselves tell it in whole seconds.
