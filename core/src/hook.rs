@@ -331,6 +331,11 @@ pub trait Hook: Send + Sync {
         }
     }
 
+    /// Whether a verb runs a program of the database's own, which then has to be where the run is.
+    fn runs_program(&self, _verb: &str) -> bool {
+        false
+    }
+
     /// The role that a verb with these arguments (`with`, rendered) asks of its database, in the word that
     /// [`Probe::role`] has for it; `None` where any will do. Where several databases may be meant, the one that has it is
     /// the target; and it is asked again right before anything is held.

@@ -80,6 +80,16 @@ fn arguments_are_objects_in_camel_case_that_allow_no_other_key() {
 }
 
 #[test]
+fn a_verb_that_is_told_where_to_look_for_programs_says_that_it_runs_one() {
+    for (hook, verb) in verbs() {
+        let what = format!("{}/{}", hook.describe().name, verb.name);
+        let looks = verb.arguments["properties"].get("search").is_some();
+        // Freezing takes the administrator's own program.
+        assert_eq!(hook.runs_program(verb.name), looks || hook.describe().name == "filesystem", "{what}");
+    }
+}
+
+#[test]
 fn only_a_hold_has_outputs_of_its_release() {
     for (hook, verb) in verbs() {
         let names: BTreeSet<_> = verb.outputs.iter().map(|output| output.name).collect();

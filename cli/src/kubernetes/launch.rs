@@ -13,7 +13,7 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterSecret,
-    launch::{self, Follow, Launch, Orders, PARAMETERS, Purpose, permissions},
+    launch::{self, Follow, Image, Launch, Orders, PARAMETERS, Purpose, permissions},
 };
 use standstill_repository::Location;
 use tokio_util::sync::CancellationToken;
@@ -185,12 +185,19 @@ pub(super) fn launch_of(
         permissions: place.permissions,
         mounts: place.mounts,
         owner: place.owner,
+        image: image(&asked.plan),
         helpers: false,
         password: asked.password.clone(),
         environment,
         parameters: BTreeMap::new(),
         references: BTreeMap::new(),
     }
+}
+
+/// The target's image only where anything in it is needed.
+fn image(plan: &RunPlan) -> Image {
+    let needed = |plan: &Plan| plan.runs_programs() || plan.names_files();
+    if plan.iter().any(needed) { Image::Target } else { Image::Own }
 }
 
 /// The values of secret parameters: those that come from outside, and those that are in Secrets of the namespace.

@@ -10,7 +10,7 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster,
-    launch::{self, Follow, Launch, Mounts, Orders, Permissions, Purpose},
+    launch::{self, Follow, Image, Launch, Mounts, Orders, Permissions, Purpose},
 };
 
 use super::{
@@ -77,6 +77,8 @@ async fn asking(cluster: &Cluster, asked: &Asked<'_>, placing: &Placing<'_>) -> 
         permissions: Permissions::default(),
         mounts: Mounts::default(),
         owner,
+        // Nothing is recovered and nothing run there: databases are only dialled.
+        image: if placing.plan().names_files() { Image::Target } else { Image::Own },
         helpers: false,
         password: Secret::new(String::new()),
         environment: BTreeMap::new(),

@@ -58,6 +58,8 @@ pub struct PlannedStep {
     pub delay: Duration,
     /// What it holds, if it acquires a hold.
     pub hold: Option<HoldTraits>,
+    /// Whether its hook runs a program of the database's own.
+    pub hook_program: bool,
     /// For the steps of another action: its volumes, by the volumes of this action that stand in for them.
     pub volumes: BTreeMap<String, String>,
 }
@@ -258,10 +260,26 @@ impl Maker<'_> {
             }
             None => (1, Duration::ZERO),
         };
-        let hold = self.hold(&kind, phase);
+        let (hold, hook_program) = (self.hold(&kind, phase), self.runs_program(&kind));
         let (step, volumes) = (step.clone(), volumes.clone());
-        self.steps.push(PlannedStep { id, phase, step, timeout, attempts, delay, hold, volumes });
+        self.steps.push(PlannedStep {
+            id,
+            phase,
+            step,
+            timeout,
+            attempts,
+            delay,
+            hold,
+            hook_program,
+            volumes,
+        });
         Ok(())
+    }
+
+    fn runs_program(&self, kind: &StepKind<'_>) -> bool {
+        let StepKind::Hook(step) = kind else { return false };
+        let named = step.verb.split_once('/');
+        named.is_some_and(|(hook, verb)| self.hooks.get(hook).is_some_and(|hook| hook.runs_program(verb)))
     }
 
     fn hold(&self, kind: &StepKind<'_>, phase: Phase) -> Option<HoldTraits> {

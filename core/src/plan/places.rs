@@ -1,11 +1,13 @@
 //! Where the commands of a step run.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Plan, PlannedStep};
 use crate::{
     hook::{HoldKind, HoldTraits},
-    language::{ExecStep, Step, StreamStep, render_value},
+    language::{ExecStep, Step, StreamStep, references, render_value},
     runtime::{CaptureMode, Place},
 };
 
@@ -28,7 +30,35 @@ impl Plan {
         self.commits() && snapshots.any(|snapshot| !live_only(snapshot.mode))
     }
 
-    /// Whether any program of the target's image runs beside it, in the runner's own place.
+    /// The programs of the blueprint that the steps refer to, by their names.
+    pub fn programs(&self) -> BTreeSet<String> {
+        let steps = self.steps.iter().map(|step| serde_json::to_value(&step.step).unwrap_or_default());
+        let paths = steps.flat_map(|step| references(&step));
+        let named = paths.filter_map(|path| match path.as_slice() {
+            [place, name, ..] if place == "programs" => Some(name.clone()),
+            _ => None,
+        });
+        named.collect()
+    }
+
+    /// Whether any connection names a file, as a certificate, which is then read where the run is.
+    pub fn names_files(&self) -> bool {
+        fn is_path(value: &Value) -> bool {
+            match value {
+                Value::String(text) => text.starts_with('/'),
+                Value::Array(items) => items.iter().any(is_path),
+                Value::Object(fields) => fields.values().any(is_path),
+                _ => false,
+            }
+        }
+        let scope = self.static_scope();
+        let connections = self.blueprint.spec.connections.values();
+        let mut settings = connections.flat_map(|connection| connection.0.values());
+        // What is not known yet may be one.
+        settings.any(|setting| render_value(setting, &scope).map_or(true, |setting| is_path(&setting)))
+    }
+
+    /// Whether any program of the target's image runs beside it, in the runner's own place, or is looked for there.
     pub fn runs_programs(&self) -> bool {
         let runs = |step: &Step| {
             let streams = step.stream.as_ref().is_some_and(|stream| !stream.command.is_empty());
@@ -40,7 +70,8 @@ impl Plan {
                 || step.session.is_some()
                 || step.service.is_some()
         };
-        self.steps.iter().any(|step| runs(&step.step) && self.place(&step.step) == Place::Runner)
+        let beside = |step: &PlannedStep| runs(&step.step) && self.place(&step.step) == Place::Runner;
+        self.steps.iter().any(|step| step.hook_program || beside(step)) || !self.programs().is_empty()
     }
 
     /// The first step that has to be done beside the target, where its files and its programs are, and why. `None`: all of
@@ -138,23 +169,50 @@ mod tests {
         }
     }
 
-    /// Why a backup of these steps in `store` is bound to its place.
-    fn bound(step: &Value) -> Option<&'static str> {
+    /// A backup with this step in `store`, with this certificate for its connection.
+    fn plan(step: &Value, certificate: &str) -> Plan {
         let blueprint = json!({
             "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
             "spec": {
                 "summary": "a database", "volumes": {"data": {"path": "/data"}},
-                "parameters": {"more": {"type": "list"}},
+                "parameters": {"more": {"type": "list"}, "certificate": {"type": "string"}},
+                "connections": {"db": {"hook": "db", "host": "localhost", "tls": {"ca": "{{ params.certificate }}"}}},
+                "programs": {"tool": {"search": ["/opt"]}},
                 "actions": {"backup": {"store": [step]}},
             },
         });
         let request = json!({
             "blueprintText": "", "blueprintOrigin": "db.yaml", "action": "backup", "application": "db",
-            "parameters": {"more": []}, "secrets": {}, "repository": null, "point": null,
+            "parameters": {"more": [], "certificate": certificate}, "secrets": {}, "repository": null, "point": null,
         });
         let blueprint = Arc::new(serde_json::from_value(blueprint).unwrap());
-        let plan = Plan::make(blueprint, serde_json::from_value(request).unwrap(), None, &NoHooks).unwrap();
-        plan.bound_to_its_place().map(|(_, why)| why)
+        Plan::make(blueprint, serde_json::from_value(request).unwrap(), None, &NoHooks).unwrap()
+    }
+
+    /// Why a backup of these steps in `store` is bound to its place.
+    fn bound(step: &Value) -> Option<&'static str> {
+        plan(step, "").bound_to_its_place().map(|(_, why)| why)
+    }
+
+    #[test]
+    fn programs_beside_the_target_are_those_that_run_or_are_looked_for_there() {
+        for (step, runs) in [
+            (json!({"exec": {"command": ["sync"]}}), false),
+            (json!({"snapshot": {"volume": "data", "mode": "auto"}}), false),
+            (json!({"exec": {"command": ["sync"], "in": "runner"}}), true),
+            (json!({"exec": {"command": ["{{ programs.tool }}"]}}), true),
+            (json!({"stream": {"artifact": "all", "command": ["dump"]}}), true),
+            (json!({"stream": {"artifact": "all", "hook": {"use": "db/dump", "connection": "db"}}}), false),
+        ] {
+            assert_eq!(plan(&step, "").runs_programs(), runs, "{step}");
+        }
+    }
+
+    #[test]
+    fn a_connection_names_a_file_where_a_setting_is_an_absolute_path() {
+        let step = json!({"exec": {"command": ["sync"]}});
+        assert!(plan(&step, "/etc/ssl/ca.pem").names_files());
+        assert!(!plan(&step, "").names_files());
     }
 
     #[test]

@@ -384,16 +384,8 @@ async fn make_places(world: &World, target: &mut Target, scope: &Scope) -> Resul
 /// Programs that the steps refer to.
 async fn find_programs(world: &World, scope: &Scope) -> Result<BTreeMap<String, PathBuf>> {
     let plan = &world.plan;
-    let mut used = BTreeSet::new();
-    for step in &plan.steps {
-        let written = serde_json::to_value(&step.step).unwrap_or_default();
-        used.extend(references(&written).into_iter().filter_map(|path| match path.as_slice() {
-            [place, name, ..] if place == "programs" => Some(name.clone()),
-            _ => None,
-        }));
-    }
     let mut found = BTreeMap::new();
-    for name in used {
+    for name in plan.programs() {
         let Some(spec) = plan.blueprint.spec.programs.get(&name) else {
             return Err(Error::input(format!("the blueprint declares no program `{name}`")));
         };

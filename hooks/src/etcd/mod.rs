@@ -53,6 +53,10 @@ impl Hook for Etcd {
         &description::DESCRIPTION
     }
 
+    fn runs_program(&self, verb: &str) -> bool {
+        verb == "restore"
+    }
+
     fn asked_role(&self, verb: &str, arguments: &Value) -> Option<String> {
         crate::server::role::asked(verb, arguments, &["any"])
     }

@@ -96,6 +96,10 @@ impl Hook for Filesystem {
         &DESCRIPTION
     }
 
+    fn runs_program(&self, _verb: &str) -> bool {
+        true
+    }
+
     fn proves(&self, _verb: &str) -> Consistency {
         Consistency::Crash
     }

@@ -88,6 +88,10 @@ impl Hook for Redis {
         }
     }
 
+    fn runs_program(&self, verb: &str) -> bool {
+        matches!(verb, "check-save" | "check-append-only")
+    }
+
     fn asked_role(&self, verb: &str, arguments: &Value) -> Option<String> {
         crate::server::role::asked(verb, arguments, &["any"])
     }

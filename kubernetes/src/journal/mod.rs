@@ -41,6 +41,9 @@ use crate::{
 /// How many journals of finished runs are kept of each application.
 const KEPT_RUNS: usize = 20;
 
+/// The [`names::STATE`] of a run that has not ended, whether its process lives or not.
+const RUNNING: &str = "running";
+
 /// Journals in the target's namespace.
 #[derive(Clone)]
 pub struct ClusterJournals {
@@ -98,6 +101,15 @@ impl ClusterJournals {
         Ok((maps, leases))
     }
 
+    /// Whether the journal of any run does not say that it has ended.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub(crate) async fn has_unfinished(&self) -> Result<bool> {
+        let running = format!("{},{}={RUNNING}", names::of_role(names::JOURNAL), names::STATE);
+        Ok(!self.maps.list(&running).await?.is_empty())
+    }
+
     /// Removes the oldest journals of finished runs, what is left of runs that died before their first entry, and
     /// Leases that nobody renews and that say nothing any more.
     async fn prune(&self, maps: &[ConfigMap], leases: &[Lease]) -> Result<()> {
@@ -140,7 +152,7 @@ impl JournalStore for ClusterJournals {
     async fn create(&self, run: &RunId) -> Result<Box<dyn Journal>> {
         let lease = self.lease(run).await?;
         let mut labels = names::labels(run, names::JOURNAL);
-        labels.insert(names::STATE.to_owned(), "running".to_owned());
+        labels.insert(names::STATE.to_owned(), RUNNING.to_owned());
         let manifest = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -71,13 +71,10 @@ impl Followed<'_> {
         start.wait(Some(&made), &mut |words| told.said(words)).await?;
         let mut read = 0;
         loop {
-            let mut report = None;
-            if let Err(error) = log(&pods, &pod, &mut read, told, &mut report).await {
-                tracing::debug!("the log of {pod} broke off: {error}");
-            }
-            // The last word of the run.
-            if let Some(report) = report {
-                return report;
+            match log(&pods, &pod, &mut read, told).await {
+                Ok(Some(report)) => return report,
+                Ok(None) => {}
+                Err(error) => tracing::debug!("the log of {pod} broke off: {error}"),
             }
             if let Some(ended) = ended(&pods, &pod).await? {
                 return finish(&pods, &pod, &ended, self.run).await;
@@ -117,8 +114,13 @@ fn not_made(job: &str, after: Duration, why: Option<Refusal>) -> Error {
     }
 }
 
-/// How a pod of two containers stands, of which the first brings the program.
+/// How a pod stands: where the target's image is used, a container before it brings the program.
 fn of_both(pod: &Pod) -> Standing {
+    let installs =
+        pod.spec.as_ref().is_some_and(|spec| spec.init_containers.iter().flatten().next().is_some());
+    if !installs {
+        return standing(pod, RUNNER);
+    }
     match standing(pod, INSTALL) {
         Standing::Ended(end) if end.status == Some(0) => standing(pod, RUNNER),
         Standing::Runs => Standing::Waits { words: "the program is being installed".into(), patience: None },
@@ -126,14 +128,14 @@ fn of_both(pod: &Pod) -> Standing {
     }
 }
 
-/// Reads the log until it ends; lines that were told already are not told again.
+/// Reads the log until the run's last word, or until it ends; lines that were told already are not told again. The
+/// word is enough: nothing of the run comes after it, and that its pod has ended the cluster notes a second later.
 async fn log(
     pods: &Objects<Pod>,
     pod: &str,
     read: &mut usize,
     told: &mut dyn Follow,
-    report: &mut Option<Result<RunnerLine>>,
-) -> kube::Result<()> {
+) -> kube::Result<Option<Result<RunnerLine>>> {
     let parameters = LogParams { container: Some(RUNNER.into()), follow: true, ..LogParams::default() };
     let mut lines = pods.api().log_stream(pod, &parameters).await?.lines().enumerate();
     while let Some((number, line)) = lines.next().await {
@@ -144,11 +146,11 @@ async fn log(
         *read = number + 1;
         match serde_json::from_str(&line) {
             Ok(RunnerLine::Said(text)) => told.said(&text),
-            Ok(line) => *report = outcome(line).or(report.take()),
+            Ok(line) => return Ok(outcome(line)),
             Err(_) => told.logged(&line),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn outcome(line: RunnerLine) -> Option<Result<RunnerLine>> {

@@ -6,13 +6,13 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use standstill_core::{Error, Result};
 
-use super::{Launch, Permissions, Purpose, name, orders::OWN};
+use super::{Image, Launch, Permissions, Purpose, name, orders::OWN};
 use crate::names;
 
 /// Where the program is in the project's own image.
 const PROGRAM: &str = "/standstill";
 /// Where it is beside the target's programs.
-pub(super) const INSTALLED: &str = "/.standstill/bin/standstill";
+const INSTALLED: &str = "/.standstill/bin/standstill";
 /// The container of the run.
 pub(super) const RUNNER: &str = "runner";
 /// The container for helpers that outlive the runner.
@@ -169,10 +169,12 @@ fn pod(launch: &Launch) -> Value {
         "imagePullSecrets": target.pull_secrets.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
         "tolerations": target.tolerations,
         "securityContext": user(launch),
-        "initContainers": [install(launch)],
         "containers": containers(launch),
         "volumes": volumes(launch),
     });
+    if launch.image == Image::Target {
+        pod["initContainers"] = json!([install(launch)]);
+    }
     if let Some(node) = &launch.mounts.node {
         pod["affinity"] = beside(node);
     }
@@ -234,7 +236,7 @@ fn containers(launch: &Launch) -> Vec<Value> {
     // As the runner, so that helpers find every file of the target that it does, but for the secrets.
     let mut helpers = runner.clone();
     helpers["name"] = json!(WITH_HELPERS);
-    helpers["command"] = json!([INSTALLED, "agent", "helpers", socket()]);
+    helpers["command"] = json!([program(launch), "agent", "helpers", socket()]);
     helpers["env"] = json!(plain_environment());
     helpers["resources"] =
         json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
@@ -248,24 +250,37 @@ fn socket() -> String {
 
 fn runner(launch: &Launch) -> Value {
     let capabilities = if launch.mounts.as_root { ROOT } else { &[] };
-    json!({
+    let mut runner = json!({
         "name": RUNNER,
-        "image": launch.orders.place.target.image,
-        "imagePullPolicy": launch.orders.place.target.pull_policy,
-        "command": command(launch.purpose),
+        "image": launch.orders.image,
+        "command": command(launch),
         "env": environment(launch),
         "volumeMounts": mounts(launch),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}},
         "securityContext": restricted(capabilities),
-    })
+    });
+    if launch.image == Image::Target {
+        let target = &launch.orders.place.target;
+        runner["image"] = json!(target.image);
+        runner["imagePullPolicy"] = json!(target.pull_policy);
+    }
+    runner
 }
 
-fn command(purpose: Purpose) -> Vec<&'static str> {
-    let flag = match purpose {
+/// Where the program is in the run's container.
+fn program(launch: &Launch) -> &'static str {
+    match launch.image {
+        Image::Target => INSTALLED,
+        Image::Own => PROGRAM,
+    }
+}
+
+fn command(launch: &Launch) -> Vec<&'static str> {
+    let flag = match launch.purpose {
         Purpose::Run => None,
         Purpose::Roles => Some("--roles"),
     };
-    [INSTALLED, "agent", "runner"].into_iter().chain(flag).chain([super::ORDERS_FILE]).collect()
+    [program(launch), "agent", "runner"].into_iter().chain(flag).chain([super::ORDERS_FILE]).collect()
 }
 
 fn environment(launch: &Launch) -> Vec<Value> {
@@ -290,12 +305,14 @@ fn plain_environment() -> [Value; 3] {
 
 fn mounts(launch: &Launch) -> Vec<Value> {
     let mut mounts = vec![
-        json!({"name": "bin", "mountPath": format!("{OWN}/bin"), "readOnly": true}),
         json!({"name": "orders", "mountPath": format!("{OWN}/orders"), "readOnly": true}),
         json!({"name": "credentials", "mountPath": format!("{OWN}/credentials"), "readOnly": true}),
         json!({"name": "scratch", "mountPath": format!("{OWN}/scratch")}),
         json!({"name": "state", "mountPath": format!("{OWN}/state")}),
     ];
+    if launch.image == Image::Target {
+        mounts.insert(0, json!({"name": "bin", "mountPath": format!("{OWN}/bin"), "readOnly": true}));
+    }
     if launch.helpers {
         mounts.push(json!({"name": "helpers", "mountPath": format!("{OWN}/helpers")}));
     }
@@ -338,13 +355,15 @@ fn claims(launch: &Launch) -> Vec<&str> {
 
 fn volumes(launch: &Launch) -> Vec<Value> {
     let name = name(&launch.orders);
-    let mut volumes: Vec<Value> =
-        ["bin", "state", "tmp"].map(|name| json!({"name": name, "emptyDir": {}})).into();
+    let mut volumes: Vec<Value> = ["state", "tmp"].map(|name| json!({"name": name, "emptyDir": {}})).into();
     let scratch = launch.mounts.scratch.as_ref().map_or_else(
         || json!({"name": "scratch", "emptyDir": {}}),
         |claim| json!({"name": "scratch", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}),
     );
-    volumes.insert(1, scratch);
+    volumes.insert(0, scratch);
+    if launch.image == Image::Target {
+        volumes.insert(0, json!({"name": "bin", "emptyDir": {}}));
+    }
     if launch.helpers {
         volumes.push(json!({"name": "helpers", "emptyDir": {}}));
     }

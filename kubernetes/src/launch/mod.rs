@@ -27,10 +27,10 @@ mod permissions;
 mod recovery;
 mod roles;
 mod scratch;
+mod tidy;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ConfigMap, PersistentVolumeClaim, Secret as ClusterSecret, ServiceAccount},
@@ -39,12 +39,7 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use standstill_core::{
-    Error, Result,
-    journal::{Event, JournalStore, RunState},
-    point::RunId,
-    secret::Secret,
-};
+use standstill_core::{Error, Result, point::RunId, secret::Secret};
 
 pub use follow::{Follow, follow};
 pub use granted::{Grantee, check_granted};
@@ -58,6 +53,7 @@ pub(crate) use recovery::placed;
 pub use recovery::recover;
 pub use roles::ask_roles;
 pub use scratch::scratch_claim;
+pub use tidy::tidy;
 
 use crate::{
     client::Cluster,
@@ -77,6 +73,17 @@ pub enum Purpose {
     Roles,
 }
 
+/// The image that the run's container is of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Image {
+    /// The target's, into which the program is brought before it begins: programs of the target's are run beside it.
+    #[default]
+    Target,
+    /// The project's own, which begins a second sooner. A dead run may have to be recovered by programs of the target's,
+    /// so it is the target's where any run of the namespace has not ended.
+    Own,
+}
+
 /// What a launch needs besides the orders.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -90,6 +97,8 @@ pub struct Launch {
     pub mounts: Mounts,
     /// Who its pod runs as.
     pub owner: Owner,
+    /// What its container is made of.
+    pub image: Image,
     /// Whether it has a second container, for helpers that let go when the runner is gone.
     pub helpers: bool,
     /// The repository's password.
@@ -101,11 +110,6 @@ pub struct Launch {
     /// Secret parameters whose values are in Secrets of the namespace: the Secret's name and the key.
     pub references: BTreeMap<String, (String, String)>,
 }
-
-/// How long tidying up may take: it is in the way of a result.
-const TIDYING: Duration = Duration::from_secs(10);
-/// How long whoever follows a run may take to get its report.
-const REPORTED: SignedDuration = SignedDuration::from_secs(15);
 
 /// The name that all objects of a launch have.
 pub(crate) fn name(orders: &Orders) -> String {
@@ -193,11 +197,26 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
         roles.create(&role).await?;
         bindings.create(&binding).await
     };
-    tokio::try_join!(rights, secrets.create(&secret), maps.create(&orders), of_cluster(cluster, &launch),)?;
+    let others = async { Ok(launch.image == Image::Own && has_unfinished(cluster).await) };
+    let (_, _, _, (), others) = tokio::try_join!(
+        rights,
+        secrets.create(&secret),
+        maps.create(&orders),
+        of_cluster(cluster, &launch),
+        others
+    )?;
+    if others {
+        launch.image = Image::Target;
+    }
     let job = cluster.objects::<Job>().create(&manifests::job(&launch)).await?;
     let owners = json!({"metadata": {"ownerReferences": [manifests::owner("batch/v1", "Job", &job)]}});
     cluster.objects::<ServiceAccount>().merge(&name, &owners).await?;
     Ok(())
+}
+
+/// Whether a run of the namespace has not ended, or may not have.
+async fn has_unfinished(cluster: &Cluster) -> bool {
+    ClusterJournals::new(cluster).has_unfinished().await.unwrap_or(true)
 }
 
 /// What a run needs of objects that belong to no namespace.
@@ -229,75 +248,5 @@ pub async fn remove(cluster: &Cluster, run: &RunId) -> Result<()> {
 pub async fn stop(cluster: &Cluster, orders: &Orders) -> Result<()> {
     let patch = json!({"spec": {"parallelism": 0}});
     cluster.objects::<Job>().merge(&name(orders), &patch).await?;
-    Ok(())
-}
-
-/// Removes what earlier runs left that nobody followed, or that have been recovered since. Whoever may not do that
-/// leaves it to others.
-pub async fn tidy(cluster: &Cluster) {
-    let jobs = async {
-        let removed = remove_ended(cluster).await?;
-        remove_bindings(cluster, &removed).await
-    };
-    let both = async { tokio::join!(outside::tidy(cluster), jobs) };
-    let Ok((orders, jobs)) = tokio::time::timeout(TIDYING, both).await else { return };
-    for error in [orders, jobs].into_iter().filter_map(Result::err) {
-        tracing::debug!("objects of earlier runs are left: {}", error.chain());
-    }
-}
-
-/// Removes the Jobs of runs whose journals say that nothing is left to do; their names.
-async fn remove_ended(cluster: &Cluster) -> Result<Vec<String>> {
-    let jobs = cluster.objects::<Job>();
-    let listed = jobs.list(&names::of_role(manifests::RUNNER)).await?;
-    let mut removed = Vec::new();
-    if listed.is_empty() {
-        return Ok(removed);
-    }
-    let journals = ClusterJournals::new(cluster);
-    let runs = journals.runs().await?;
-    for job in &listed {
-        let run = job.labels().get(names::RUN).map(String::as_str).unwrap_or_default();
-        let has_ended = ended_before(job, Timestamp::now());
-        let over = match runs.iter().find(|summary| summary.run.as_str() == run) {
-            None => has_ended,
-            Some(summary) if matches!(summary.state, RunState::Running | RunState::Dead) => false,
-            // Nobody waits for the report of a run that was taken over, whenever the cluster notes that its Job has ended.
-            Some(summary) => has_ended || was_taken_over(&journals, &summary.run).await?,
-        };
-        if over {
-            jobs.delete(&job.name_any()).await?;
-            removed.push(job.name_any());
-        }
-    }
-    Ok(removed)
-}
-
-async fn was_taken_over(journals: &ClusterJournals, run: &RunId) -> Result<bool> {
-    Ok(journals.read(run).await?.iter().any(|entry| matches!(entry.event, Event::TakenOver)))
-}
-
-/// Whether a Job ended long enough ago that whoever follows it has its report.
-fn ended_before(job: &Job, now: Timestamp) -> bool {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ends = conditions.filter(|condition| {
-        condition.status == "True" && matches!(condition.type_.as_str(), "Failed" | "Complete")
-    });
-    let times = ends.filter_map(|condition| condition.last_transition_time.as_ref());
-    times.map(|time| now.duration_since(time.0)).any(|since| since > REPORTED)
-}
-
-/// Removes bindings of the cluster whose runs are gone, or just `removed`: their accounts follow a little later.
-async fn remove_bindings(cluster: &Cluster, removed: &[String]) -> Result<()> {
-    let bindings = cluster.global::<ClusterRoleBinding>();
-    for binding in bindings.list(&names::of_role(manifests::RUNNER)).await? {
-        let name = binding.name_any();
-        // Also those of other namespaces: one that was deleted took everything but this along.
-        let namespace = binding.labels().get(manifests::NAMESPACE).cloned().unwrap_or_default();
-        let accounts = cluster.in_namespace(&namespace).objects::<ServiceAccount>();
-        if removed.contains(&name) || matches!(accounts.find(&name).await, Ok(None)) {
-            bindings.delete(&name).await?;
-        }
-    }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub async fn recover(
     let jobs = cluster.objects::<Job>();
     // One of an earlier recovery that was broken off.
     jobs.delete(&name).await?;
-    jobs.wait(&name, super::TIDYING, |job| Ok(job.is_none().then_some(()))).await?;
+    jobs.wait(&name, super::tidy::TIDYING, |job| Ok(job.is_none().then_some(()))).await?;
     jobs.create(&manifest(&job, &name, run, node.as_deref())?).await?;
     let followed = Followed { run, role: RECOVERY, job: &name, begun: BEGUN };
     let outcome = followed.to_end(cluster, told).await;
@@ -102,8 +102,8 @@ fn manifest(job: &Job, name: &str, run: &RunId, node: Option<&str>) -> Result<Va
     {
         *scratch = json!({"name": "scratch", "emptyDir": {}});
     }
-    pod["containers"][0]["command"] =
-        json!([manifests::INSTALLED, "agent", "runner", "--recover", ORDERS_FILE]);
+    let program = pod["containers"][0]["command"][0].take();
+    pod["containers"][0]["command"] = json!([program, "agent", "runner", "--recover", ORDERS_FILE]);
     // A failpoint was for the run alone.
     if let Some(environment) = pod["containers"][0]["env"].as_array_mut() {
         environment.retain(|variable| variable["name"] != "STANDSTILL_FAILPOINT");
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_pod_that_recovers_is_the_dead_runs_own_without_its_scratch_copies() {
         let job = json!({"spec": {"template": {"spec": {
-            "containers": [{"name": "runner", "env": [{"name": "STANDSTILL_FAILPOINT", "value": "1"}]}],
+            "containers": [{"name": "runner", "command": ["/standstill", "agent", "runner", "orders"], "env": [{"name": "STANDSTILL_FAILPOINT", "value": "1"}]}],
             "volumes": [
                 {"name": "claim-0", "persistentVolumeClaim": {"claimName": "data"}},
                 {"name": "scratch", "persistentVolumeClaim": {"claimName": "standstill-scratch-1"}},
@@ -139,6 +139,7 @@ mod tests {
         assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "data");
         assert_eq!(pod["volumes"][1], json!({"name": "scratch", "emptyDir": {}}));
         assert_eq!(pod["containers"][0]["env"], json!([]));
-        assert_eq!(pod["containers"][0]["command"][3], "--recover");
+        let command = pod["containers"][0]["command"].as_array().unwrap();
+        assert_eq!(command[..4], ["/standstill", "agent", "runner", "--recover"]);
     }
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 use standstill_core::{point::RunId, secret::Secret};
 
-use super::super::{Launch, Mounts, Orders, Permissions, Placed, Purpose, Rule, scratch_claim};
+use super::super::{Image, Launch, Mounts, Orders, Permissions, Placed, Purpose, Rule, scratch_claim};
 use crate::target::{Mount, Owner, Security, Source, Target, TargetPod};
 
 fn target() -> Target {
@@ -83,6 +83,7 @@ fn launch(mounts: Mounts) -> Launch {
         },
         mounts,
         owner: Owner { user: 26, group: Some(27) },
+        image: Image::Target,
         helpers: false,
         password: Secret::new("hunter2"),
         environment: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), Secret::new("hunter3"))]),
@@ -98,6 +99,20 @@ fn shown(value: &Value) -> String {
 #[test]
 fn the_job_of_a_backup_stands_beside_the_target_and_only_reads_its_volumes() {
     insta::assert_snapshot!(shown(&super::job(&launch(Mounts::of_backup(&target(), false)))));
+}
+
+#[test]
+fn a_run_without_programs_of_the_target_begins_in_the_own_image_at_once() {
+    let launch = Launch { image: Image::Own, helpers: true, ..launch(Mounts::of_backup(&target(), false)) };
+    let job = super::job(&launch);
+    let pod = &job["spec"]["template"]["spec"];
+    assert!(pod.get("initContainers").is_none());
+    for container in pod["containers"].as_array().unwrap() {
+        assert_eq!(container["image"], "standstill.dev/standstill:1");
+        assert_eq!(container["command"][0], "/standstill");
+        assert!(container.get("imagePullPolicy").is_none());
+    }
+    assert!(!pod.to_string().contains(r#""bin""#));
 }
 
 #[test]

@@ -4,20 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Postgres, Space, eventually, runs};
-
-/// Kills the runner, and nothing else of its pod. A pod that is deleted would be told before.
-const KILL: &str = r#"for process in /proc/[0-9]*; do
-  if tr '\0' ' ' <"$process/cmdline" | grep -q 'standstill agent [r]unner'; then kill -9 "${process#/proc/}"; fi
-done"#;
-
-/// The name of the runner's pod, once it runs.
-fn runner(space: &Space) -> Option<String> {
-    let pods = space.get(&["pods", "--selector=standstill.dev/role=runner"]);
-    let runs = |pod: &&Value| pod["status"]["phase"] == "Running";
-    let pods = pods["items"].as_array()?;
-    pods.iter().find(runs).and_then(|pod| pod["metadata"]["name"].as_str()).map(str::to_owned)
-}
+use crate::{
+    matrix::recovers,
+    support::{
+        Postgres, Space, eventually,
+        outage::kill_runner,
+        runs::{self, HELD, await_held},
+        sqlite::Application,
+    },
+};
 
 /// The state of each run, oldest first.
 fn states(space: &Space) -> Vec<String> {
@@ -37,8 +32,7 @@ fn a_runner_that_is_killed_after_the_cut_is_recovered_by_the_next_backup() {
         let snapshots = space.get(&["volumesnapshots"]);
         snapshots["items"].as_array().unwrap().iter().any(|cut| cut["status"]["creationTime"].is_string())
     });
-    let pod = runner(&space).expect("the runner runs");
-    space.kubectl(&["exec", &pod, "--container=runner", "--", "sh", "-c", KILL]);
+    kill_runner(&space);
     let outcome = run.wait();
     assert_eq!(outcome.code(), Some(1), "{outcome}");
 
@@ -74,4 +68,26 @@ fn a_run_that_is_interrupted_lets_go_and_leaves_nothing() {
     assert_eq!(server.held(), Vec::<String>::new());
     assert_eq!(states(&space), ["failed"]);
     space.assert_clean();
+}
+
+/// A run that needs no program of the target's has Standstill's own image, in which a dead one that does need some could
+/// not be let go.
+#[test]
+fn a_dead_run_that_needs_programs_of_the_target_is_recovered_by_one_that_needs_none() {
+    let Some(space) = Space::new("programs") else { return };
+    space.place.init();
+    let application = Application::start(&space);
+    let shipped = space.blueprint("sqlite", "auto");
+    let text = std::fs::read_to_string(&shipped).unwrap();
+    let pair = r#"      quiesce:
+        - name: program
+          pair: {in: runner, blocksWrites: false, acquire: ["true"], confirm: {command: ["true"], expect: "result.exitCode == 0"}, release: ["true"]}
+"#;
+    let with_program = space.place.file("program.yaml", &text.replacen("      quiesce:\n", pair, 1));
+    let mut run = application.start_backup(with_program.to_str().unwrap(), &HELD);
+    await_held(&space, &mut run);
+    kill_runner(&space);
+    assert_eq!(run.wait().code(), Some(1));
+    recovers(&space, "while it is held", false, || application.start_backup(&shipped, &[]).wait());
+    assert_eq!(states(&space), ["failed", "succeeded"]);
 }
