@@ -1,8 +1,11 @@
 //! Daemons of the cluster that stop for a while, and containers that end at once.
 
-use std::{process::Command, time::SystemTime};
+use std::{
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
-use super::{Space, image};
+use super::{Space, eventually, image};
 
 /// A daemon that is stopped, or does not answer; it runs again when this is dropped.
 pub struct Outage {
@@ -46,14 +49,16 @@ impl Drop for Outage {
 #[track_caller]
 pub fn kill_runner(space: &Space) {
     let id = "--output=jsonpath={.items[0].status.containerStatuses[?(@.name==\"runner\")].containerID}";
-    let id = space.kubectl(&[
-        "get",
-        "pods",
-        "--selector=standstill.dev/role=runner",
-        "--field-selector=status.phase=Running",
-        id,
-    ]);
-    let id = id.trim().strip_prefix("containerd://").unwrap();
+    let mut known = String::new();
+    // The node notes a container up to a second after it has begun.
+    eventually(Duration::from_secs(30), "the runner's container is known", || {
+        let pods =
+            ["get", "pods", "--selector=standstill.dev/role=runner", "--field-selector=status.phase=Running"];
+        let said = space.try_kubectl(&[&pods[..], &[id]].concat());
+        known = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+        known.starts_with("containerd://")
+    });
+    let id = known.strip_prefix("containerd://").unwrap();
     let processes = std::fs::read_to_string(format!("/sys/fs/cgroup/pids/k8s.io/{id}/cgroup.procs")).unwrap();
     run(Command::new("kill").arg("-KILL").args(processes.lines()));
 }
