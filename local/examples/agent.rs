@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["guard", ..] => standstill_local::guard_main(std::env::args_os().skip(2)),
-        ["keep", ..] => standstill_local::keep_main(std::env::args_os().skip(2)),
+        ["keep"] | ["agent", "keep"] => standstill_local::keep_main(std::env::args_os().skip(2)),
         ["helpers", rest @ ..] => {
             standstill_local::helpers_main(&rest.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
         }

@@ -172,7 +172,7 @@ impl Runtime for LocalRuntime {
         let Record::Keeper(record) = Record::from_value(record)? else {
             return Err(Error::failed(format!("{} was not intended as a hold of a keeper", spec.name)));
         };
-        keeper::hold::keep(&self.launcher, spec, record, &self.expectation).await
+        keeper::hold::keep(&self.launcher, self.helpers.as_deref(), spec, record, &self.expectation).await
     }
 
     fn snapshotter(&self) -> Arc<dyn Snapshotter> {
@@ -226,6 +226,13 @@ impl Runtime for LocalRuntime {
             }
             Record::Destination(destination) => blocking(move || destination.dispose()).await,
             Record::Keeper(record) => keeper::dispose::dispose(&self.launcher, &record, secrets).await,
+        }
+    }
+
+    async fn release_kept(&self, record: &Value, secrets: &BTreeMap<String, Secret>) -> Result<Undone> {
+        match Record::from_value(record)? {
+            Record::Keeper(record) => keeper::dispose::release_of(&self.launcher, &record, secrets).await,
+            _ => self.dispose(record, secrets).await,
         }
     }
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use common::{Machine, example, signal, until};
-use standstill_core::runtime::{Command, Exit, Runtime};
+use standstill_core::{
+    point::RunId,
+    runtime::{Command, Exit, KeeperProgram, KeeperSpec, Runtime},
+};
 use standstill_local::{Life, LocalRuntime};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -101,6 +104,27 @@ async fn the_server_stays_whatever_it_is_told_until_the_last_who_is_connected_ha
     until("the server ends", LONG, || server.has_ended());
     assert!(server.machine.path("let-go").exists());
     assert!(server.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_keeper_is_started_there_and_lets_go_when_its_runner_is_gone() {
+    let mut server = Server::start();
+    let life = server.life();
+    let program = KeeperProgram::Pair {
+        acquire: server.machine.script("touch held"),
+        confirm: Some((server.machine.script("test -e held"), "anything".to_owned())),
+        release: server.machine.script("rm -f held"),
+    };
+    let spec = KeeperSpec { name: "pause".to_owned(), program, lease: LONG, timeout: LONG };
+    let record = server.runtime.keeper_record(&spec, &RunId::generate()).unwrap();
+    let mut kept = server.runtime.keep(&spec, &record).await.unwrap();
+    assert!(server.machine.path("held").exists());
+    kept.hold.renew().await.unwrap();
+    kept.hold.confirm().await.unwrap();
+    // As when its runner is killed: nobody says anything any more.
+    drop((kept, life));
+    until("it lets go", LONG, || !server.machine.path("held").exists());
+    until("the server ends after it", LONG, || server.has_ended());
 }
 
 #[tokio::test]

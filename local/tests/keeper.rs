@@ -66,6 +66,23 @@ fn keeper_of(record: &serde_json::Value) -> u32 {
 }
 
 #[tokio::test]
+async fn what_a_keeper_held_elsewhere_is_let_go_by_its_release() {
+    let machine = Machine::new(LONG);
+    let spec = pair(&machine, LONG);
+    let record = machine.runtime.keeper_record(&spec, &RunId::generate()).unwrap();
+    fs::write(machine.path("held"), "").unwrap();
+    let none = BTreeMap::new();
+    // Here nothing of it is known.
+    assert_eq!(machine.runtime.dispose(&record, &none).await.unwrap(), Undone::AlreadyGone);
+    assert!(machine.path("held").exists());
+    assert_eq!(machine.runtime.release_kept(&record, &none).await.unwrap(), Undone::LetGo);
+    assert!(!machine.path("held").exists());
+    fs::write(machine.path("broken"), "").unwrap();
+    let error = machine.runtime.release_kept(&record, &none).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StillHeld, "{error}");
+}
+
+#[tokio::test]
 async fn a_pair_is_acquired_proven_and_let_go() {
     let machine = Machine::new(LONG);
     let (mut acquired, _) = kept(&machine, &pair(&machine, LONG)).await;

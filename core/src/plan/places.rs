@@ -17,10 +17,12 @@ impl Plan {
         self.steps.iter().any(|step| self.place(&step.step) == Place::Target)
     }
 
-    /// Whether a hook holds something that survives its client, so that who lets go of it must survive the runner.
+    /// Whether something is held from the runner's place that survives its client, so that who lets go of it must survive
+    /// the runner: by a hook, or by commands.
     pub fn holds_outlive_clients(&self) -> bool {
         let lease = |hold: HoldTraits| hold.kind == HoldKind::Lease;
-        self.steps.iter().any(|step| step.step.hook.is_some() && step.hold.is_some_and(lease))
+        let mut holds = self.steps.iter().filter(|step| step.hold.is_some_and(lease));
+        holds.any(|step| self.place(&step.step) == Place::Runner)
     }
 
     /// Whether any volume is captured by a snapshot, or may be.

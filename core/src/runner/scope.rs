@@ -37,7 +37,8 @@ fn place(scope: &mut Scope, world: &World, target: &Target) {
         .map(|(name, connection)| {
             let mut settings = connection.settings.clone();
             if let Some((host, port)) = target.addresses.get(name) {
-                settings.extend([("host".to_owned(), json!(host)), ("port".to_owned(), json!(port))]);
+                settings.insert("host".to_owned(), json!(host));
+                settings.extend(port.map(|port| ("port".to_owned(), json!(port))));
             }
             (name.clone(), Value::Object(settings))
         })

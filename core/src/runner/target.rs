@@ -34,8 +34,8 @@ pub(super) struct Target {
     pub(super) scratch: Option<PathBuf>,
     /// Rendered connections, by name.
     pub(super) connections: BTreeMap<String, Connection>,
-    /// Where commands reach them, by name: host and port as dialled from here.
-    pub(super) addresses: BTreeMap<String, (String, u16)>,
+    /// Where commands reach them, by name: the host as dialled from here, and the port where one is said.
+    pub(super) addresses: BTreeMap<String, (String, Option<u16>)>,
     /// The hook of each connection.
     hooks: BTreeMap<String, String>,
     /// Volumes, by name.
@@ -129,15 +129,16 @@ impl Target {
 
 /// Where commands of this run reach the connections. One that cannot be reached is left out: whoever uses it is told
 /// why, and an action that uses none does not care.
-async fn addresses(world: &World, target: &Target) -> BTreeMap<String, (String, u16)> {
+async fn addresses(world: &World, target: &Target) -> BTreeMap<String, (String, Option<u16>)> {
     let mut addresses = BTreeMap::new();
     for (name, connection) in &target.connections {
         let host = connection.settings.get("host").and_then(Value::as_str);
         let port = connection.settings.get("port").and_then(Value::as_u64);
-        let (Some(host), Some(Ok(port))) = (host, port.map(u16::try_from)) else { continue };
-        match world.host.runtime.address(host, port).await {
-            Ok(address) => {
-                addresses.insert(name.clone(), address);
+        let (Some(host), Ok(port)) = (host, port.map(u16::try_from).transpose()) else { continue };
+        // Without a port it is the one that only the hook knows, on the same host.
+        match world.host.runtime.address(host, port.unwrap_or_default()).await {
+            Ok((host, reached)) => {
+                addresses.insert(name.clone(), (host, port.map(|_| reached)));
             }
             Err(error) => tracing::debug!("the connection {name} has no address here: {}", error.chain()),
         }

@@ -312,4 +312,13 @@ pub trait Runtime: Send + Sync {
     /// Disposes of something temporary by its record. Idempotent; a live run's things are never recorded twice,
     /// so nothing else is touched. `secrets` are the secret environment variables of a keeper's release.
     async fn dispose(&self, record: &Value, secrets: &BTreeMap<String, Secret>) -> Result<Undone>;
+
+    /// Lets go of what a keeper held that was elsewhere, and is gone with all that was known there: by its release, which
+    /// is safe to run again. Its record is one of [`Runtime::keeper_record`].
+    ///
+    /// # Errors
+    /// When the release fails: it may still be held.
+    async fn release_kept(&self, record: &Value, secrets: &BTreeMap<String, Secret>) -> Result<Undone> {
+        self.dispose(record, secrets).await
+    }
 }

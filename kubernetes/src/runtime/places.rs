@@ -49,7 +49,7 @@ impl KubernetesRuntime {
             // It went with its pod.
             InPod::Scratch | InPod::ScratchVolume => Ok(Undone::AlreadyGone),
             // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
-            InPod::Keeper if self.pod.is_some() => self.inner.dispose(&record.record, secrets).await,
+            InPod::Keeper if self.pod.is_some() => self.inner.release_kept(&record.record, secrets).await,
             InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
                 .remedy("Start the next backup of this target: before anything else it lets go of what is held.")),
             InPod::Destination => Err(Error::failed(

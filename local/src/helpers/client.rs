@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    net::Shutdown,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     time::Duration,
@@ -17,7 +16,7 @@ use standstill_core::{
     units::show_duration,
 };
 
-use super::{Ended, Wanted};
+use super::{Ended, KEEP, Wanted};
 use crate::process::lines::{LineWriter, Lines, NoLine};
 
 /// How long a helper may take to read a line.
@@ -63,10 +62,24 @@ fn connect(socket: &Path, wanted: &Wanted) -> Result<UnixStream> {
     Ok(stream)
 }
 
+/// Starts a helper, whose arguments follow `agent`: what it is told, and what it says.
+fn start(socket: &Path, arguments: Vec<String>, helper: &str) -> Result<(LineWriter, Lines)> {
+    let stream = connect(socket, &Wanted::Helper(arguments))?;
+    let both = || {
+        let input = LineWriter::new(OwnedFd::from(stream.try_clone()?))?;
+        io::Result::Ok((input, Lines::of(Awaited(File::from(OwnedFd::from(stream.try_clone()?))))?))
+    };
+    both().map_err(|cause| Error::failed(format!("the helper `{helper}` cannot be talked to")).because(cause))
+}
+
+/// Starts a keeper in another container.
+pub(crate) fn start_keeper(socket: &Path) -> Result<(LineWriter, Lines)> {
+    start(socket, vec![KEEP.to_owned()], KEEP)
+}
+
 /// A helper in another container.
 pub(crate) struct RemoteSession {
     helper: String,
-    stream: UnixStream,
     input: Option<LineWriter>,
     output: Lines,
     exit: Option<Exit>,
@@ -75,22 +88,9 @@ pub(crate) struct RemoteSession {
 impl RemoteSession {
     /// Starts a helper: `arguments` follow `agent`.
     pub(crate) fn start(socket: &Path, arguments: &[String]) -> Result<Self> {
-        let stream = connect(socket, &Wanted::Helper(arguments.to_vec()))?;
         let helper = arguments.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" ");
-        let failed = |cause: io::Error| {
-            Error::failed(format!("the helper `{helper}` cannot be talked to")).because(cause)
-        };
-        let other_end = || stream.try_clone().map(OwnedFd::from).map_err(failed);
-        let input = Some(LineWriter::new(other_end()?).map_err(failed)?);
-        let output = Lines::of(Awaited(File::from(other_end()?))).map_err(failed)?;
-        Ok(Self { helper, stream, input, output, exit: None })
-    }
-
-    /// Its end of the connection sees end of file.
-    fn close_input(&mut self) {
-        self.input = None;
-        // The other side may have closed it before.
-        let _closed = self.stream.shutdown(Shutdown::Write);
+        let (input, output) = start(socket, arguments.to_vec(), &helper)?;
+        Ok(Self { helper, input: Some(input), output, exit: None })
     }
 
     /// A line of the helper; the server's own last word is noted.
@@ -111,12 +111,6 @@ impl RemoteSession {
             None => format!("the helper `{}` is gone", self.helper),
         })
         .remedy("Look at the log of the container `helpers` of the run's pod.")
-    }
-}
-
-impl Drop for RemoteSession {
-    fn drop(&mut self) {
-        self.close_input();
     }
 }
 
@@ -146,7 +140,7 @@ impl Session for RemoteSession {
 
     /// A helper that does not end cannot be killed from here: what it puts back would not be. It ends by itself.
     async fn close(&mut self, within: Duration) -> Result<Exit> {
-        self.close_input();
+        self.input = None;
         let ended = tokio::time::timeout(within, async { while self.next(within).await.is_ok() {} });
         match (ended.await, self.exit) {
             (_, Some(exit)) => Ok(exit),

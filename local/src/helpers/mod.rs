@@ -4,6 +4,7 @@
 //! ```text
 //!   runner ── life ──────▶ socket ──▶ `agent helpers SOCKET`     ends when nobody is connected any more
 //!     └──── a session ───▶           └──▶ `agent hold …`         its standard input and output are the connection
+//!                                         `agent keep`
 //! ```
 //!
 //! When the runner is gone, so are its connections, and each helper sees end of file: it lets go.
@@ -14,8 +15,13 @@ mod server;
 use serde::{Deserialize, Serialize};
 
 pub use client::Life;
-pub(crate) use client::RemoteSession;
+pub(crate) use client::{RemoteSession, start_keeper};
 pub use server::helpers_main;
+
+/// The helper that keeps a hold of an author's own.
+const KEEP: &str = "keep";
+/// The helper that keeps a hold of a hook's.
+const HOLD: &str = "hold";
 
 /// The first line of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

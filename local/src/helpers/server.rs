@@ -15,14 +15,12 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Ended, Wanted};
+use super::{Ended, HOLD, KEEP, Wanted};
 
 /// How long the runner may take to connect: its own container may have to wait for its image.
 const FIRST: Duration = Duration::from_mins(10);
 /// More than a first line is long.
 const LONGEST: usize = 64 * 1024;
-/// The only helpers that are started.
-const HOLD: &str = "hold";
 
 /// Runs the server to its end: the rest of the command line after `agent helpers`. It ends when the last connection has
 /// ended, with status 0; with 1 when nobody ever connected, or when it cannot serve.
@@ -153,12 +151,17 @@ fn first_line(stream: &mut UnixStream) -> io::Result<String> {
 
 /// Runs a helper to its end; its exit status.
 fn help(stream: &UnixStream, arguments: &[String]) -> io::Result<Option<i32>> {
-    if arguments.first().is_none_or(|first| first != HOLD) {
+    let helper = arguments.first().map(String::as_str).unwrap_or_default();
+    if ![HOLD, KEEP].contains(&helper) {
         return Err(io::Error::other("it asks for something that is no helper"));
     }
     let end = || io::Result::Ok(Stdio::from(OwnedFd::from(stream.try_clone()?)));
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("agent").args(arguments).stdin(end()?).stdout(end()?);
+    if helper == KEEP {
+        // As it is started where there is no other container.
+        command.env_clear().current_dir("/").stderr(Stdio::null());
+    }
     let mut child = command.spawn()?;
     // With it go its ends of the connection, which only the helper may read.
     drop(command);

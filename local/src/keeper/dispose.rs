@@ -74,6 +74,19 @@ pub(crate) async fn dispose(
     })
 }
 
+/// Lets go of what a keeper held that is gone, and its directory with it.
+pub(crate) async fn release_of(
+    launcher: &Arc<Launcher>,
+    record: &KeeperRecord,
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<Undone> {
+    if record.release == ReleaseRecord::WithItsClient {
+        return Ok(Undone::AlreadyGone);
+    }
+    release(launcher, record, secrets).await.map_err(|error| still_held(record, error))?;
+    Ok(Undone::LetGo)
+}
+
 /// Asks a keeper to let go, waits for it, and kills it when it does not.
 fn end_keeper(keeper: &ProcessIdentity, patience: Duration) -> Result<()> {
     keeper.signal(Signal::TERM);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -28,8 +29,9 @@ use super::{
 };
 use crate::{
     Expectation,
+    helpers::start_keeper,
     process::{
-        launcher::{Launcher, Pipe, no_streams},
+        launcher::{Launcher, Pipe, blocking, no_streams},
         lines::{LineWriter, Lines, NoLine},
     },
 };
@@ -66,13 +68,20 @@ enum Judge {
 }
 
 /// Starts a keeper and has it acquire.
+/// `helpers`: the socket of the container that it is started in, where there is one that outlives this one.
 pub(crate) async fn keep(
     launcher: &Arc<Launcher>,
+    helpers: Option<&Path>,
     spec: &KeeperSpec,
     record: KeeperRecord,
     expectation: &Expectation,
 ) -> Result<Acquired> {
-    let mut hold = start(launcher, spec, record, expectation)?;
+    make_directory(spec, &record)?;
+    let (input, replies) = match helpers.map(Path::to_owned) {
+        Some(socket) => blocking(move || start_keeper(&socket)).await?,
+        None => start(launcher, spec)?,
+    };
+    let mut hold = kept(launcher, spec, record, expectation, input, replies);
     let since = Instant::now();
     let start = start_line(launcher, spec, &hold.record)?;
     hold.send(&start).await?;
@@ -91,24 +100,34 @@ pub(crate) async fn keep(
     Ok(Acquired { hold: Box::new(hold), outputs, since })
 }
 
+fn not_started(spec: &KeeperSpec, cause: io::Error) -> Error {
+    Error::failed(format!("cannot start the keeper of {}", spec.name))
+        .remedy("Check that this user may start more processes, and that the state directory can be written.")
+        .because(cause)
+}
+
+fn make_directory(spec: &KeeperSpec, record: &KeeperRecord) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&record.directory);
+    made.map_err(|cause| not_started(spec, cause))
+}
+
 /// Starts the keeper process. Nothing of the runner's environment goes to it.
-fn start(
+fn start(launcher: &Launcher, spec: &KeeperSpec) -> Result<(LineWriter, Lines)> {
+    let pipes = || Ok((Pipe::to_child()?, Pipe::from_child()?));
+    let (input, output) = pipes().map_err(no_streams("the keeper"))?;
+    let started = spawn(launcher, input.theirs, output.theirs)
+        .and_then(|()| Ok((LineWriter::new(input.ours)?, Lines::follow(output.ours)?)));
+    started.map_err(|cause| not_started(spec, cause))
+}
+
+fn kept(
     launcher: &Arc<Launcher>,
     spec: &KeeperSpec,
     record: KeeperRecord,
     expectation: &Expectation,
-) -> Result<KeptHold> {
-    let failed = |cause: io::Error| {
-        Error::failed(format!("cannot start the keeper of {}", spec.name))
-            .remedy(
-                "Check that this user may start more processes, and that the state directory can be written.",
-            )
-            .because(cause)
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&record.directory).map_err(failed)?;
-    let pipes = || Ok((Pipe::to_child()?, Pipe::from_child()?));
-    let (input, output) = pipes().map_err(no_streams("the keeper"))?;
-    spawn(launcher, input.theirs, output.theirs).map_err(failed)?;
+    input: LineWriter,
+    replies: Lines,
+) -> KeptHold {
     let judge = match &spec.program {
         KeeperProgram::Pair { confirm: Some((_, expression)), .. } => {
             Judge::Expression(Arc::clone(expectation), expression.clone())
@@ -120,20 +139,20 @@ fn start(
     };
     let (KeeperProgram::Pair { release, .. } | KeeperProgram::Session { client: release, .. }) =
         &spec.program;
-    Ok(KeptHold {
+    KeptHold {
         launcher: Arc::clone(launcher),
         secrets: release.secret_env.clone(),
         record,
         lease: spec.lease,
         timeout: spec.timeout,
-        input: Some(LineWriter::new(input.ours).map_err(failed)?),
-        replies: Lines::follow(output.ours).map_err(failed)?,
+        input: Some(input),
+        replies,
         last_id: 0,
         acquired: Said::default(),
         judge,
         receipt: None,
         lapsed: None,
-    })
+    }
 }
 
 fn spawn(launcher: &Launcher, input: OwnedFd, output: OwnedFd) -> io::Result<()> {

@@ -80,11 +80,18 @@ impl Lines {
     }
 }
 
-/// Where lines for a process are written; closed when dropped.
+/// Where lines for a process are written; the process sees end of file when it is dropped.
 pub(crate) struct LineWriter(OwnedFd);
 
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        // A connection stays open for as long as it is read from here; a pipe has no other direction, and says so.
+        let _closed = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
+    }
+}
+
 impl LineWriter {
-    /// Takes over the writing end of a pipe.
+    /// Takes over the writing end of a pipe, or of a connection.
     pub(crate) fn new(stream: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&stream, fcntl_getfl(&stream)? | OFlags::NONBLOCK)?;
         Ok(Self(stream))

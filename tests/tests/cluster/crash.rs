@@ -10,7 +10,6 @@ use crate::{
         Postgres, Space, eventually,
         outage::kill_runner,
         runs::{self, HELD, await_held},
-        sqlite::Application,
     },
 };
 
@@ -70,24 +69,67 @@ fn a_run_that_is_interrupted_lets_go_and_leaves_nothing() {
     space.assert_clean();
 }
 
-/// A run that needs no program of the target's has Standstill's own image, in which a dead one that does need some could
-/// not be let go.
+/// A backup of PostgreSQL's volume that says in the database itself for how long it is paused, by a program of the
+/// target's image beside it.
+const FLAGGED: &str = r#"apiVersion: standstill.dev/v1alpha1
+kind: Blueprint
+metadata: {name: flagged}
+spec:
+  summary: A database that is told by a table that it is paused
+  parameters:
+    host: {type: string, default: localhost}
+    dataDir: {type: path}
+    database: {type: string}
+    password: {type: secret}
+  connections:
+    db: {hook: postgresql, host: "{{ params.host }}", user: postgres, database: "{{ params.database }}", password: {parameter: password}}
+  volumes:
+    data: {path: "{{ params.dataDir }}"}
+  actions:
+    backup:
+      lease: 5s
+      preflight:
+        - hook: {use: postgresql/ready, connection: db}
+      quiesce:
+        - name: flag
+          pair:
+            in: runner
+            blocksWrites: false
+            tolerates: [notAtomic, changingFiles]
+            env: {PGPASSWORD: {parameter: password}, PGHOST: "{{ connections.db.host }}", PGUSER: postgres, PGDATABASE: "{{ params.database }}"}
+            acquire: [psql, --command, CREATE TABLE paused ()]
+            confirm: {command: [psql, --tuples-only, --command, TABLE paused], expect: "result.exitCode == 0"}
+            release: [psql, --command, DROP TABLE IF EXISTS paused]
+      capture:
+        - name: data
+          snapshot: {volume: data, mode: auto}
+      store:
+        - volume: {from: captures.data, artifact: data}
+"#;
+
+/// The flag of a runner that is killed goes by its lease; and a run that needs no program of the target's itself lets go
+/// of what only such a program can.
 #[test]
-fn a_dead_run_that_needs_programs_of_the_target_is_recovered_by_one_that_needs_none() {
+fn what_a_program_beside_the_target_holds_ends_with_the_runner_and_is_let_go_by_the_next_run() {
     let Some(space) = Space::new("programs") else { return };
     space.place.init();
-    let application = Application::start(&space);
-    let shipped = space.blueprint("sqlite", "auto");
-    let text = std::fs::read_to_string(&shipped).unwrap();
-    let pair = r#"      quiesce:
-        - name: program
-          pair: {in: runner, blocksWrites: false, acquire: ["true"], confirm: {command: ["true"], expect: "result.exitCode == 0"}, release: ["true"]}
-"#;
-    let with_program = space.place.file("program.yaml", &text.replacen("      quiesce:\n", pair, 1));
-    let mut run = application.start_backup(with_program.to_str().unwrap(), &HELD);
+    let server = Postgres::start(&space);
+    let blueprint = space.place.file("flagged.yaml", FLAGGED);
+    let blueprint = blueprint.to_str().unwrap();
+    let flag = || server.sql("SELECT to_regclass('paused')");
+    let whole = server.start_backup(blueprint, &[]).wait();
+    assert_eq!(whole.code(), Some(0), "{whole}");
+    assert_eq!(flag(), "");
+    let mut run = server.start_backup(blueprint, &HELD);
     await_held(&space, &mut run);
+    assert_eq!(flag(), "paused");
     kill_runner(&space);
+    eventually(Duration::from_secs(5 + 1 + 4), "the flag goes with its runner", || flag().is_empty());
     assert_eq!(run.wait().code(), Some(1));
-    recovers(&space, "while it is held", false, || application.start_backup(&shipped, &[]).wait());
-    assert_eq!(states(&space), ["failed", "succeeded"]);
+    // As where all of its pod had gone at once.
+    server.sql("CREATE TABLE paused ()");
+    let dumped = || server.start_backup("postgresql", &[]).wait();
+    recovers(&space, "while it is held", false, dumped);
+    assert_eq!(flag(), "");
+    assert_eq!(states(&space), ["succeeded", "failed", "succeeded"]);
 }
