@@ -310,3 +310,56 @@ impl Follow for Printer {
         let _ = writeln!(progress::Stderr, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use standstill_core::{
+        language::ParameterType,
+        plan::{Given, bind},
+    };
+
+    use super::*;
+    use crate::{
+        blueprint::{BUILT_IN, find, load},
+        commands::request,
+        wiring,
+    };
+
+    /// A backup by a built-in blueprint, with something for each value that has no default.
+    fn backup(name: &str) -> RunPlan {
+        let (hooks, text) = (wiring::hooks(), find(name).unwrap());
+        let blueprint = load(&text, hooks.as_ref()).unwrap();
+        let needed = blueprint.spec.parameters.iter().filter(|(_, parameter)| {
+            !parameter.optional && parameter.default.is_none() && parameter.ty != ParameterType::Secret
+        });
+        let given = needed.map(|(name, parameter)| {
+            let text = if parameter.ty == ParameterType::Path { "/data" } else { "app" };
+            (name.clone(), Given::Text(text.into()))
+        });
+        let given = given.collect();
+        let request = request(&text, "backup", name, bind(&blueprint, &given).unwrap());
+        RunPlan::make(request, None, hooks.as_ref()).unwrap()
+    }
+
+    #[test]
+    fn a_backup_that_runs_no_program_of_its_database_has_the_own_image() {
+        let names = BUILT_IN.iter().map(|(name, _)| *name);
+        let own: Vec<&str> = names.filter(|name| image(&backup(name)) == Image::Own).collect();
+        assert_eq!(
+            own,
+            [
+                "etcd",
+                "mariadb",
+                "mongodb",
+                "mongodb-dump",
+                "mysql",
+                "postgresql",
+                "redis",
+                "redis-aof",
+                "redis-dump",
+                "sqlite",
+                "sqlite-online"
+            ]
+        );
+    }
+}

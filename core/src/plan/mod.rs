@@ -19,5 +19,5 @@ pub(crate) use limits::duration;
 pub use make::{Plan, PlannedStep, Point};
 pub use run::RunPlan;
 pub use show::{ShownPlan, ShownStep};
-pub(crate) use values::check_value;
 pub use values::{Given, Values, bind, bind_member};
+pub(crate) use values::{check_value, is_left_out};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Plan, PlannedStep};
+use super::{Plan, PlannedStep, is_left_out};
 use crate::{
     hook::{HoldKind, HoldTraits},
     language::{ExecStep, Step, StreamStep, references, render_value},
@@ -32,9 +32,11 @@ impl Plan {
         self.commits() && snapshots.any(|snapshot| !live_only(snapshot.mode))
     }
 
-    /// The programs of the blueprint that the steps refer to, by their names.
+    /// The programs of the blueprint that the steps refer to, by their names; a step that is known to stream nothing
+    /// needs none.
     pub fn programs(&self) -> BTreeSet<String> {
-        let steps = self.steps.iter().map(|step| serde_json::to_value(&step.step).unwrap_or_default());
+        let steps = self.steps.iter().filter(|step| !self.does_nothing(&step.step));
+        let steps = steps.map(|step| serde_json::to_value(&step.step).unwrap_or_default());
         let paths = steps.flat_map(|step| references(&step));
         let named = paths.filter_map(|path| match path.as_slice() {
             [place, name, ..] if place == "programs" => Some(name.clone()),
@@ -55,9 +57,10 @@ impl Plan {
         }
         let scope = self.static_scope();
         let connections = self.blueprint.spec.connections.values();
-        let mut settings = connections.flat_map(|connection| connection.0.values());
+        let settings = connections.flat_map(|connection| connection.0.values());
+        let mut given = settings.filter(|setting| !is_left_out(setting, &self.blueprint, &scope));
         // What is not known yet may be one.
-        settings.any(|setting| render_value(setting, &scope).map_or(true, |setting| is_path(&setting)))
+        given.any(|setting| render_value(setting, &scope).map_or(true, |setting| is_path(&setting)))
     }
 
     /// Whether any program of the target's image runs beside it, in the runner's own place, or is looked for there.
@@ -72,6 +75,7 @@ impl Plan {
                 || step.session.is_some()
                 || step.service.is_some()
         };
+        let runs = |step: &Step| runs(step) && !self.does_nothing(step);
         let beside = |step: &PlannedStep| runs(&step.step) && self.place(&step.step) == Place::Runner;
         self.steps.iter().any(|step| step.hook_program || beside(step)) || !self.programs().is_empty()
     }
@@ -92,7 +96,7 @@ impl Plan {
             || step.query.as_ref().is_some_and(|query| query.volume.is_some());
         let outlives = step.hook.is_some() && planned.hold.is_some_and(|hold| hold.kind == HoldKind::Lease);
         let reads = step.snapshot.as_ref().and_then(|snapshot| snapshot.mode);
-        if step.stream.as_ref().is_some_and(|stream| !self.streams_nothing(stream)) {
+        if step.stream.is_some() && !self.does_nothing(step) {
             Some("streams all of its data through the runner")
         } else if step.service.is_some() {
             Some("starts a server of the target's image")
@@ -109,6 +113,10 @@ impl Plan {
         } else {
             None
         }
+    }
+
+    fn does_nothing(&self, step: &Step) -> bool {
+        step.stream.as_ref().is_some_and(|stream| self.streams_nothing(stream))
     }
 
     /// Whether it is known before that there is no item to stream.
@@ -172,28 +180,32 @@ mod tests {
     }
 
     /// A backup with this step in `store`, with this certificate for its connection.
-    fn plan(step: &Value, certificate: &str) -> Plan {
+    fn plan(step: &Value, certificate: Option<&str>) -> Plan {
         let blueprint = json!({
             "apiVersion": "standstill.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "db"},
             "spec": {
                 "summary": "a database", "volumes": {"data": {"path": "/data"}},
-                "parameters": {"more": {"type": "list"}, "certificate": {"type": "string"}},
-                "connections": {"db": {"hook": "db", "host": "localhost", "tls": {"ca": "{{ params.certificate }}"}}},
+                "parameters": {"more": {"type": "list"}, "certificate": {"type": "string", "optional": true}},
+                "connections": {"db": {"hook": "db", "host": "localhost", "tlsCa": "{{ params.certificate }}"}},
                 "programs": {"tool": {"search": ["/opt"]}},
                 "actions": {"backup": {"store": [step]}},
             },
         });
-        let request = json!({
+        let mut request = json!({
             "blueprintText": "", "blueprintOrigin": "db.yaml", "action": "backup", "application": "db",
-            "parameters": {"more": [], "certificate": certificate}, "secrets": {}, "repository": null, "point": null,
+            "parameters": {"more": []}, "secrets": {}, "repository": null, "point": null,
         });
+        request["parameters"]
+            .as_object_mut()
+            .unwrap()
+            .extend(certificate.map(|path| ("certificate".into(), path.into())));
         let blueprint = Arc::new(serde_json::from_value(blueprint).unwrap());
         Plan::make(blueprint, serde_json::from_value(request).unwrap(), None, &NoHooks).unwrap()
     }
 
     /// Why a backup of these steps in `store` is bound to its place.
     fn bound(step: &Value) -> Option<&'static str> {
-        plan(step, "").bound_to_its_place().map(|(_, why)| why)
+        plan(step, None).bound_to_its_place().map(|(_, why)| why)
     }
 
     #[test]
@@ -204,17 +216,21 @@ mod tests {
             (json!({"exec": {"command": ["sync"], "in": "runner"}}), true),
             (json!({"exec": {"command": ["{{ programs.tool }}"]}}), true),
             (json!({"stream": {"artifact": "all", "command": ["dump"]}}), true),
+            (
+                json!({"stream": {"forEach": "{{ params.more }}", "artifact": "{{ item }}", "command": ["{{ programs.tool }}"]}}),
+                false,
+            ),
             (json!({"stream": {"artifact": "all", "hook": {"use": "db/dump", "connection": "db"}}}), false),
         ] {
-            assert_eq!(plan(&step, "").runs_programs(), runs, "{step}");
+            assert_eq!(plan(&step, None).runs_programs(), runs, "{step}");
         }
     }
 
     #[test]
     fn a_connection_names_a_file_where_a_setting_is_an_absolute_path() {
         let step = json!({"exec": {"command": ["sync"]}});
-        assert!(plan(&step, "/etc/ssl/ca.pem").names_files());
-        assert!(!plan(&step, "").names_files());
+        assert!(plan(&step, Some("/etc/ssl/ca.pem")).names_files());
+        assert!(!plan(&step, None).names_files());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Error, Result,
-    language::{Blueprint, Parameter, ParameterType},
+    language::{Blueprint, Parameter, ParameterType, Scope, sole_path},
     secret::SecretReference,
     units::parse_duration,
 };
@@ -167,6 +167,18 @@ fn typed(name: &str, parameter: &Parameter, given: &Given) -> Result<Value> {
         return Err(wrong(&format!("one of {}", choices.join(", "))));
     }
     Ok(value)
+}
+
+/// Whether a value is exactly one template of an optional parameter that has no value: its key is then left out.
+pub(crate) fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
+    let Some(path) = sole_path(value) else { return false };
+    match path.as_slice() {
+        [place, name] if place == "params" => {
+            let optional = blueprint.spec.parameters.get(name).is_some_and(|parameter| parameter.optional);
+            optional && scope.at(&path).is_none()
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

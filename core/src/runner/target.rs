@@ -20,9 +20,9 @@ use crate::{
     Error, Result,
     hook::{Connection, Probe},
     journal::{Event, Undo},
-    language::{Blueprint, Scope, is_name, references, render_text, render_value, sole_path},
+    language::{Blueprint, Scope, is_name, references, render_text, render_value},
     lock::LockGuard,
-    plan::{Capturing, Plan, PlannedStep, choose},
+    plan::{Capturing, Plan, PlannedStep, choose, is_left_out},
     runtime::{CaptureMode, SnapshotIntent, Volume},
     secret::{Secret, SecretSource},
 };
@@ -144,18 +144,6 @@ async fn addresses(world: &World, target: &Target) -> BTreeMap<String, (String, 
         }
     }
     addresses
-}
-
-/// Whether a value is exactly one template of an optional parameter that has no value: its key is then left out.
-pub(super) fn is_left_out(value: &Value, blueprint: &Blueprint, scope: &Scope) -> bool {
-    let Some(path) = sole_path(value) else { return false };
-    match path.as_slice() {
-        [place, name] if place == "params" => {
-            let optional = blueprint.spec.parameters.get(name).is_some_and(|parameter| parameter.optional);
-            optional && scope.at(&path).is_none()
-        }
-        _ => false,
-    }
 }
 
 /// Renders arguments, without those whose value is an optional parameter that has none.

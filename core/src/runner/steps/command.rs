@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::{
     Error, Result,
     language::{As, Environment, Scope, Template, render_text},
-    runner::{target::is_left_out, world::StepContext},
+    plan::is_left_out,
+    runner::world::StepContext,
     runtime::{Command, RunAs},
 };
 
