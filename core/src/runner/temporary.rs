@@ -1,5 +1,5 @@
 //! What a step makes outside of this process for its own work alone: in the journal before it is made, and gone when the
-//! work has ended.
+//! work has ended, or with the run.
 
 use std::collections::BTreeMap;
 
@@ -34,13 +34,36 @@ impl Temporary<'_> {
     /// Does the work that makes it, and removes it at once, not at the end of the run. Where that does not succeed, or
     /// this future is dropped, another attempt, the end of the run or `recover` does it.
     pub(super) async fn during<T>(&self, record: Value, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let undo = Undo::Runtime { record: record.clone(), secrets: BTreeMap::new() };
-        self.ledger.intend(self.id, undo, false).await?;
+        self.intend(&record).await?;
         let done = work.await;
-        if let Err(error) = self.dispose(&record).await {
-            tracing::warn!("{}; it is tried again later", error.chain());
+        self.try_to_dispose(&record).await;
+        done
+    }
+
+    /// The same, for work that has it end by itself: where that succeeds, the end of the run removes what is left, and
+    /// nothing waits for that until then.
+    pub(super) async fn until_the_end<T>(
+        &self,
+        record: Value,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.intend(&record).await?;
+        let done = work.await;
+        if done.is_err() {
+            self.try_to_dispose(&record).await;
         }
         done
+    }
+
+    async fn intend(&self, record: &Value) -> Result<()> {
+        let undo = Undo::Runtime { record: record.clone(), secrets: BTreeMap::new() };
+        self.ledger.intend(self.id, undo, false).await
+    }
+
+    async fn try_to_dispose(&self, record: &Value) {
+        if let Err(error) = self.dispose(record).await {
+            tracing::warn!("{}; it is tried again later", error.chain());
+        }
     }
 
     async fn dispose(&self, record: &Value) -> Result<()> {

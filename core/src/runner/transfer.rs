@@ -1,4 +1,5 @@
-//! A transfer by another process: what it makes is in the journal before it is made, and gone when it has ended.
+//! A transfer by another process: what it makes is in the journal before it is made, and gone when it has failed, or with
+//! the run.
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(super) struct Remotely<'a> {
 }
 
 impl Remotely<'_> {
-    /// Has the transfer performed. What it needs is disposed of at once.
+    /// Has the transfer performed. What one needs that failed is disposed of at once.
     pub(super) async fn transfer(
         &self,
         remote: &Value,
@@ -47,7 +48,7 @@ impl Remotely<'_> {
         let intent = runtime.transfer_intent(remote, spec, self.run).await?;
         let transfer = runtime.transfer(remote, spec, progress, cancel);
         match intent {
-            Some(record) => mover.during(record, transfer).await,
+            Some(record) => mover.until_the_end(record, transfer).await,
             None => transfer.await,
         }
     }

@@ -58,6 +58,8 @@ const BOUND: Duration = Duration::from_secs(3);
 const FOR_A_POD: &str = "volume.kubernetes.io/selected-node";
 /// The seconds that a mover has for its own tidying up when it is ended.
 const GRACE: u32 = 30;
+/// How long telling one to end may take.
+const DISMISSED: Duration = Duration::from_secs(5);
 
 /// The repository's credentials, as a Secret in the target's namespace holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,12 +174,7 @@ impl Mover {
         tokio::select! {
             report = self.perform(&remote, spec, &record, progress) => report,
             () = cancel.cancelled() => {
-                let parameters = DeleteParams { grace_period_seconds: Some(GRACE), ..DeleteParams::default() };
-                let pods = self.cluster.objects::<Pod>();
-                let told = pods.delete_with(&record.name, &parameters);
-                if !matches!(tokio::time::timeout(Duration::from_secs(5), told).await, Ok(Ok(_))) {
-                    tracing::warn!("the pod {} could not be told to end yet", record.name);
-                }
+                dismiss(&self.cluster.objects::<Pod>(), &record.name).await;
                 Err(Error::cancelled(format!("storing the artifact {} was cancelled", spec.artifact())))
             }
         }
@@ -207,8 +204,9 @@ impl Mover {
             (Standing::Ended(end), _) => end,
             (_, version) => tokio::select! {
                 end = ended(&pods, name, |pod| standing(pod, CONTAINER), version) => end?,
-                () = output::follow(&pods, name, progress) => {
-                    return Err(Error::failed("the log of the mover ended for ever"));
+                last = output::follow(&pods, name, progress) => {
+                    dismiss(&pods, name).await;
+                    return last;
                 }
             },
         };
@@ -233,6 +231,15 @@ impl Mover {
         };
         let source = source(claim, restore_size, &remote.snapshot, owner)?;
         Ok(Source { mount: remote.place.mount.clone(), sub_path: remote.place.sub_path.clone(), ..source })
+    }
+}
+
+/// Has a pod removed that has done its work or is to end, and does not wait for that: disposing of it does.
+async fn dismiss(pods: &Objects<Pod>, name: &str) {
+    let parameters = DeleteParams { grace_period_seconds: Some(GRACE), ..DeleteParams::default() };
+    let told = pods.delete_with(name, &parameters);
+    if !matches!(tokio::time::timeout(DISMISSED, told).await, Ok(Ok(_))) {
+        tracing::warn!("the pod {name} could not be told to end yet");
     }
 }
 

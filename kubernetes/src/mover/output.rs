@@ -30,13 +30,20 @@ const LAST: Duration = Duration::from_secs(30);
 /// How many of them are read: messages of the program may follow the report.
 const LINES: i64 = 20;
 
-/// Tells the progress that a mover prints, until this future is dropped. A log that breaks off is read again from its
-/// beginning, without telling anything twice.
-pub(super) async fn follow(pods: &Objects<Pod>, name: &str, progress: &Arc<dyn Progress>) {
+/// Tells the progress that a mover prints, until its last word: a report, after which it does nothing any more, or why it
+/// has none. That its container has ended the node notes up to a second later. A log that breaks off is read again from
+/// its beginning, without telling anything twice.
+pub(super) async fn follow(
+    pods: &Objects<Pod>,
+    name: &str,
+    progress: &Arc<dyn Progress>,
+) -> Result<TransferReport> {
     let told = AtomicUsize::new(0);
     loop {
-        if let Err(error) = once(pods, name, progress, &told).await {
-            tracing::debug!("the log of {name} broke off: {error}");
+        match once(pods, name, progress, &told).await {
+            Ok(Some(last)) => return last,
+            Ok(None) => {}
+            Err(error) => tracing::debug!("the log of {name} broke off: {error}"),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -47,26 +54,31 @@ async fn once(
     name: &str,
     progress: &Arc<dyn Progress>,
     told: &AtomicUsize,
-) -> kube::Result<()> {
+) -> kube::Result<Option<Result<TransferReport>>> {
     let parameters = LogParams { container: Some(CONTAINER.into()), follow: true, ..LogParams::default() };
     let mut lines = pods.api().log_stream(name, &parameters).await?.lines().enumerate();
     while let Some((number, line)) = lines.next().await {
         let line = line.map_err(kube::Error::ReadEvents)?;
         if number >= told.load(Ordering::Relaxed) {
             told.store(number + 1, Ordering::Relaxed);
-            tell(&line, progress.as_ref());
+            if let Some(last) = tell(&line, progress.as_ref()) {
+                return Ok(Some(last));
+            }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Tells one line of progress; other lines are none.
-fn tell(line: &str, progress: &dyn Progress) {
-    match serde_json::from_str(line) {
-        Ok(TransferLine::Advance(bytes)) => progress.advance(bytes),
-        Ok(TransferLine::Expect(bytes)) => progress.expect(bytes),
+/// Tells one line of progress; the last word, if the line is that. Other lines are neither.
+fn tell(line: &str, progress: &dyn Progress) -> Option<Result<TransferReport>> {
+    match serde_json::from_str(line).ok()? {
+        TransferLine::Advance(bytes) => progress.advance(bytes),
+        TransferLine::Expect(bytes) => progress.expect(bytes),
+        TransferLine::Report(report) => return Some(Ok(report)),
+        TransferLine::Error(failure) => return Some(Err(Error::from(&failure))),
         _ => {}
     }
+    None
 }
 
 /// The report of a mover that has ended.
@@ -165,10 +177,10 @@ mod tests {
             }
         }
         let sum = Sum(Mutex::new(0));
-        for text in [line(&TransferLine::Advance(5)), "hello".into(), done(), line(&TransferLine::Advance(7))]
-        {
-            tell(&text, &sum);
+        for text in [line(&TransferLine::Advance(5)), "hello".into(), line(&TransferLine::Advance(7))] {
+            assert!(tell(&text, &sum).is_none());
         }
         assert_eq!(*sum.0.lock().unwrap(), 12);
+        assert!(tell(&done(), &sum).unwrap().is_ok());
     }
 }

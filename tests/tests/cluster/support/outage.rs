@@ -55,7 +55,7 @@ pub fn kill_runner(space: &Space) {
         let pods =
             ["get", "pods", "--selector=standstill.dev/role=runner", "--field-selector=status.phase=Running"];
         let said = space.try_kubectl(&[&pods[..], &[id]].concat());
-        known = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+        String::from_utf8_lossy(&said.stdout).trim().clone_into(&mut known);
         known.starts_with("containerd://")
     });
     let id = known.strip_prefix("containerd://").unwrap();
