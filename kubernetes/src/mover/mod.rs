@@ -20,7 +20,7 @@ mod size;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -58,8 +58,8 @@ const BOUND: Duration = Duration::from_secs(3);
 const FOR_A_POD: &str = "volume.kubernetes.io/selected-node";
 /// The seconds that a mover has for its own tidying up when it is ended.
 const GRACE: u32 = 30;
-/// How long telling one to end may take.
-const DISMISSED: Duration = Duration::from_secs(5);
+/// How long a mover that has reported may take to end, and its node to note that.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// The repository's credentials, as a Secret in the target's namespace holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,8 @@ pub(crate) struct Mover {
     settings: MoverSettings,
     /// The claims that are captured, as they were when that was planned.
     claims: Arc<Mutex<BTreeMap<String, PersistentVolumeClaim>>>,
+    /// The pods that have reported, with the version that each was seen to run in.
+    reported: Arc<Mutex<BTreeMap<String, Option<String>>>>,
 }
 
 /// What the transfer of an artifact makes.
@@ -139,7 +141,7 @@ fn record(cluster: &Cluster, part: &str, run: &RunId) -> MoverRecord {
 
 impl Mover {
     pub(crate) fn new(cluster: Cluster, settings: MoverSettings) -> Self {
-        Self { cluster, settings, claims: Arc::default() }
+        Self { cluster, settings, claims: Arc::default(), reported: Arc::default() }
     }
 
     /// The owner of the files, where it is known.
@@ -174,7 +176,12 @@ impl Mover {
         tokio::select! {
             report = self.perform(&remote, spec, &record, progress) => report,
             () = cancel.cancelled() => {
-                dismiss(&self.cluster.objects::<Pod>(), &record.name).await;
+                let parameters = DeleteParams { grace_period_seconds: Some(GRACE), ..DeleteParams::default() };
+                let pods = self.cluster.objects::<Pod>();
+                let told = pods.delete_with(&record.name, &parameters);
+                if !matches!(tokio::time::timeout(Duration::from_secs(5), told).await, Ok(Ok(_))) {
+                    tracing::warn!("the pod {} could not be told to end yet", record.name);
+                }
                 Err(Error::cancelled(format!("storing the artifact {} was cancelled", spec.artifact())))
             }
         }
@@ -203,14 +210,34 @@ impl Mover {
         let end = match self.started(&pod, record).await? {
             (Standing::Ended(end), _) => end,
             (_, version) => tokio::select! {
-                end = ended(&pods, name, |pod| standing(pod, CONTAINER), version) => end?,
+                end = ended(&pods, name, |pod| standing(pod, CONTAINER), version.clone()) => end?,
                 last = output::follow(&pods, name, progress) => {
-                    dismiss(&pods, name).await;
+                    self.reported().insert(name.clone(), version);
                     return last;
                 }
             },
         };
         output::report(&pods, name, &end).await
+    }
+
+    fn reported(&self) -> MutexGuard<'_, BTreeMap<String, Option<String>>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a mover and all that was made for it. It is gone when this returns.
+    ///
+    /// One that has reported is waited for before: a pod that has ended goes at once, and one that is told to end keeps its
+    /// node busy for seconds.
+    pub(crate) async fn dispose(&self, record: &MoverRecord) -> Result<Undone> {
+        let reported = self.reported().remove(&record.name);
+        if let Some(version) = reported {
+            let pods = self.cluster.objects::<Pod>();
+            let end = ended(&pods, &record.name, |pod| standing(pod, CONTAINER), version);
+            if tokio::time::timeout(ENDING, end).await.is_err() {
+                tracing::debug!("the pod {} has reported and does not end", record.name);
+            }
+        }
+        dispose(&self.cluster, record).await
     }
 
     async fn started(&self, pod: &Pod, record: &MoverRecord) -> Result<(Standing, Option<String>)> {
@@ -231,15 +258,6 @@ impl Mover {
         };
         let source = source(claim, restore_size, &remote.snapshot, owner)?;
         Ok(Source { mount: remote.place.mount.clone(), sub_path: remote.place.sub_path.clone(), ..source })
-    }
-}
-
-/// Has a pod removed that has done its work or is to end, and does not wait for that: disposing of it does.
-async fn dismiss(pods: &Objects<Pod>, name: &str) {
-    let parameters = DeleteParams { grace_period_seconds: Some(GRACE), ..DeleteParams::default() };
-    let told = pods.delete_with(name, &parameters);
-    if !matches!(tokio::time::timeout(DISMISSED, told).await, Ok(Ok(_))) {
-        tracing::warn!("the pod {name} could not be told to end yet");
     }
 }
 

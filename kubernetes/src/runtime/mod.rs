@@ -298,7 +298,10 @@ impl Runtime for KubernetesRuntime {
             None => self.inner.dispose(record, secrets).await,
             Some(Record::Snapshot(record)) => snapshot::dispose(&self.cluster, &record).await,
             Some(Record::InGroup(record)) => snapshot::dispose_group(&self.cluster, &record).await,
-            Some(Record::Mover(record)) => mover::dispose(&self.cluster, &record).await,
+            Some(Record::Mover(record)) => match &self.mover {
+                Some(mover) => mover.dispose(&record).await,
+                None => mover::dispose(&self.cluster, &record).await,
+            },
             Some(Record::Pod(record)) => apart::dispose(&self.cluster, &record).await,
             Some(Record::InPod(record)) => self.dispose_in_pod(&record, secrets).await,
             Some(Record::OnMachine(record)) => self.dispose_on_machine(&record, secrets).await,
