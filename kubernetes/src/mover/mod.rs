@@ -211,9 +211,9 @@ impl Mover {
             (Standing::Ended(end), _) => end,
             (_, version) => tokio::select! {
                 end = ended(&pods, name, |pod| standing(pod, CONTAINER), version.clone()) => end?,
-                last = output::follow(&pods, name, progress) => {
+                report = output::follow(&pods, name, progress) => {
                     self.reported().insert(name.clone(), version);
-                    return last;
+                    return Ok(report);
                 }
             },
         };

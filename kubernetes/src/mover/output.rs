@@ -30,18 +30,14 @@ const LAST: Duration = Duration::from_secs(30);
 /// How many of them are read: messages of the program may follow the report.
 const LINES: i64 = 20;
 
-/// Tells the progress that a mover prints, until its last word: a report, after which it does nothing any more, or why it
-/// has none. That its container has ended the node notes up to a second later. A log that breaks off is read again from
-/// its beginning, without telling anything twice.
-pub(super) async fn follow(
-    pods: &Objects<Pod>,
-    name: &str,
-    progress: &Arc<dyn Progress>,
-) -> Result<TransferReport> {
+/// Tells the progress that a mover prints, until its report, after which it does nothing any more: that its container has
+/// ended the node notes up to a second later. Without a report this goes on; how the pod ends says why there is none. A log
+/// that breaks off is read again from its beginning, without telling anything twice.
+pub(super) async fn follow(pods: &Objects<Pod>, name: &str, progress: &Arc<dyn Progress>) -> TransferReport {
     let told = AtomicUsize::new(0);
     loop {
         match once(pods, name, progress, &told).await {
-            Ok(Some(last)) => return last,
+            Ok(Some(report)) => return report,
             Ok(None) => {}
             Err(error) => tracing::debug!("the log of {name} broke off: {error}"),
         }
@@ -54,28 +50,27 @@ async fn once(
     name: &str,
     progress: &Arc<dyn Progress>,
     told: &AtomicUsize,
-) -> kube::Result<Option<Result<TransferReport>>> {
+) -> kube::Result<Option<TransferReport>> {
     let parameters = LogParams { container: Some(CONTAINER.into()), follow: true, ..LogParams::default() };
     let mut lines = pods.api().log_stream(name, &parameters).await?.lines().enumerate();
     while let Some((number, line)) = lines.next().await {
         let line = line.map_err(kube::Error::ReadEvents)?;
         if number >= told.load(Ordering::Relaxed) {
             told.store(number + 1, Ordering::Relaxed);
-            if let Some(last) = tell(&line, progress.as_ref()) {
-                return Ok(Some(last));
+            if let Some(report) = tell(&line, progress.as_ref()) {
+                return Ok(Some(report));
             }
         }
     }
     Ok(None)
 }
 
-/// Tells one line of progress; the last word, if the line is that. Other lines are neither.
-fn tell(line: &str, progress: &dyn Progress) -> Option<Result<TransferReport>> {
+/// Tells one line of progress; the report, if the line is that. Other lines are neither.
+fn tell(line: &str, progress: &dyn Progress) -> Option<TransferReport> {
     match serde_json::from_str(line).ok()? {
         TransferLine::Advance(bytes) => progress.advance(bytes),
         TransferLine::Expect(bytes) => progress.expect(bytes),
-        TransferLine::Report(report) => return Some(Ok(report)),
-        TransferLine::Error(failure) => return Some(Err(Error::from(&failure))),
+        TransferLine::Report(report) => return Some(report),
         _ => {}
     }
     None
@@ -181,6 +176,6 @@ mod tests {
             assert!(tell(&text, &sum).is_none());
         }
         assert_eq!(*sum.0.lock().unwrap(), 12);
-        assert!(tell(&done(), &sum).unwrap().is_ok());
+        assert!(tell(&done(), &sum).is_some());
     }
 }

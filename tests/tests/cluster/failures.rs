@@ -44,7 +44,7 @@ fn a_mover_that_is_killed_or_evicted_while_it_uploads_fails_the_run_and_nothing_
     // So much that the upload lasts for seconds.
     server.sql(
         "CREATE TABLE large AS SELECT n, (SELECT string_agg(md5(n::text || '-' || m::text), '') FROM generate_series(1, 32) m)
-         FROM generate_series(1, 80000) n",
+         FROM generate_series(1, 250000) n",
     );
     without_its_mover(&space, &server, |mover| {
         space.kubectl(&["delete", "pod", mover, "--grace-period=0", "--force"]);
