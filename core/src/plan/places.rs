@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Plan, PlannedStep, is_left_out};
 use crate::{
     hook::{HoldKind, HoldTraits},
-    language::{ExecStep, Step, StreamStep, references, render_value},
+    language::{ExecStep, Step, references, render_value},
     runtime::{CaptureMode, Place},
 };
 
@@ -35,7 +35,7 @@ impl Plan {
     /// The programs of the blueprint that the steps refer to, by their names; a step that is known to stream nothing
     /// needs none.
     pub fn programs(&self) -> BTreeSet<String> {
-        let steps = self.steps.iter().filter(|step| !self.does_nothing(&step.step));
+        let steps = self.steps.iter().filter(|step| !self.streams_nothing(&step.step));
         let steps = steps.map(|step| serde_json::to_value(&step.step).unwrap_or_default());
         let paths = steps.flat_map(|step| references(&step));
         let named = paths.filter_map(|path| match path.as_slice() {
@@ -66,7 +66,8 @@ impl Plan {
     /// Whether any program of the target's image runs beside it, in the runner's own place, or is looked for there.
     pub fn runs_programs(&self) -> bool {
         let runs = |step: &Step| {
-            let streams = step.stream.as_ref().is_some_and(|stream| !stream.command.is_empty());
+            let streams = step.stream.as_ref().is_some_and(|stream| !stream.command.is_empty())
+                && !self.streams_nothing(step);
             let waits = step.wait.as_ref().is_some_and(|wait| wait.exec.is_some());
             streams
                 || waits
@@ -75,7 +76,6 @@ impl Plan {
                 || step.session.is_some()
                 || step.service.is_some()
         };
-        let runs = |step: &Step| runs(step) && !self.does_nothing(step);
         let beside = |step: &PlannedStep| runs(&step.step) && self.place(&step.step) == Place::Runner;
         self.steps.iter().any(|step| step.hook_program || beside(step)) || !self.programs().is_empty()
     }
@@ -96,7 +96,7 @@ impl Plan {
             || step.query.as_ref().is_some_and(|query| query.volume.is_some());
         let outlives = step.hook.is_some() && planned.hold.is_some_and(|hold| hold.kind == HoldKind::Lease);
         let reads = step.snapshot.as_ref().and_then(|snapshot| snapshot.mode);
-        if step.stream.is_some() && !self.does_nothing(step) {
+        if step.stream.is_some() && !self.streams_nothing(step) {
             Some("streams all of its data through the runner")
         } else if step.service.is_some() {
             Some("starts a server of the target's image")
@@ -115,13 +115,10 @@ impl Plan {
         }
     }
 
-    fn does_nothing(&self, step: &Step) -> bool {
-        step.stream.as_ref().is_some_and(|stream| self.streams_nothing(stream))
-    }
-
-    /// Whether it is known before that there is no item to stream.
-    fn streams_nothing(&self, stream: &StreamStep) -> bool {
-        let list = stream.for_each.as_ref().map(|list| render_value(&list.0, &self.static_scope()));
+    /// Whether it is a stream of which is known before that there is no item.
+    fn streams_nothing(&self, step: &Step) -> bool {
+        let list = step.stream.as_ref().and_then(|stream| stream.for_each.as_ref());
+        let list = list.map(|list| render_value(&list.0, &self.static_scope()));
         matches!(list, Some(Ok(Value::Array(items))) if items.is_empty())
     }
 

@@ -74,10 +74,9 @@ pub enum Purpose {
 }
 
 /// The image that the run's container is of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Image {
     /// The target's, into which the program is brought before it begins: programs of the target's are run beside it.
-    #[default]
     Target,
     /// The project's own, which begins a second sooner. A dead run may have to be recovered by programs of the target's,
     /// so it is the target's where any run of the namespace has not ended.
