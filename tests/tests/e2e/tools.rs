@@ -70,7 +70,12 @@ fn each_program_that_is_missing_is_named_before_anything_is_done() {
         let absent = |program: &str| format!("{program}-of-nobody");
         for program in named(&text, "backup") {
             let file = absent(&program);
-            let outcome = subject.place.run(subject.with_blueprint(&renamed(&text, &program, &file)));
+            let mut arguments = subject.with_blueprint(&renamed(&text, &program, &file));
+            // What only an empty list's items would call is not asked for.
+            if let Kind::Postgresql(_) = kind {
+                arguments.push("--set=config=/etc/hosts".to_owned());
+            }
+            let outcome = subject.place.run(arguments);
             let says = [format!("the program {file} was not found in "), format!("Install {file}")];
             subject.assert_refused(&outcome, 2, &[&says[0], &says[1]]);
         }
