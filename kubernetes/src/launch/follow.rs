@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::LogParams};
 use standstill_core::{Error, Result, point::RunId, runner::RunReport, units::show_duration};
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     client::{Cluster, Objects},
     names,
-    pods::{Refusal, Standing, Start, refusal, standing},
+    pods::{Log, Refusal, Standing, Start, refusal, standing},
 };
 
 /// How long the cluster may take to make the pod of a Job.
@@ -69,12 +68,12 @@ impl Followed<'_> {
         let pod = made.name_any();
         let start = Start { cluster, name: &pod, within: self.begun, judge: of_both };
         start.wait(Some(&made), &mut |words| told.said(words)).await?;
-        let mut read = 0;
+        let mut log = Log::of(&pods, &pod, RUNNER);
         loop {
-            match log(&pods, &pod, &mut read, told).await {
-                Ok(Some(report)) => return report,
-                Ok(None) => {}
-                Err(error) => tracing::debug!("the log of {pod} broke off: {error}"),
+            // The last word is enough: nothing of the run comes after it, and that its pod has ended the cluster notes a
+            // second later.
+            if let Some(report) = log.find(|line| hear(line, told)).await {
+                return report;
             }
             if let Some(ended) = ended(&pods, &pod).await? {
                 return finish(&pods, &pod, &ended, self.run).await;
@@ -128,29 +127,14 @@ fn of_both(pod: &Pod) -> Standing {
     }
 }
 
-/// Reads the log until the run's last word, or until it ends; lines that were told already are not told again. The
-/// word is enough: nothing of the run comes after it, and that its pod has ended the cluster notes a second later.
-async fn log(
-    pods: &Objects<Pod>,
-    pod: &str,
-    read: &mut usize,
-    told: &mut dyn Follow,
-) -> kube::Result<Option<Result<RunnerLine>>> {
-    let parameters = LogParams { container: Some(RUNNER.into()), follow: true, ..LogParams::default() };
-    let mut lines = pods.api().log_stream(pod, &parameters).await?.lines().enumerate();
-    while let Some((number, line)) = lines.next().await {
-        let line = line.map_err(kube::Error::ReadEvents)?;
-        if number < *read {
-            continue;
-        }
-        *read = number + 1;
-        match serde_json::from_str(&line) {
-            Ok(RunnerLine::Said(text)) => told.said(&text),
-            Ok(line) => return Ok(outcome(line)),
-            Err(_) => told.logged(&line),
-        }
+/// What a line of the log says, which is told; the run's last word.
+fn hear(line: &str, told: &mut dyn Follow) -> Option<Result<RunnerLine>> {
+    match serde_json::from_str(line) {
+        Ok(RunnerLine::Said(text)) => told.said(&text),
+        Ok(line) => return outcome(line),
+        Err(_) => told.logged(line),
     }
-    Ok(None)
+    None
 }
 
 fn outcome(line: RunnerLine) -> Option<Result<RunnerLine>> {

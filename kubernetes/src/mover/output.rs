@@ -1,14 +1,7 @@
 //! What a mover prints: its progress while it runs, and its report as its last line.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use standstill_core::{
@@ -20,7 +13,7 @@ use standstill_core::{
 use super::manifests::CONTAINER;
 use crate::{
     client::{Objects, explain},
-    pods::End,
+    pods::{End, Log},
 };
 
 /// The pause before a log that broke off is read again.
@@ -31,38 +24,15 @@ const LAST: Duration = Duration::from_secs(30);
 const LINES: i64 = 20;
 
 /// Tells the progress that a mover prints, until its report, after which it does nothing any more: that its container has
-/// ended the node notes up to a second later. Without a report this goes on; how the pod ends says why there is none. A log
-/// that breaks off is read again from its beginning, without telling anything twice.
+/// ended the node notes up to a second later. Without a report this goes on; how the pod ends says why there is none.
 pub(super) async fn follow(pods: &Objects<Pod>, name: &str, progress: &Arc<dyn Progress>) -> TransferReport {
-    let told = AtomicUsize::new(0);
+    let mut log = Log::of(pods, name, CONTAINER);
     loop {
-        match once(pods, name, progress, &told).await {
-            Ok(Some(report)) => return report,
-            Ok(None) => {}
-            Err(error) => tracing::debug!("the log of {name} broke off: {error}"),
+        if let Some(report) = log.find(|line| tell(line, progress.as_ref())).await {
+            return report;
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-async fn once(
-    pods: &Objects<Pod>,
-    name: &str,
-    progress: &Arc<dyn Progress>,
-    told: &AtomicUsize,
-) -> kube::Result<Option<TransferReport>> {
-    let parameters = LogParams { container: Some(CONTAINER.into()), follow: true, ..LogParams::default() };
-    let mut lines = pods.api().log_stream(name, &parameters).await?.lines().enumerate();
-    while let Some((number, line)) = lines.next().await {
-        let line = line.map_err(kube::Error::ReadEvents)?;
-        if number >= told.load(Ordering::Relaxed) {
-            told.store(number + 1, Ordering::Relaxed);
-            if let Some(report) = tell(&line, progress.as_ref()) {
-                return Ok(Some(report));
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// Tells one line of progress; the report, if the line is that. Other lines are neither.
