@@ -7,6 +7,7 @@ use std::{
     str::FromStr,
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use standstill_core::{
@@ -31,6 +32,9 @@ use crate::{
     commands::{discard_strays, in_runtime},
     output, progress, signals, wiring,
 };
+
+/// How long a repository may take to answer that a recovery could do without.
+const OPENED: Duration = Duration::from_secs(30);
 
 /// Runs what the orders say; the last line of its output is the report.
 pub fn runner_main(arguments: &[String]) -> ExitCode {
@@ -127,8 +131,19 @@ async fn open(orders: &Orders) -> Result<Repository> {
 /// Finishes the dead run of the orders.
 async fn recover_run(file: &Path) -> Result<RunnerLine> {
     let orders = read(file)?;
-    let repository = open(&orders).await?;
-    let beside = beside(Some(repository), Arc::new(NoObserver));
+    // What is held does not wait for a repository: it may be what the run died of.
+    let repository = match tokio::time::timeout(OPENED, open(&orders)).await {
+        Ok(Ok(repository)) => Some(repository),
+        Ok(Err(error)) => {
+            tracing::warn!("{}; recovering without it", error.chain());
+            None
+        }
+        Err(_) => {
+            tracing::warn!("{} does not answer; recovering without it", orders.repository);
+            None
+        }
+    };
+    let beside = beside(repository, Arc::new(NoObserver));
     let seams = Seams::in_pod(&cluster(&orders)?, &orders, Limits::default().lease, helpers(), beside)?;
     let recovered = recover(&seams.host, Some(&orders.run)).await;
     seams.settle().await;

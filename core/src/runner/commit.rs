@@ -44,25 +44,24 @@ async fn still_alone(members: &Members) -> Result<()> {
 }
 
 /// Whether the recovery point of this run is in the repository.
-pub(super) async fn is_there(world: &World) -> bool {
-    let Ok(repository) = world.repository() else { return false };
-    match repository.points().await {
-        Ok(points) => points.iter().any(|listed| listed.point.id == world.run),
-        Err(error) => {
-            tracing::warn!("whether the commit was reached cannot be seen: {}", error.chain());
-            false
-        }
-    }
+///
+/// # Errors
+/// When that cannot be seen.
+pub(super) async fn is_there(world: &World) -> Result<bool> {
+    let points = world.repository()?.points().await?;
+    Ok(points.iter().any(|listed| listed.point.id == world.run))
 }
 
 /// Says whether a commit that the journal does not know the end of was reached.
 pub(super) async fn settle(world: &World) {
-    if is_there(world).await {
-        world.ledger.note(Event::Committed { point: world.run.clone() });
-    } else {
-        let error = Failure::from(&Error::failed("the run ended before its commit"));
-        world.ledger.note(Event::Failed { step: COMMIT.to_owned(), error });
-    }
+    let error = match is_there(world).await {
+        Ok(true) => return world.ledger.note(Event::Committed { point: world.run.clone() }),
+        Ok(false) => Error::failed("the run ended before its commit"),
+        Err(cause) => Error::failed("whether the run had reached its commit could not be seen")
+            .remedy("`standstill list` with its repository has a recovery point of this run if it did.")
+            .because(cause),
+    };
+    world.ledger.note(Event::Failed { step: COMMIT.to_owned(), error: Failure::from(&error) });
 }
 
 /// The recovery point that this run has earned.

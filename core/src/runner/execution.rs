@@ -255,7 +255,7 @@ impl Execution<'_> {
             Ok(point) => self.world.ledger.note(Event::Committed { point }),
             Err(error) => {
                 // The write may have been reached before the error: what is there decides.
-                if commit::is_there(self.world).await {
+                if commit::is_there(self.world).await.unwrap_or(false) {
                     self.world.ledger.note(Event::Committed { point: self.world.run.clone() });
                 } else {
                     self.failed(COMMIT, &error);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    eventually,
+    Subject, eventually,
     filesystem::Kind as On,
     kind::Kind,
     matrix::{Matrix, PROMISED, Point, ROOM, try_all},
@@ -356,4 +356,25 @@ fn stopped_anywhere_a_backup_of_mysql_lets_go_and_claims_nothing() {
 fn stopped_anywhere_an_application_of_ones_own_is_let_go_and_nothing_is_claimed() {
     survives_stops(&Kind::Pair);
     survives_stops(&Kind::Session);
+}
+
+#[test]
+fn a_commit_that_nobody_could_see_is_neither_claimed_nor_denied() {
+    let Some(subject) = Subject::new(&Kind::Sqlite) else { return };
+    subject.backup_ok();
+    let journal = subject.place.journal(&subject.place.newest_run());
+    let committed = journal.iter().position(|(event, _)| event == "committed").unwrap();
+    let mut command = subject.place.command(subject.backup_arguments());
+    command.env("STANDSTILL_FAILPOINT", format!("{committed}:before:kill"));
+    let killed = subject.place.spawn(command).wait();
+    assert!(killed.was_killed(), "{killed}");
+    let run = subject.place.newest_run();
+    let mut command = subject.place.command(["recover"]);
+    command.env_remove("STANDSTILL_REPOSITORY");
+    let recovered = subject.place.spawn(command).wait();
+    assert_eq!(recovered.code(), Some(0), "{recovered}");
+    let told = subject.place.ok(["logs", &run]).stdout;
+    assert!(told.contains("whether the run had reached its commit could not be seen"), "{told}");
+    assert!(subject.place.points().contains(&run), "the point is there all the same");
+    subject.assert_clean();
 }
