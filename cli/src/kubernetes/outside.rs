@@ -11,7 +11,7 @@ use standstill_core::{
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterLocks, KubernetesRuntime, Outside, RuntimeSettings,
-    launch::{self, Permissions, Rule, own_permissions, permissions},
+    launch::{self, Permissions, Rule, own_permissions, permissions, to_find_the_owner},
     machine,
 };
 
@@ -124,6 +124,10 @@ pub fn plan(
             Some(targets) => own_permissions(member, &values_of(plan, member, targets)?.1, None),
             None => permissions(member, None),
         });
+    }
+    // Nothing is asked here, the target's pod neither.
+    if targets.is_some() && !plan.iter().any(Plan::enters_target) {
+        needed.namespaced.push(to_find_the_owner());
     }
     let whose = if targets.is_some() { "a Role for whoever runs it" } else { "a Role that the run owns" };
     let together: Vec<Vec<&str>> =

@@ -47,7 +47,7 @@ pub use kept::kept;
 pub(crate) use manifests::{beside, restricted};
 pub use mounts::{Mounted, Mounts};
 pub use orders::{HELPERS, ORDERS_FILE, Orders, PARAMETERS, PASSWORD_FILE, Placed, RunnerLine};
-pub use own_rights::{dials_elsewhere, own_permissions};
+pub use own_rights::{dials_elsewhere, own_permissions, to_find_the_owner};
 pub use permissions::{Permissions, Rule, permissions};
 pub(crate) use recovery::placed;
 pub use recovery::recover;

@@ -48,6 +48,12 @@ pub fn own_permissions(plan: &Plan, values: &TargetValues, pod: Option<&str>) ->
     needed
 }
 
+/// What else is needed where the target's pod does not say whom it runs as.
+pub fn to_find_the_owner() -> Rule {
+    let reason = "whose the files are, where the target's pod does not say whom it runs as by `runAsUser`";
+    Rule::new("", &["pods/exec"], &["create", "get"], reason)
+}
+
 const TARGET: &str = "the target's pod";
 
 /// Whether a connection is to the target's own host, as far as that is known before.

@@ -291,7 +291,10 @@ fn the_rules_that_plan_prints_are_enough_to_run_it_from_here_and_each_is_asked_f
     let whole = attempt();
     assert_eq!(whole.code(), Some(0), "{whole}");
     let rules = printed["namespaced"].as_array().unwrap();
-    let candidates: Vec<usize> = (0..rules.len()).collect();
+    // The server's pod says whom it runs as: it is not entered to see whose the files are.
+    let is_asked = |number: &usize| rules[*number]["resources"][0] != "pods/exec";
+    let candidates: Vec<usize> = (0..rules.len()).filter(is_asked).collect();
+    assert_eq!(candidates.len(), rules.len() - 1);
     for number in Random::of("from here rights").sample(candidates, 2) {
         let rule = &rules[number];
         let patch = json!({"rules": without(rules, Some(number))}).to_string();
