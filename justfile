@@ -20,7 +20,7 @@ fmt:
 clippy:
     cargo clippy --locked --workspace --all-targets --features {{features}} -- -D warnings
 
-# All tests, and a sample of the long ones; `just test --full` for all of those
+# The tests, with a sample of the long ones; `just test --full` for all
 test *arguments:
     ./test {{arguments}}
 
