@@ -8,7 +8,7 @@ use crate::{
     matrix::recovers,
     support::{
         Postgres, Space, eventually,
-        outage::kill_runner,
+        outage::{delete_runner, kill_runner},
         runs::{self, HELD, await_held},
     },
 };
@@ -132,4 +132,22 @@ fn what_a_program_beside_the_target_holds_ends_with_the_runner_and_is_let_go_by_
     recovers(&space, "while it is held", false, dumped);
     assert_eq!(flag(), "");
     assert_eq!(states(&space), ["succeeded", "failed", "succeeded"]);
+}
+
+#[test]
+fn what_a_program_beside_the_target_holds_ends_with_all_of_its_pod() {
+    let Some(space) = Space::new("programspod") else { return };
+    space.place.init();
+    let server = Postgres::start(&space);
+    let blueprint = space.place.file("flagged.yaml", FLAGGED);
+    let start = |more: &[&str]| server.start_backup(blueprint.to_str().unwrap(), more);
+    let flag = || server.sql("SELECT to_regclass('paused')");
+    let mut run = start(&HELD);
+    await_held(&space, &mut run);
+    assert_eq!(flag(), "paused");
+    delete_runner(&space);
+    eventually(Duration::from_secs(5 + 1 + 4), "the flag goes with its pod", || flag().is_empty());
+    assert_eq!(run.wait().code(), Some(1));
+    recovers(&space, "deleted", true, || start(&[]).wait());
+    assert_eq!(flag(), "");
 }

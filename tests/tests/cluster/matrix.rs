@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     Space, eventually,
+    outage::delete_runner,
     place::{Outcome, Started},
     runs::{BELIEVED, HELD, await_held, journal, kill_points_of, states, unlocked},
     sample::Random,
@@ -135,9 +136,8 @@ fn a_runner_whose_pod_is_deleted_while_it_holds_the_lock_lets_go_and_is_cleaned_
     space.place.init();
     let application = Application::start(&space);
     let run = start_held(&space);
-    let pods = space.kubectl(&["get", "pods", "--selector=standstill.dev/role=runner", "--output=name"]);
     let deleted = Application::now();
-    space.kubectl(&["delete", pods.trim(), "--grace-period=0", "--force"]);
+    delete_runner(&space);
     let outcome = run.wait();
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     goes_on(&application);

@@ -8,7 +8,7 @@ use crate::{
     support::{
         Space, eventually,
         mongodb::Mongod,
-        outage::kill_runner,
+        outage::{delete_runner, kill_runner},
         runs::{HELD, await_held},
         sample::Random,
         writer::assert_whole,
@@ -69,22 +69,24 @@ fn a_secantusdb_under_a_writer_comes_back_whole_from_a_dump() {
 }
 
 #[test]
-fn a_locked_fake_mongod_takes_writes_again_when_the_runner_is_killed() {
+fn a_locked_fake_mongod_takes_writes_again_when_the_runner_is_killed_or_all_of_its_pod_is() {
     let Some(space) = Space::new("mongokilled") else { return };
     space.place.init();
     let server = Mongod::fake(&space);
     let writer = server.writer();
     let locked = [&FILES[..], &["--set=quiesce=lock"]].concat();
-    let mut run = server.start_backup("mongodb", &[&locked[..], &HELD].concat());
-    await_held(&space, &mut run);
-    assert!(!server.held().is_empty());
-    kill_runner(&space);
-    println!("writes went on after {:?}", writer.goes_on(PROMISED));
-    eventually(PROMISED, "it is not locked any more", || server.held().is_empty());
-    let outcome = run.wait();
-    assert_eq!(outcome.code(), Some(1), "{outcome}");
-    let by_command = Random::of("cluster mongodb").coin();
-    recovers(&space, "killed", by_command, || server.start_backup("mongodb", &locked).wait());
-    assert_eq!(server.held(), Vec::<String>::new());
+    for end in [kill_runner, delete_runner] {
+        let mut run = server.start_backup("mongodb", &[&locked[..], &HELD].concat());
+        await_held(&space, &mut run);
+        assert!(!server.held().is_empty());
+        end(&space);
+        println!("writes went on after {:?}", writer.goes_on(PROMISED));
+        eventually(PROMISED, "it is not locked any more", || server.held().is_empty());
+        let outcome = run.wait();
+        assert_eq!(outcome.code(), Some(1), "{outcome}");
+        let by_command = Random::of("cluster mongodb").coin();
+        recovers(&space, "killed", by_command, || server.start_backup("mongodb", &locked).wait());
+        assert_eq!(server.held(), Vec::<String>::new());
+    }
     writer.stop();
 }

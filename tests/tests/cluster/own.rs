@@ -8,7 +8,7 @@ use crate::{
     support::{
         Space, eventually,
         kv::{Kv, LEASE},
-        outage::{kill_runner, now},
+        outage::{delete_runner, kill_runner, now},
         runs::kill_points_of,
         sample::Random,
         writer::assert_whole,
@@ -91,9 +91,8 @@ fn an_application_goes_on_when_the_runners_pod_is_deleted_at_once() {
         space.place.init();
         let kv = Kv::start(&space, by_session);
         let run = kv.start_held();
-        let pods = space.kubectl(&["get", "pods", "--selector=standstill.dev/role=runner", "--output=name"]);
         let deleted = now();
-        space.kubectl(&["delete", pods.trim(), "--grace-period=0", "--force"]);
+        delete_runner(&space);
         let outcome = run.wait();
         assert_eq!(outcome.code(), Some(1), "{outcome}");
         let waited = kv.waited_after(deleted);

@@ -8,7 +8,7 @@ use crate::{
     matrix::recovers,
     support::{
         Space, eventually,
-        outage::kill_runner,
+        outage::{delete_runner, kill_runner},
         redis::Redis,
         runs::{HELD, await_held},
         writer::assert_whole,
@@ -62,12 +62,12 @@ fn rewrites_that_a_killed_runner_held_off_go_on_at_once_and_writes_never_wait() 
     space.place.init();
     let server = Redis::start(&space, APPEND_ONLY);
     let writer = server.writer();
-    for by_command in [true, false] {
+    for (by_command, end) in [(true, kill_runner as fn(&Space)), (false, delete_runner)] {
         let mut run = server.start_backup("redis-aof", &HELD);
         await_held(&space, &mut run);
         let held = server.held();
         assert!(held.iter().any(|held| held.starts_with("rewrites")), "{held:?}");
-        kill_runner(&space);
+        end(&space);
         // Its helper is in a container of its own, and puts the setting back before anybody recovers the run.
         let within = eventually(LET_GO, "rewrites go on", || server.held().is_empty());
         println!("rewrites went on after {within:?}");

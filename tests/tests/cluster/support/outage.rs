@@ -63,6 +63,13 @@ pub fn kill_runner(space: &Space) {
     run(Command::new("kill").arg("-KILL").args(processes.lines()));
 }
 
+/// Deletes the runner's pod without any grace, as nobody should.
+#[track_caller]
+pub fn delete_runner(space: &Space) {
+    let pods = space.kubectl(&["get", "pods", "--selector=standstill.dev/role=runner", "--output=name"]);
+    space.kubectl(&["delete", pods.trim(), "--grace-period=0", "--force"]);
+}
+
 /// Seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
