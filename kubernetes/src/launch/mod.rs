@@ -196,7 +196,8 @@ async fn make(cluster: &Cluster, mut launch: Launch, owner: Value) -> Result<()>
         roles.create(&role).await?;
         bindings.create(&binding).await
     };
-    let others = async { Ok(launch.image == Image::Own && has_unfinished(cluster).await) };
+    let recovers = launch.purpose == Purpose::Run;
+    let others = async { Ok(recovers && launch.image == Image::Own && has_unfinished(cluster).await) };
     let (_, _, _, (), others) = tokio::try_join!(
         rights,
         secrets.create(&secret),
