@@ -157,7 +157,8 @@ pub enum Event {
         /// Facts of the quiesced moment.
         facts: Vec<Fact>,
     },
-    /// A hold could not be let go before the deadline.
+    /// A hold could not be let go before the deadline, or a change not be put back. The run is not finished: whoever
+    /// takes its journal over tries again.
     StillHeld {
         /// The step that acquired it.
         step: String,
@@ -171,12 +172,18 @@ pub enum Event {
         /// Its id.
         point: RunId,
     },
+    /// Whether the commit was reached could not be seen. What it may have committed stays, and the run is not finished:
+    /// whoever takes its journal over looks again.
+    CommitUnseen {
+        /// Why not.
+        error: Failure,
+    },
     /// A temporary thing was disposed of.
     Disposed {
         /// The step of its intent.
         step: String,
     },
-    /// A temporary thing could not be disposed of; `recover` will try again.
+    /// A temporary thing could not be disposed of.
     LeftBehind {
         /// The step of its intent.
         step: String,

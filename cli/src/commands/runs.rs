@@ -101,6 +101,7 @@ fn event(event: &Event) -> String {
         Event::StillHeld { step, error } => format!("STILL HELD: {step}: {}", error.message),
         Event::Committing => "committing".into(),
         Event::Committed { point } => format!("committed: {point}"),
+        Event::CommitUnseen { error } => error.message.clone(),
         Event::Disposed { step } => format!("removed what {step} made"),
         Event::LeftBehind { step, error } => format!("left behind: {step}: {}", error.message),
         Event::TakenOver => "taken over: the process of this run is gone".into(),

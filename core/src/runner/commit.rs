@@ -1,6 +1,8 @@
 //! The commit: one write, last, made of nothing less than the proof.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
 
 use super::{
     COMMIT,
@@ -12,12 +14,15 @@ use crate::{
     Error, Result,
     journal::{Event, Failure},
     language::Blueprint,
-    point::{Fact, Freeze, Outputs, PointMember, RecoveryPoint, RunId, StoredArtifact},
-    units::milliseconds,
+    point::{Fact, Freeze, Outputs, PointMember, RecoveryPoint, StoredArtifact},
+    units::{milliseconds, show_duration},
 };
 
-/// Builds the recovery point and commits it.
-pub(super) async fn commit(members: &Members) -> Result<RunId> {
+/// How long a commit may go on after the run was cancelled.
+const WRITTEN: Duration = Duration::from_mins(1);
+
+/// Builds the recovery point, and notes that it is about to be committed.
+pub(super) async fn prepare(members: &Members) -> Result<RecoveryPoint> {
     let (point, world) = (point(members)?, members.first());
     if point.artifacts.is_empty() {
         return Err(Error::failed("nothing was stored, so there is nothing to commit")
@@ -25,8 +30,50 @@ pub(super) async fn commit(members: &Members) -> Result<RunId> {
     }
     still_alone(members).await?;
     world.ledger.record(Event::Committing).await?;
-    world.repository()?.commit(&point).await?;
-    Ok(point.id)
+    Ok(point)
+}
+
+/// Commits it. What was begun is not abandoned when the run is cancelled: its thread would write on, while what it names
+/// is removed.
+pub(super) async fn write(world: &World, point: &RecoveryPoint, cancel: &CancellationToken) -> Event {
+    let repository = match world.repository() {
+        Ok(repository) => repository,
+        Err(error) => return failed(&error),
+    };
+    let mut written = pin!(repository.commit(point));
+    let ended = tokio::select! {
+        ended = &mut written => Ok(ended),
+        () = cancel.cancelled() => tokio::time::timeout(WRITTEN, written).await,
+    };
+    match ended {
+        Ok(Ok(())) => committed(world),
+        // It may have been reached before the error: what is there decides.
+        Ok(Err(error)) => match is_there(world).await {
+            Ok(true) => committed(world),
+            Ok(false) => failed(&error),
+            Err(_) => unseen(error),
+        },
+        Err(_) => unseen(Error::failed(format!(
+            "it had not ended {} after the run was cancelled",
+            show_duration(WRITTEN)
+        ))),
+    }
+}
+
+fn committed(world: &World) -> Event {
+    Event::Committed { point: world.run.clone() }
+}
+
+fn failed(error: &Error) -> Event {
+    Event::Failed { step: COMMIT.to_owned(), error: Failure::from(error) }
+}
+
+fn unseen(cause: Error) -> Event {
+    let error = Error::failed("whether the run reached its commit could not be seen").because(cause).remedy(
+        "Everything that it may have committed stays. The next backup looks again, and so does `standstill recover` with \
+         its repository.",
+    );
+    Event::CommitUnseen { error: Failure::from(&error) }
 }
 
 /// Whether no other run can have worked on a target meanwhile.
@@ -47,21 +94,18 @@ async fn still_alone(members: &Members) -> Result<()> {
 ///
 /// # Errors
 /// When that cannot be seen.
-pub(super) async fn is_there(world: &World) -> Result<bool> {
+async fn is_there(world: &World) -> Result<bool> {
     let points = world.repository()?.points().await?;
     Ok(points.iter().any(|listed| listed.point.id == world.run))
 }
 
 /// Says whether a commit that the journal does not know the end of was reached.
-pub(super) async fn settle(world: &World) {
-    let error = match is_there(world).await {
-        Ok(true) => return world.ledger.note(Event::Committed { point: world.run.clone() }),
-        Ok(false) => Error::failed("the run ended before its commit"),
-        Err(cause) => Error::failed("whether the run had reached its commit could not be seen")
-            .remedy("`standstill list` with its repository has a recovery point of this run if it did.")
-            .because(cause),
-    };
-    world.ledger.note(Event::Failed { step: COMMIT.to_owned(), error: Failure::from(&error) });
+pub(super) async fn settle(world: &World) -> Event {
+    match is_there(world).await {
+        Ok(true) => committed(world),
+        Ok(false) => failed(&Error::failed("the run ended before its commit")),
+        Err(cause) => unseen(cause),
+    }
 }
 
 /// The recovery point that this run has earned.

@@ -87,11 +87,16 @@ pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> Undo
             Next::Release(step) => execution.release(step).await,
             Next::PutBack { steps, wait } => execution.put_back(&steps, wait).await,
             Next::Commit => execution.commit().await,
-            Next::Settle => commit::settle(world).await,
+            Next::Settle => world.ledger.note(commit::settle(world).await),
             Next::Dispose(step) => execution.dispose(step).await,
+            Next::Leave => {
+                execution.stop_services().await;
+                world.ledger.flush(None, FLUSH).await;
+                return execution.undone;
+            }
             Next::Finish { success } => {
                 execution.stop_services().await;
-                world.ledger.flush(Event::Finished { success }, FLUSH).await;
+                world.ledger.flush(Some(Event::Finished { success }), FLUSH).await;
             }
         }
     }
@@ -247,20 +252,13 @@ impl Execution<'_> {
     }
 
     async fn commit(&mut self) {
-        let committed = tokio::select! {
-            committed = commit::commit(self.members) => committed,
+        let prepared = tokio::select! {
+            prepared = commit::prepare(self.members) => prepared,
             () = self.cancel.cancelled() => Err(cancelled()),
         };
-        match committed {
-            Ok(point) => self.world.ledger.note(Event::Committed { point }),
-            Err(error) => {
-                // The write may have been reached before the error: what is there decides.
-                if commit::is_there(self.world).await.unwrap_or(false) {
-                    self.world.ledger.note(Event::Committed { point: self.world.run.clone() });
-                } else {
-                    self.failed(COMMIT, &error);
-                }
-            }
+        match prepared {
+            Ok(point) => self.world.ledger.note(commit::write(self.world, &point, &self.cancel).await),
+            Err(error) => self.failed(COMMIT, &error),
         }
     }
 

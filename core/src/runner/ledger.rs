@@ -18,8 +18,8 @@ use crate::{
 };
 
 type Written = oneshot::Sender<Result<()>>;
-/// An event, and who waits until it is durable.
-type Order = (Event, Option<Written>);
+/// An event, and who waits until it and all before it are durable.
+type Order = (Option<Event>, Option<Written>);
 
 /// The events of a run.
 pub(super) struct Ledger {
@@ -77,7 +77,7 @@ impl Ledger {
     /// Notes what happened. It is written behind; nobody waits for it.
     pub(super) fn note(&self, event: Event) {
         // A closed queue means that the journal failed; that was noted when it happened.
-        let _ = self.queue.send((event.clone(), None));
+        let _ = self.queue.send((Some(event.clone()), None));
         self.show(event);
     }
 
@@ -88,29 +88,33 @@ impl Ledger {
 
     /// Writes an event that something depends on, and waits until it and all before it are durable.
     pub(super) async fn record(&self, event: Event) -> Result<()> {
+        self.written(Some(event.clone())).await?;
+        self.show(event);
+        Ok(())
+    }
+
+    async fn written(&self, event: Option<Event>) -> Result<()> {
         let (written, outcome) = oneshot::channel();
-        let queued = self.queue.send((event.clone(), Some(written)));
+        let queued = self.queue.send((event, Some(written)));
         match (queued, outcome.await) {
-            (Ok(()), Ok(Ok(()))) => {
-                self.show(event);
-                Ok(())
-            }
-            (Ok(()), Ok(Err(error))) => Err(error),
+            (Ok(()), Ok(written)) => written,
             _ => Err(Error::failed("the journal cannot be written any more")
                 .remedy("See the earlier message about the journal; nothing was begun after it.")),
         }
     }
 
-    /// Waits until everything noted so far is durable, but not longer than `within`. Time in which this whole process
-    /// was stopped does not count: the journal had no chance then.
-    pub(super) async fn flush(&self, event: Event, within: Duration) {
-        let recorded = tokio::select! {
-            recorded = self.record(event.clone()) => recorded,
+    /// Waits until everything noted so far is durable, and a last event if there is one, but not longer than `within`.
+    /// Time in which this whole process was stopped does not count: the journal had no chance then.
+    pub(super) async fn flush(&self, last: Option<Event>, within: Duration) {
+        let written = tokio::select! {
+            written = self.written(last.clone()) => written,
             () = awake_for(within) => Err(Error::failed(format!("it took longer than {within:?}"))),
         };
-        if let Err(error) = recorded {
+        if let Err(error) = written {
             tracing::warn!("the end of the run could not be written to its journal: {}", error.chain());
-            self.show(event);
+        }
+        if let Some(last) = last {
+            self.show(last);
         }
     }
 }
@@ -131,8 +135,9 @@ async fn write(
 ) {
     while let Some(first) = orders.recv().await {
         let batch = gather(first, &mut orders, journal.gathers()).await;
-        let (events, waiting): (Vec<Event>, Vec<Option<Written>>) = batch.into_iter().unzip();
-        let outcome = journal.append_all(&events).await;
+        let (events, waiting): (Vec<Option<Event>>, Vec<Option<Written>>) = batch.into_iter().unzip();
+        let events: Vec<Event> = events.into_iter().flatten().collect();
+        let outcome = if events.is_empty() { Ok(()) } else { journal.append_all(&events).await };
         for written in waiting.into_iter().flatten() {
             let _ =
                 written.send(outcome.as_ref().copied().map_err(|error| Error::from(&Failure::from(error))));
@@ -238,6 +243,16 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(batches(&journal), [1]);
+    }
+
+    #[tokio::test]
+    async fn an_end_without_a_last_event_waits_for_all_before_it() {
+        let (ledger, journal) = ledger(Duration::from_mins(1));
+        ledger.note(Event::Cut);
+        ledger.flush(None, Duration::from_mins(1)).await;
+        assert_eq!(batches(&journal), [1]);
+        ledger.flush(None, Duration::from_mins(1)).await;
+        assert_eq!(batches(&journal), [1], "nothing is written for it");
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@
 //!  after Release… in both: PutBack, of what was changed around the target
 //! ```
 //!
+//! Where something is still held at the end, or nobody could see whether the commit was reached, the end is Leave.
+//!
 //! A run that died is finished by the same function: whoever takes its journal over appends
 //! [`Event::TakenOver`], which makes it a stopping run.
 
@@ -72,6 +74,8 @@ pub enum Next<'a> {
         /// Whether the run did what it was asked to.
         success: bool,
     },
+    /// Nothing more can be done now: the journal stays that of an unfinished run, for whoever takes it over.
+    Leave,
     /// Nothing is left to do.
     Done,
 }
@@ -85,12 +89,14 @@ struct State<'a> {
     settled_steps: HashSet<&'a str>,
     proven: HashSet<&'a str>,
     let_go: HashSet<&'a str>,
+    still_held: HashSet<&'a str>,
     disposed: HashSet<&'a str>,
     stopping: bool,
     taken_over: bool,
     cut: bool,
     committing: bool,
     commit_settled: bool,
+    commit_unseen: bool,
     committed: bool,
     finished: bool,
 }
@@ -126,7 +132,13 @@ impl<'a> State<'a> {
                 self.stopping |= !cleaning;
             }
             Event::Stopped { .. } => self.stopping = true,
-            Event::TakenOver => (self.stopping, self.taken_over) = (true, true),
+            Event::TakenOver => {
+                (self.stopping, self.taken_over, self.commit_unseen) = (true, true, false);
+                for step in self.still_held.drain() {
+                    self.let_go.remove(step);
+                    self.disposed.remove(step);
+                }
+            }
             Event::Cut => self.cut = true,
             Event::Confirmed { step, .. } | Event::Unproven { step, .. } => {
                 self.proven.insert(step);
@@ -137,8 +149,10 @@ impl<'a> State<'a> {
             Event::StillHeld { step, .. } => {
                 self.let_go.insert(step);
                 self.disposed.insert(step);
+                self.still_held.insert(step);
                 self.stopping = true;
             }
+            Event::CommitUnseen { .. } => (self.stopping, self.commit_unseen) = (true, true),
             Event::Committing => self.committing = true,
             Event::Committed { .. } => (self.committed, self.commit_settled) = (true, true),
             Event::Disposed { step } | Event::LeftBehind { step, .. } => {
@@ -228,7 +242,7 @@ impl<'a> State<'a> {
         if let Some(next) = self.put_back(outline, false) {
             return Some(next);
         }
-        if self.committing && !self.commit_settled {
+        if self.committing && !self.commit_settled && !self.commit_unseen {
             return Some(Next::Settle);
         }
         let quiesced = self.intents.iter().any(|(step, ..)| outline.is_hold(step));
@@ -264,14 +278,15 @@ pub fn next<'a>(outline: &'a Outline, events: &'a [Event]) -> Next<'a> {
     }
     let success = !state.stopping || state.committed;
     let left = state.intents.iter().rev().find(|(step, _, keep)| {
-        let settled = outline.is_hold(step) || state.disposed.contains(step) || (*keep && success);
-        !settled
+        let may_be_kept = *keep && (success || state.commit_unseen);
+        !(outline.is_hold(step) || state.disposed.contains(step) || may_be_kept)
     });
     match left {
         Some((step, ..)) if outline.step(step).is_some_and(|step| step.puts_back) => {
             Next::PutBack { steps: vec![step], wait: false }
         }
         Some((step, ..)) => Next::Dispose(step),
+        None if state.commit_unseen || !state.still_held.is_empty() => Next::Leave,
         None => Next::Finish { success },
     }
 }

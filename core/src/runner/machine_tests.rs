@@ -107,7 +107,7 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
         turn += 1;
         let bad = fails(turn);
         let more = match next(outline, &events) {
-            Next::Done => return events,
+            Next::Done | Next::Leave => return events,
             Next::Target if bad => vec![intent("run.scratch", false), failed("target")],
             Next::Target => vec![
                 intent("run.scratch", false),
@@ -151,8 +151,22 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
     panic!("the machine does not end: {events:#?}");
 }
 
-/// What must be true of every run that has ended.
+/// Performs what is next, until it is this.
+fn play_until(outline: &Outline, events: Vec<Event>, is_this: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+    let all = play(outline, events.clone(), |_| false);
+    let length = (events.len()..=all.len()).find(|length| is_this(&all[..*length]));
+    all[..length.expect("it never is")].to_vec()
+}
+
+/// What must be true of every run that has ended. One that was left is finished by whoever takes it over.
 fn assert_nothing_is_left(outline: &Outline, events: &[Event]) {
+    let mut events = events.to_vec();
+    if next(outline, &events) == Next::Leave {
+        events.push(Event::TakenOver);
+        events = play(outline, events, |_| false);
+    }
+    assert!(matches!(events.last(), Some(Event::Finished { .. })), "not finished: {events:#?}");
+    let events = &events;
     let mut open: HashSet<&str> = HashSet::new();
     let mut kept: HashSet<&str> = HashSet::new();
     for event in events {
@@ -163,10 +177,7 @@ fn assert_nothing_is_left(outline: &Outline, events: &[Event]) {
                     kept.insert(step);
                 }
             }
-            Event::Released { step, .. }
-            | Event::StillHeld { step, .. }
-            | Event::Disposed { step }
-            | Event::LeftBehind { step, .. } => {
+            Event::Released { step, .. } | Event::Disposed { step } | Event::LeftBehind { step, .. } => {
                 open.remove(step.as_str());
             }
             _ => {}
@@ -266,6 +277,56 @@ fn what_was_changed_is_put_back_as_soon_as_everything_is_let_go_and_only_then() 
     assert_eq!(next(&restore, &events), Next::Perform(vec!["steps[1]"]), "a restore goes on with it changed");
     events.push(done("steps[1]"));
     assert_eq!(next(&restore, &events), Next::PutBack { steps: vec!["steps[0]"], wait: false });
+}
+
+#[test]
+fn what_is_still_held_is_tried_again_by_whoever_takes_the_journal_over() {
+    let outline = backup();
+    let clean = play(&outline, vec![started(&RunId::generate())], |_| false);
+    let held =
+        clean.iter().position(|event| matches!(event, Event::Done { step, .. } if step == "quiesce.b"));
+    let mut events = clean[..=held.unwrap()].to_vec();
+    events.push(failed("capture.x"));
+    for step in ["quiesce.b", "prepare.down"] {
+        let stuck = |events: &[Event]| match next(&outline, events) {
+            Next::Release(next) => next == step,
+            Next::PutBack { steps, .. } => steps.contains(&step),
+            _ => false,
+        };
+        let mut dead = play_until(&outline, events.clone(), stuck);
+        dead.push(Event::StillHeld { step: step.into(), error: failure() });
+        let mut dead = play(&outline, dead, |_| false);
+        assert_eq!(next(&outline, &dead), Next::Leave, "it does not count as finished");
+        dead.push(Event::TakenOver);
+        assert!(stuck(&dead), "{step}: {:?}", next(&outline, &dead));
+        let recovered = play(&outline, dead, |_| false);
+        assert!(matches!(recovered.last(), Some(Event::Finished { success: false })));
+    }
+}
+
+#[test]
+fn what_a_commit_that_nobody_saw_may_have_committed_stays_until_somebody_sees() {
+    let outline = backup();
+    let clean = play(&outline, vec![started(&RunId::generate())], |_| false);
+    let committing = clean.iter().position(|event| matches!(event, Event::Committing)).unwrap();
+    for dies in [true, false] {
+        let mut events = clean[..=committing].to_vec();
+        if dies {
+            events.push(Event::TakenOver);
+            assert_eq!(next(&outline, &events), Next::Settle);
+        }
+        events.push(Event::CommitUnseen { error: failure() });
+        let mut events = play(&outline, events, |_| false);
+        assert_eq!(next(&outline, &events), Next::Leave);
+        let is_kept = |event: &Event| matches!(event, Event::Disposed { step } if step == "run.artifacts" || step.ends_with("kept"));
+        assert!(!events.iter().any(is_kept), "{events:#?}");
+        events.push(Event::TakenOver);
+        assert_eq!(next(&outline, &events), Next::Settle);
+        events.push(Event::Committed { point: RunId::generate() });
+        let events = play(&outline, events, |_| false);
+        assert!(!events.iter().any(is_kept), "{events:#?}");
+        assert!(matches!(events.last(), Some(Event::Finished { success: true })));
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Recovered {
     pub undone: Vec<String>,
     /// What could not be let go: the database may still be held.
     pub still_held: Vec<String>,
-    /// What could not be removed; the next recovery tries again.
+    /// What could not be removed, or not be seen.
     pub left_behind: Vec<String>,
 }
 
@@ -172,8 +172,12 @@ fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recov
     };
     let let_go = undone.iter().filter(|(_, undone)| *undone == Undone::LetGo);
     recovered.undone = let_go.map(|(step, _)| step.clone()).collect();
-    for event in world.ledger.events() {
+    // What an earlier recovery said was tried again.
+    let events = world.ledger.events();
+    let own = events.into_iter().rev().take_while(|event| !matches!(event, Event::TakenOver));
+    for event in own.collect::<Vec<_>>().into_iter().rev() {
         match event {
+            Event::CommitUnseen { error } => recovered.left_behind.push(error.message),
             Event::StillHeld { step, error } => {
                 recovered.still_held.push(format!("{step}: {}", error.message));
             }

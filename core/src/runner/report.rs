@@ -154,6 +154,7 @@ fn failure(members: &Members, events: &[Event]) -> (Option<ErrorKind>, Option<Re
             Event::Failed { step, error } if !cleans_up(members, step) => {
                 first = first.or(Some((step, error)));
             }
+            Event::CommitUnseen { error } => first = first.or(Some((COMMIT, error))),
             Event::Stopped { error } if !committed => first = first.or(Some((running(events), error))),
             _ => {}
         }

@@ -239,8 +239,7 @@ fn containers(launch: &Launch) -> Vec<Value> {
     helpers["command"] = json!([program(launch), "agent", "helpers", socket()]);
     helpers["env"] = json!(plain_environment());
     // Helpers are small; the commands of a blueprint's author may not be.
-    helpers["resources"] =
-        json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "1Gi"}});
+    helpers["resources"] = json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "1Gi"}});
     vec![runner, helpers]
 }
 

@@ -373,8 +373,12 @@ fn a_commit_that_nobody_could_see_is_neither_claimed_nor_denied() {
     command.env_remove("STANDSTILL_REPOSITORY");
     let recovered = subject.place.spawn(command).wait();
     assert_eq!(recovered.code(), Some(0), "{recovered}");
-    let told = subject.place.ok(["logs", &run]).stdout;
-    assert!(told.contains("whether the run had reached its commit could not be seen"), "{told}");
-    assert!(subject.place.points().contains(&run), "the point is there all the same");
+    let told = "whether the run reached its commit could not be seen";
+    assert!(recovered.stdout.contains(told), "{recovered}");
+    assert!(subject.place.ok(["logs", &run]).stdout.contains(told));
+    let recovered = subject.place.ok(["recover"]);
+    assert!(recovered.stdout.contains(&run), "it was not finished before: {recovered}");
+    assert!(subject.place.ok(["logs", &run]).stdout.contains("finished: success"));
+    subject.verify_ok(&run);
     subject.assert_clean();
 }
