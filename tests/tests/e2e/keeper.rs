@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::support::{Application, Subject, kind::Kind};
+use crate::support::{Application, Subject, kind::Kind, sample::full};
 
 #[test]
 fn an_application_that_somebody_resumes_meanwhile_is_never_called_consistent() {
@@ -62,4 +62,33 @@ fn an_application_that_dies_while_it_is_paused_fails_the_backup_in_time() {
     assert!(matches!(outcome.code(), Some(1 | 3)), "{outcome}");
     assert!(started.elapsed() < Duration::from_secs(150), "{outcome}");
     assert_eq!(subject.place.points(), Vec::<String>::new());
+}
+
+#[test]
+fn what_could_not_be_let_go_is_tried_again_by_the_next_recovery() {
+    if !full() {
+        println!("left out: two minutes are tried before it is said; in the full form");
+        return;
+    }
+    let subject = Subject::new(&Kind::Pair).unwrap().with_short_lease();
+    let Application::Kv(kv) = &subject.application else { panic!("not kv") };
+    let stuck = subject.place.file("stuck", "");
+    let (program, directory) = (crate::support::kv::PROGRAM, kv.directory.display());
+    let release = format!("#!/bin/sh\n[ ! -e {} ] && {program} {directory} RESUME\n", stuck.display());
+    let release = subject.place.file("release", &release);
+    fs::set_permissions(&release, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let usual = "release: [\"{{ params.kv }}\", \"{{ params.directory }}\", RESUME]";
+    let text = fs::read_to_string(&subject.blueprint).unwrap();
+    assert!(text.contains(usual), "{text}");
+    fs::write(&subject.blueprint, text.replace(usual, &format!("release: [{}]", release.display()))).unwrap();
+    let outcome = subject.backup();
+    assert_eq!(outcome.code(), Some(3), "{outcome}");
+    assert_eq!(subject.place.points(), Vec::<String>::new());
+    let run = subject.place.newest_run();
+    fs::remove_file(stuck).unwrap();
+    let recovered = subject.place.ok(["recover"]);
+    assert!(recovered.stdout.contains(&run), "{recovered}");
+    subject.assert_clean();
+    subject.backup_ok();
+    subject.assert_clean();
 }
