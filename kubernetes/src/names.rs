@@ -15,6 +15,8 @@ pub(crate) const ROLE: &str = "standstill.dev/role";
 
 /// The [`ROLE`] of a journal, and of the Lease that says that its writer lives.
 pub(crate) const JOURNAL: &str = "journal";
+/// The [`ROLE`] of a run's pod, and of what it is made by.
+pub(crate) const RUNNER: &str = "runner";
 /// The [`ROLE`] of a lock on a target.
 pub(crate) const LOCK: &str = "lock";
 /// An annotation: the identity that a lock is on.

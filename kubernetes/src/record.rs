@@ -126,6 +126,9 @@ pub(crate) struct InPodRecord {
     pub(crate) pod: String,
     /// What it is.
     pub(crate) what: InPod,
+    /// The address that the target's pod had, where what is needed may name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
     /// What the runtime inside the pod needs.
     pub(crate) record: Value,
 }
@@ -215,6 +218,7 @@ mod tests {
         let in_pod = InPodRecord {
             pod: "1-2-3".into(),
             what: InPod::Scratch,
+            address: Some("10.0.0.1".into()),
             record: json!({"scratch": {"path": "/tmp"}}),
         };
         let on_machine = OnMachineRecord {

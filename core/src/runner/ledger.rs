@@ -4,6 +4,7 @@
 //! that a slow or full disk never keeps a database held.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -56,13 +57,20 @@ impl Ledger {
 
     /// The record of what was intended under an id and has not been disposed of since.
     pub(super) fn open(&self, id: &str) -> Option<Value> {
-        let mut open = None;
+        self.all_open(|step| step == id).remove(id)
+    }
+
+    /// The same of all ids that are meant.
+    pub(super) fn all_open(&self, is_meant: impl Fn(&str) -> bool) -> BTreeMap<String, Value> {
+        let mut open = BTreeMap::new();
         for event in self.events() {
             match event {
-                Event::Intent { step, undo: Undo::Runtime { record, .. }, .. } if step == id => {
-                    open = Some(record);
+                Event::Intent { step, undo: Undo::Runtime { record, .. }, .. } if is_meant(&step) => {
+                    open.insert(step, record);
                 }
-                Event::Disposed { step } if step == id => open = None,
+                Event::Disposed { step } => {
+                    open.remove(&step);
+                }
                 _ => {}
             }
         }

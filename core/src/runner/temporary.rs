@@ -55,6 +55,13 @@ impl Temporary<'_> {
         done
     }
 
+    /// Removes it where it can be.
+    pub(super) async fn try_to_remove(&self) {
+        if let Some(left) = self.ledger.open(self.id) {
+            self.try_to_dispose(&left).await;
+        }
+    }
+
     async fn intend(&self, record: &Value) -> Result<()> {
         let undo = Undo::Runtime { record: record.clone(), secrets: BTreeMap::new() };
         self.ledger.intend(self.id, undo, false).await

@@ -14,7 +14,7 @@ const PROGRAM: &str = "/standstill";
 /// Where it is beside the target's programs.
 const INSTALLED: &str = "/.standstill/bin/standstill";
 /// The container of the run.
-pub(super) const RUNNER: &str = "runner";
+pub(super) const RUNNER: &str = names::RUNNER;
 /// The container for helpers that outlive the runner.
 const WITH_HELPERS: &str = "helpers";
 /// The container that brings the program.

@@ -76,6 +76,11 @@ impl KubernetesRuntime {
         Ok(address)
     }
 
+    /// The last address of the target's pod that was seen.
+    pub(super) fn known_address(&self) -> Option<String> {
+        lock(&self.reached.address).clone().map(|(address, _)| address)
+    }
+
     fn target_pod(&self) -> Result<&TargetPod> {
         self.target.as_ref().and_then(|target| target.pod.as_ref()).ok_or_else(|| {
             Error::input(

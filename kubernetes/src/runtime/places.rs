@@ -7,11 +7,15 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use serde_json::Value;
 use standstill_core::{Error, Result, hook::Undone, runtime::ScratchIntent, secret::Secret};
 
 use super::KubernetesRuntime;
 use crate::{
+    names,
     record::{InPod, InPodRecord, OnMachineRecord, Record},
     target::Owner,
 };
@@ -20,7 +24,10 @@ impl KubernetesRuntime {
     /// The record of something inside this pod, as one of the cluster's.
     pub(super) fn in_pod(&self, what: InPod, record: Value) -> Result<Value> {
         match &self.pod {
-            Some(pod) => Record::InPod(InPodRecord { pod: pod.clone(), what, record }).to_value(),
+            Some(pod) => {
+                let address = self.known_address().filter(|_| matches!(what, InPod::Keeper));
+                Record::InPod(InPodRecord { pod: pod.clone(), what, address, record }).to_value()
+            }
             None => Ok(record),
         }
     }
@@ -49,7 +56,15 @@ impl KubernetesRuntime {
             // It went with its pod.
             InPod::Scratch | InPod::ScratchVolume => Ok(Undone::AlreadyGone),
             // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
-            InPod::Keeper if self.pod.is_some() => self.inner.release_kept(&record.record, secrets).await,
+            InPod::Keeper if self.pod.is_some() => {
+                self.check_ended(&record.pod).await?;
+                let now = self.pod_address().await.ok();
+                let moved = match (&record.address, &now) {
+                    (Some(then), Some(now)) => moved(&record.record, then, now),
+                    _ => record.record.clone(),
+                };
+                self.inner.release_kept(&moved, secrets).await
+            }
             InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
                 .remedy("Start the next backup of this target: before anything else it lets go of what is held.")),
             InPod::Destination => Err(Error::failed(
@@ -57,6 +72,18 @@ impl KubernetesRuntime {
             )
             .remedy("Delete that claim before the next restore; do not start a database on it.")),
         }
+    }
+
+    /// Refuses to go on beside a keeper in a pod that still runs: it tries to let go, too, and might do so only when a
+    /// later run holds the same.
+    async fn check_ended(&self, pod: &str) -> Result<()> {
+        let runners = self.cluster.objects::<Pod>().list(&names::of_role(names::RUNNER)).await?;
+        let lives =
+            |runner: &&Pod| runner.uid().as_deref() == Some(pod) && !has_ended(runner, Timestamp::now());
+        let Some(runner) = runners.iter().find(lives) else { return Ok(()) };
+        let name = runner.name_any();
+        Err(Error::temporary(format!("what keeps the hold in the pod {name} is still trying to let go"))
+            .remedy(format!("Look at its container `helpers`; `kubectl delete pod {name}` ends it.")))
     }
 
     pub(super) async fn dispose_on_machine(
@@ -72,6 +99,46 @@ impl KubernetesRuntime {
         tracing::warn!("{path} on the machine {machine} is out of reach from here; remove it there");
         Ok(Undone::AlreadyGone)
     }
+}
+
+/// Whether nothing runs in a pod any more. One that was to be gone by now may be on a node that nobody hears of.
+fn has_ended(pod: &Pod, now: Timestamp) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+        || pod.metadata.deletion_timestamp.as_ref().is_some_and(|due| due.0 < now)
+}
+
+/// A record with the address that the target's pod has now in the place of the one that it had.
+fn moved(record: &Value, then: &str, now: &str) -> Value {
+    match record {
+        Value::String(text) => Value::String(replaced(text, then, now)),
+        Value::Array(items) => items.iter().map(|item| moved(item, then, now)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), moved(value, then, now))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// A text with another address, where the first one stands by itself and is not a part of a longer one.
+fn replaced(text: &str, then: &str, now: &str) -> String {
+    let six = then.contains(':');
+    let continues = |next: Option<char>| {
+        next.is_some_and(|next| {
+            if six { next.is_ascii_hexdigit() || next == ':' } else { next.is_ascii_digit() || next == '.' }
+        })
+    };
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(then) {
+        let (before, after) = (&rest[..at], &rest[at + then.len()..]);
+        let previous = before.chars().next_back().or_else(|| whole.chars().next_back());
+        let is_own = !continues(previous) && !continues(after.chars().next());
+        whole.push_str(before);
+        whole.push_str(if is_own { now } else { then });
+        rest = after;
+    }
+    whole + rest
 }
 
 /// Gives a new place on an empty claim to the owner of the database's files, where it is root's: there is nothing on
@@ -103,12 +170,39 @@ pub(super) fn inside(record: &Value) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
+    fn a_release_goes_to_where_the_pod_is_now() {
+        let record =
+            json!({"argv": ["psql", "postgres://10.0.0.1:5432/db", "10.0.0.12", "110.0.0.1"], "lease": 5});
+        let expected =
+            json!({"argv": ["psql", "postgres://10.9.9.9:5432/db", "10.0.0.12", "110.0.0.1"], "lease": 5});
+        assert_eq!(moved(&record, "10.0.0.1", "10.9.9.9"), expected);
+        assert_eq!(replaced("10.0.0.1,10.0.0.1", "10.0.0.1", "fd00::2"), "fd00::2,fd00::2");
+        assert_eq!(replaced("[fd00::1]:5432 fd00::12", "fd00::1", "fd00::2"), "[fd00::2]:5432 fd00::12");
+    }
+
+    #[test]
+    fn a_pod_has_ended_by_its_phase_or_when_it_was_to_be_gone() {
+        let pod = |text: Value| serde_json::from_value::<Pod>(text).unwrap();
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let running = json!({"metadata": {"name": "a"}, "status": {"phase": "Running"}});
+        assert!(!has_ended(&pod(running), now));
+        assert!(has_ended(&pod(json!({"metadata": {}, "status": {"phase": "Failed"}})), now));
+        for (due, ended) in [("2026-01-01T00:00:30Z", true), ("2026-01-01T00:02:00Z", false)] {
+            let deleted = json!({"metadata": {"deletionTimestamp": due}, "status": {"phase": "Running"}});
+            assert_eq!(has_ended(&pod(deleted), now), ended);
+        }
+    }
+
+    #[test]
     fn a_record_of_the_pod_is_handed_inside_as_it_was_made() {
-        let made = serde_json::json!({"scratch": {"path": "/tmp/1"}});
-        let record = InPodRecord { pod: "u1".into(), what: InPod::Scratch, record: made.clone() };
+        let made = json!({"scratch": {"path": "/tmp/1"}});
+        let record =
+            InPodRecord { pod: "u1".into(), what: InPod::Scratch, address: None, record: made.clone() };
         assert_eq!(inside(&Record::InPod(record).to_value().unwrap()).unwrap(), made);
         assert_eq!(inside(&made).unwrap(), made);
     }
