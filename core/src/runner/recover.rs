@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Error, Result,
     hook::Undone,
-    journal::{Event, RunState, RunSummary},
+    journal::{Event, Failure, RunState, RunSummary},
     plan::{Plan, RunPlan},
     point::RunId,
 };
@@ -161,6 +161,13 @@ async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>) -> Resu
     Ok(summarise(members.first(), summary, &undone))
 }
 
+fn with_remedy(error: &Failure) -> String {
+    error
+        .remedy
+        .as_ref()
+        .map_or_else(|| error.message.clone(), |remedy| format!("{}. {remedy}", error.message))
+}
+
 fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recovered {
     let mut recovered = Recovered {
         run: summary.run.clone(),
@@ -177,9 +184,9 @@ fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recov
     let own = events.into_iter().rev().take_while(|event| !matches!(event, Event::TakenOver));
     for event in own.collect::<Vec<_>>().into_iter().rev() {
         match event {
-            Event::CommitUnseen { error } => recovered.left_behind.push(error.message),
+            Event::CommitUnseen { error } => recovered.left_behind.push(with_remedy(&error)),
             Event::StillHeld { step, error } => {
-                recovered.still_held.push(format!("{step}: {}", error.message));
+                recovered.still_held.push(format!("{step}: {}", with_remedy(&error)));
             }
             Event::LeftBehind { step, error } => {
                 recovered.left_behind.push(format!("{step}: {}", error.message));

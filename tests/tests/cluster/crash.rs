@@ -126,8 +126,13 @@ fn what_a_program_beside_the_target_holds_ends_with_the_runner_and_is_let_go_by_
     kill_runner(&space);
     eventually(Duration::from_secs(5 + 1 + 4), "the flag goes with its runner", || flag().is_empty());
     assert_eq!(run.wait().code(), Some(1));
-    // As where all of its pod had gone at once.
+    // As where its node had gone at once: what is on disk stays, and the database comes back with another address.
     server.sql("CREATE TABLE paused ()");
+    let address = || space.get(&["pod", "pg-0"])["status"]["podIP"].as_str().unwrap_or_default().to_owned();
+    let then = address();
+    space.kubectl(&["delete", "pod", "pg-0"]);
+    server.await_ready();
+    assert_ne!(address(), then);
     let dumped = || server.start_backup("postgresql", &[]).wait();
     recovers(&space, "while it is held", false, dumped);
     assert_eq!(flag(), "");
