@@ -152,8 +152,8 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
 }
 
 /// Performs what is next, until it is this.
-fn play_until(outline: &Outline, events: Vec<Event>, is_this: impl Fn(&[Event]) -> bool) -> Vec<Event> {
-    let all = play(outline, events.clone(), |_| false);
+fn play_until(outline: &Outline, events: &[Event], is_this: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+    let all = play(outline, events.to_vec(), |_| false);
     let length = (events.len()..=all.len()).find(|length| is_this(&all[..*length]));
     all[..length.expect("it never is")].to_vec()
 }
@@ -293,7 +293,7 @@ fn what_is_still_held_is_tried_again_by_whoever_takes_the_journal_over() {
             Next::PutBack { steps, .. } => steps.contains(&step),
             _ => false,
         };
-        let mut dead = play_until(&outline, events.clone(), stuck);
+        let mut dead = play_until(&outline, &events, stuck);
         dead.push(Event::StillHeld { step: step.into(), error: failure() });
         let mut dead = play(&outline, dead, |_| false);
         assert_eq!(next(&outline, &dead), Next::Leave, "it does not count as finished");
