@@ -104,6 +104,9 @@ pub enum Command {
         /// Only this run
         #[arg(long, value_name = "ID")]
         run: Option<String>,
+        /// What an earlier recovery could not let go of was let go by hand: do not try it again
+        #[arg(long, requires = "run")]
+        let_go_by_hand: bool,
         #[command(flatten)]
         repository: OptionalRepository,
         #[command(flatten)]

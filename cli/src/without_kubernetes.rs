@@ -7,7 +7,7 @@ use standstill_core::{
     journal::JournalStore,
     plan::{RunPlan, ShownPlan},
     point::{KeptSnapshot, RunId},
-    runner::{Host, Recovered, RunReport},
+    runner::{Host, Means, Recovered, RunReport},
     secret::Secret,
 };
 use standstill_repository::Location;
@@ -49,7 +49,7 @@ pub async fn journals(_: &Place) -> Result<Arc<dyn JournalStore>> {
 }
 
 #[expect(clippy::unused_async, reason = "the same as where it waits")]
-pub async fn recover(_: &Global, _: Host, _: &Place, _: Option<&RunId>) -> Result<Vec<Recovered>> {
+pub async fn recover(_: &Global, _: Host, _: &Place, _: Option<&RunId>, _: Means) -> Result<Vec<Recovered>> {
     Err(absent())
 }
 

@@ -118,6 +118,16 @@ pub(crate) struct PodRecord {
     pub(crate) name: String,
 }
 
+/// Where a target was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TargetAt {
+    /// The name of its pod.
+    pub(crate) pod: String,
+    /// The address that the pod had.
+    pub(crate) address: String,
+}
+
 /// Something inside a runner's pod: a directory, a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -126,9 +136,9 @@ pub(crate) struct InPodRecord {
     pub(crate) pod: String,
     /// What it is.
     pub(crate) what: InPod,
-    /// The address that the target's pod had, where what is needed may name it.
+    /// Where the target was, where what is needed may name that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) address: Option<String>,
+    pub(crate) target: Option<TargetAt>,
     /// What the runtime inside the pod needs.
     pub(crate) record: Value,
 }
@@ -218,7 +228,7 @@ mod tests {
         let in_pod = InPodRecord {
             pod: "1-2-3".into(),
             what: InPod::Scratch,
-            address: Some("10.0.0.1".into()),
+            target: Some(TargetAt { pod: "pg-0".into(), address: "10.0.0.1".into() }),
             record: json!({"scratch": {"path": "/tmp"}}),
         };
         let on_machine = OnMachineRecord {

@@ -15,7 +15,7 @@ mod schema;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use standstill_core::{Error, Result};
+use standstill_core::{Error, Result, runner::Means};
 
 #[cfg(feature = "kubernetes")]
 pub use backup::discard_strays;
@@ -86,8 +86,9 @@ async fn perform(global: &Global, command: Command) -> Result<u8> {
         Command::Status { repository } => listing::status(global, &repository).await,
         Command::Forget(forget) => forget::forget(global, &forget).await,
         Command::Check { repository, read_data } => forget::check(global, &repository, read_data).await,
-        Command::Recover { run, repository, place } => {
-            runs::recover(global, run.as_deref(), &repository, &place).await
+        Command::Recover { run, let_go_by_hand, repository, place } => {
+            let means = if let_go_by_hand { Means::ByHand } else { Means::All };
+            runs::recover(global, run.as_deref(), means, &repository, &place).await
         }
         Command::Runs { place } => runs::list(global, &place).await,
         Command::Logs { run, place } => runs::logs(global, &run, &place).await,

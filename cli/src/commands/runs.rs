@@ -7,7 +7,7 @@ use standstill_core::{
     journal::{Entry, Event, JournalStore, RunState, RunSummary},
     point::RunId,
     repository::Repository,
-    runner::{NoObserver, Recovered, recover as recover_runs},
+    runner::{Means, NoObserver, Recovered, recover as recover_runs},
 };
 use standstill_local::StateDir;
 
@@ -115,6 +115,7 @@ fn event(event: &Event) -> String {
 pub async fn recover(
     global: &Global,
     run: Option<&str>,
+    means: Means,
     repository: &OptionalRepository,
     place: &Place,
 ) -> Result<u8> {
@@ -133,8 +134,8 @@ pub async fn recover(
         None => None,
     };
     let recovered = match place.on {
-        On::Local => recover_runs(&host, run.as_ref()).await?,
-        On::Kubernetes => Box::pin(kubernetes::recover(global, host, place, run.as_ref())).await?,
+        On::Local => recover_runs(&host, run.as_ref(), means).await?,
+        On::Kubernetes => Box::pin(kubernetes::recover(global, host, place, run.as_ref(), means)).await?,
     };
     output::result(global, &recovered, || {
         if recovered.is_empty() {
@@ -147,7 +148,7 @@ pub async fn recover(
         output::print_error(
             &format!("run {} still holds {held}", run.run),
             Some(&format!(
-                "Let it go by hand as the message says, then run `standstill recover --run {}`.",
+                "Let it go by hand, then run `standstill recover --run {} --let-go-by-hand`.",
                 run.run
             )),
         );

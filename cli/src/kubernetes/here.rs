@@ -20,7 +20,7 @@ use standstill_core::{
     plan::{Limits, Plan, RunPlan},
     point::RunId,
     repository::Repository as Stored,
-    runner::{NoObserver, Recovered, RunReport, recover, run},
+    runner::{Means, NoObserver, Recovered, RunReport, recover, run},
 };
 use standstill_kubernetes::{
     Cluster,
@@ -165,7 +165,7 @@ pub(super) async fn recover_from_here(
         observer: Arc::new(NoObserver),
     };
     let seams = Seams::from_here(cluster, &orders, Limits::default().lease, beside)?;
-    let recovered = recover(&seams.host, Some(id)).await;
+    let recovered = recover(&seams.host, Some(id), Means::All).await;
     seams.settle().await;
     let recovered = recovered?;
     if recovered.iter().all(Recovered::is_whole) {

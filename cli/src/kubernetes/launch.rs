@@ -122,7 +122,7 @@ pub(super) fn within_reach(location: &Location) -> Result<()> {
 /// Whether a run left nothing to recover, for which its objects would be needed. Where that cannot be seen now they stay:
 /// the next run removes them.
 pub(super) async fn is_over(cluster: &Cluster, id: &RunId, report: &Result<RunReport>) -> bool {
-    if report.as_ref().is_ok_and(|report| report.failure != Some(ErrorKind::StillHeld)) {
+    if report.as_ref().is_ok_and(|report| report.failure.is_none()) {
         return true;
     }
     let Ok(runs) = ClusterJournals::new(cluster).runs().await else { return false };

@@ -7,7 +7,7 @@ use standstill_core::{
     journal::{JournalStore, RunState, RunSummary},
     plan::{Plan, RunPlan, ShownPlan},
     point::{KeptSnapshot, RunId},
-    runner::{Host, Recovered},
+    runner::{Host, Means, Recovered},
 };
 use standstill_kubernetes::{
     Cluster, ClusterJournals, ClusterLocks, KubernetesRuntime, Outside, RuntimeSettings,
@@ -43,11 +43,13 @@ pub async fn recover(
     host: Host,
     place: &Place,
     only: Option<&RunId>,
+    means: Means,
 ) -> Result<Vec<Recovered>> {
     let cluster = cluster(place).await?;
     let journals = ClusterJournals::new(&cluster);
+    // What was let go by hand needs nothing that is beside the target.
     let wanted = |summary: &&RunSummary| {
-        summary.state == RunState::Dead && only.is_none_or(|only| summary.run == *only)
+        means == Means::All && summary.state == RunState::Dead && only.is_none_or(|only| summary.run == *only)
     };
     let mut recovered = Vec::new();
     for summary in journals.runs().await?.iter().filter(wanted) {
@@ -70,11 +72,33 @@ pub async fn recover(
         )),
         ..host
     };
-    let from_here = standstill_core::runner::recover(&host, only).await;
+    let from_here = the_rest(&host, only, &mut recovered, means).await;
     journals.settle(SETTLE).await;
     launch::tidy(&cluster).await;
-    recovered.extend(from_here?);
+    from_here?;
     Ok(recovered)
+}
+
+/// Recovers dead runs that were not recovered where they ran.
+async fn the_rest(
+    host: &Host,
+    only: Option<&RunId>,
+    recovered: &mut Vec<Recovered>,
+    means: Means,
+) -> Result<()> {
+    let was_tried = |recovered: &[Recovered], run: &RunId| recovered.iter().any(|other| other.run == *run);
+    if let Some(only) = only {
+        if !was_tried(recovered, only) {
+            recovered.extend(standstill_core::runner::recover(host, Some(only), means).await?);
+        }
+        return Ok(());
+    }
+    for summary in host.journals.runs().await? {
+        if summary.state == RunState::Dead && !was_tried(recovered, &summary.run) {
+            recovered.extend(standstill_core::runner::recover(host, Some(&summary.run), means).await?);
+        }
+    }
+    Ok(())
 }
 
 /// Looks for snapshots that recovery points kept. One that is not there is told: it may be in another cluster.

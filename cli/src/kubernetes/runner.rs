@@ -16,7 +16,7 @@ use standstill_core::{
     plan::{Limits, Point, RunPlan},
     repository,
     repository::Repository as _,
-    runner::{NoObserver, Observer, recover, roles, run},
+    runner::{Means, NoObserver, Observer, recover, roles, run},
     secret::{ProcessSecrets, SecretReference, SecretSource},
 };
 use standstill_kubernetes::{
@@ -145,7 +145,7 @@ async fn recover_run(file: &Path) -> Result<RunnerLine> {
     };
     let beside = beside(repository, Arc::new(NoObserver));
     let seams = Seams::in_pod(&cluster(&orders)?, &orders, Limits::default().lease, helpers(), beside)?;
-    let recovered = recover(&seams.host, Some(&orders.run)).await;
+    let recovered = recover(&seams.host, Some(&orders.run), Means::All).await;
     seams.settle().await;
     recovered.map(RunnerLine::Recovered)
 }

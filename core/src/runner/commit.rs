@@ -101,6 +101,12 @@ async fn is_there(world: &World) -> Result<bool> {
 
 /// Says whether a commit that the journal does not know the end of was reached.
 pub(super) async fn settle(world: &World) -> Event {
+    if let (Some(wanted), Some(given)) = (&world.plan.request.repository, &world.host.repository)
+        && wanted.trim_end_matches('/') != given.location().trim_end_matches('/')
+    {
+        let text = format!("its repository is {wanted}, and this is {}", given.location());
+        return unseen(Error::failed(text));
+    }
     match is_there(world).await {
         Ok(true) => committed(world),
         Ok(false) => failed(&Error::failed("the run ended before its commit")),

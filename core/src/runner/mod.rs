@@ -41,7 +41,7 @@ mod world;
 
 pub use execution::run;
 pub use machine::{Next, Outline, StepOutline, next};
-pub use recover::{Recovered, recover};
+pub use recover::{Means, Recovered, recover};
 pub use report::{BackupReport, PhaseReport, ReportedError, RunReport, VerifyReport};
 pub use roles::{AskedRole, PlaceRole, asked_role, choose, described, roles};
 pub use world::{Host, NoObserver, Observer};

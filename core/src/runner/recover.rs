@@ -1,6 +1,6 @@
 //! Recovery: a dead run's journal is taken over, and finished by the same loop that would have finished the run.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::{
     hook::Undone,
     journal::{Event, Failure, RunState, RunSummary},
     plan::{Plan, RunPlan},
-    point::RunId,
+    point::{Outputs, RunId},
 };
 
 /// What was done about a dead run.
@@ -45,11 +45,20 @@ impl Recovered {
     }
 }
 
+/// What a recovery does about what an earlier one could not let go, or not put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// Tries it again, as it does with all others.
+    All,
+    /// Takes it for let go: a person did it.
+    ByHand,
+}
+
 /// Recovers dead runs: all of them, or one.
 ///
 /// # Errors
 /// When the journals cannot be read, or the one run is not dead.
-pub async fn recover(host: &Host, only: Option<&RunId>) -> Result<Vec<Recovered>> {
+pub async fn recover(host: &Host, only: Option<&RunId>, means: Means) -> Result<Vec<Recovered>> {
     let runs = host.journals.runs().await?;
     if let Some(run) = only {
         let summary = runs.iter().find(|summary| summary.run == *run);
@@ -57,7 +66,7 @@ pub async fn recover(host: &Host, only: Option<&RunId>) -> Result<Vec<Recovered>
             Error::input(format!("there is no run {run}")).remedy("`standstill runs` lists them.")
         })?;
         return match summary.state {
-            RunState::Dead => Ok(vec![one(host, summary, None).await?]),
+            RunState::Dead => Ok(vec![one(host, summary, None, means).await?]),
             RunState::Running => Err(Error::input(format!("run {run} is still running"))
                 .remedy("End its process first; its holds end by themselves within the lease.")),
             RunState::Succeeded | RunState::Failed => Ok(Vec::new()),
@@ -65,7 +74,7 @@ pub async fn recover(host: &Host, only: Option<&RunId>) -> Result<Vec<Recovered>
     }
     let mut recovered = Vec::new();
     for summary in runs.iter().filter(|summary| summary.state == RunState::Dead) {
-        recovered.push(one(host, summary, None).await?);
+        recovered.push(one(host, summary, None, means).await?);
     }
     Ok(recovered)
 }
@@ -86,7 +95,7 @@ pub(super) fn predecessors<'a>(
                 continue;
             }
             let heir = identity.map(|identity| Heir { plan: &world.plan, identity });
-            let recovered = one(&world.host, &summary, heir.as_ref()).await?;
+            let recovered = one(&world.host, &summary, heir.as_ref(), Means::All).await?;
             tracing::warn!(
                 "run {} had died; undone now: {}",
                 recovered.run,
@@ -129,7 +138,7 @@ impl Heir<'_> {
 
 /// Takes over one dead run and finishes it. The secrets of `heir` do for the database that it works on, too, where the dead
 /// run's own cannot be read any more.
-async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>) -> Result<Recovered> {
+async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>, means: Means) -> Result<Recovered> {
     let entries = host.journals.read(&summary.run).await?;
     let mut events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     let Some(Event::Started { request, .. }) = events.first() else {
@@ -149,6 +158,7 @@ async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>) -> Resu
     };
     let plan = RunPlan::make(request, point.as_ref(), host.hooks.as_ref())?;
     let journal = host.journals.take_over(&summary.run).await?;
+    let by_hand = if means == Means::ByHand { still_held(&events) } else { BTreeSet::new() };
     events.push(Event::TakenOver);
     let members = Members::new(host, plan, &summary.run, journal, events).await?;
     for world in members.iter() {
@@ -157,8 +167,33 @@ async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>) -> Resu
         target.scratch = Some(std::env::temp_dir());
         *locked(&world.target) = Arc::new(target);
     }
+    for step in by_hand {
+        let is_hold = members.of(&step).plan.step(&step).is_some_and(|planned| planned.hold.is_some());
+        members.first().ledger.note(if is_hold {
+            Event::Released { step, evidence: None, outputs: Outputs::new(), facts: Vec::new() }
+        } else {
+            Event::Disposed { step }
+        });
+    }
     let undone = finish(&members, CancellationToken::new()).await;
     Ok(summarise(members.first(), summary, &undone))
+}
+
+/// The steps of which it was said last that they are still held.
+fn still_held(events: &[Event]) -> BTreeSet<String> {
+    let mut held = BTreeSet::new();
+    for event in events {
+        match event {
+            Event::StillHeld { step, .. } => {
+                held.insert(step.clone());
+            }
+            Event::Released { step, .. } | Event::Disposed { step } => {
+                held.remove(step);
+            }
+            _ => {}
+        }
+    }
+    held
 }
 
 fn with_remedy(error: &Failure) -> String {

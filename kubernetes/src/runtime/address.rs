@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use standstill_core::{Error, ErrorKind, Result};
 
 use super::KubernetesRuntime;
-use crate::{forward::Forwards, target::TargetPod};
+use crate::{forward::Forwards, record::TargetAt, target::TargetPod};
 
 /// How long looking for the pod's address may take: letting go of a hold may wait for it.
 const ADDRESS: Duration = Duration::from_secs(3);
@@ -76,9 +76,16 @@ impl KubernetesRuntime {
         Ok(address)
     }
 
-    /// The last address of the target's pod that was seen.
-    pub(super) fn known_address(&self) -> Option<String> {
-        lock(&self.reached.address).clone().map(|(address, _)| address)
+    /// Where the target was seen last.
+    pub(super) fn seen_at(&self) -> Option<TargetAt> {
+        let (address, _) = lock(&self.reached.address).clone()?;
+        Some(TargetAt { pod: self.target_pod().ok()?.name.clone(), address })
+    }
+
+    /// Where a target is now that was somewhere; `None` where it is not this one, or not known.
+    pub(super) async fn now_at(&self, then: &TargetAt) -> Option<String> {
+        let is_ours = self.target_pod().is_ok_and(|pod| pod.name == then.pod);
+        if is_ours { self.pod_address().await.ok() } else { None }
     }
 
     fn target_pod(&self) -> Result<&TargetPod> {

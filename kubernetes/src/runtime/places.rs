@@ -25,8 +25,8 @@ impl KubernetesRuntime {
     pub(super) fn in_pod(&self, what: InPod, record: Value) -> Result<Value> {
         match &self.pod {
             Some(pod) => {
-                let address = self.known_address().filter(|_| matches!(what, InPod::Keeper));
-                Record::InPod(InPodRecord { pod: pod.clone(), what, address, record }).to_value()
+                let target = self.seen_at().filter(|_| matches!(what, InPod::Keeper));
+                Record::InPod(InPodRecord { pod: pod.clone(), what, target, record }).to_value()
             }
             None => Ok(record),
         }
@@ -58,12 +58,13 @@ impl KubernetesRuntime {
             // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
             InPod::Keeper if self.pod.is_some() => {
                 self.check_ended(&record.pod).await?;
-                let now = self.pod_address().await.ok();
-                let moved = match (&record.address, &now) {
-                    (Some(then), Some(now)) => moved(&record.record, then, now),
-                    _ => record.record.clone(),
-                };
-                self.inner.release_kept(&moved, secrets).await
+                let mut release = record.record.clone();
+                if let Some(then) = &record.target
+                    && let Some(now) = self.now_at(then).await
+                {
+                    release = moved(&release, &then.address, &now);
+                }
+                self.inner.release_kept(&release, secrets).await
             }
             InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
                 .remedy("Start the next backup of this target: before anything else it lets go of what is held.")),
@@ -202,7 +203,7 @@ mod tests {
     fn a_record_of_the_pod_is_handed_inside_as_it_was_made() {
         let made = json!({"scratch": {"path": "/tmp/1"}});
         let record =
-            InPodRecord { pod: "u1".into(), what: InPod::Scratch, address: None, record: made.clone() };
+            InPodRecord { pod: "u1".into(), what: InPod::Scratch, target: None, record: made.clone() };
         assert_eq!(inside(&Record::InPod(record).to_value().unwrap()).unwrap(), made);
         assert_eq!(inside(&made).unwrap(), made);
     }

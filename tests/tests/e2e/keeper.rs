@@ -85,10 +85,19 @@ fn what_could_not_be_let_go_is_tried_again_by_the_next_recovery() {
     assert_eq!(outcome.code(), Some(3), "{outcome}");
     assert_eq!(subject.place.points(), Vec::<String>::new());
     let run = subject.place.newest_run();
-    fs::remove_file(stuck).unwrap();
+    fs::remove_file(&stuck).unwrap();
     let recovered = subject.place.ok(["recover"]);
     assert!(recovered.stdout.contains(&run), "{recovered}");
     subject.assert_clean();
     subject.backup_ok();
     subject.assert_clean();
+    // And where it can never be let go but by hand: whoever did it says so.
+    fs::write(stuck, "").unwrap();
+    assert_eq!(subject.backup().code(), Some(3));
+    let Application::Kv(kv) = &subject.application else { panic!("not kv") };
+    kv.ask("RESUME");
+    let run = subject.place.newest_run();
+    let recovered = subject.place.ok(["recover", "--let-go-by-hand", &format!("--run={run}")]);
+    assert!(recovered.stdout.contains(&run), "{recovered}");
+    assert!(subject.place.ok(["recover"]).stdout.contains("nothing is held"));
 }
