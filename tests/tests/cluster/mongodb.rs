@@ -75,7 +75,8 @@ fn a_locked_fake_mongod_takes_writes_again_when_the_runner_is_killed_or_all_of_i
     let server = Mongod::fake(&space);
     let writer = server.writer();
     let locked = [&FILES[..], &["--set=quiesce=lock"]].concat();
-    for end in [kill_runner, delete_runner] {
+    let ends: Vec<fn(&Space)> = vec![kill_runner, delete_runner];
+    for end in Random::of("cluster mongodb ends").sample(ends, 1) {
         let mut run = server.start_backup("mongodb", &[&locked[..], &HELD].concat());
         await_held(&space, &mut run);
         assert!(!server.held().is_empty());
