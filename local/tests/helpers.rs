@@ -145,3 +145,12 @@ async fn what_need_not_outlive_its_runner_runs_beside_it() {
     session.send("here").await.unwrap();
     assert_eq!(session.receive(LONG).await.unwrap(), "here");
 }
+
+#[test]
+fn a_pod_that_is_told_to_end_before_its_runner_came_does_not_wait_for_it() {
+    let mut server = Server::start();
+    let socket = server.machine.path("socket");
+    until("it listens", LONG, || socket.exists());
+    signal(server.child.id(), "TERM");
+    until("it has ended", LONG, || server.has_ended());
+}

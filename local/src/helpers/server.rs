@@ -42,11 +42,12 @@ pub fn helpers_main(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// How many connections there are, and whether there ever was one.
+/// How many connections there are, whether there ever was one, and whether this process was told to end.
 #[derive(Default)]
 struct Connections {
     open: usize,
     any: bool,
+    told: bool,
 }
 
 #[derive(Default)]
@@ -80,12 +81,12 @@ impl Drop for Open {
     }
 }
 
-/// Whether anybody ever connected.
+/// Whether anybody ever connected, or nobody was to be waited for any more.
 fn serve(socket: &Path) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // A pod that is told to end tells all its containers. This one stays until the runner has let go: the signals are
-    // caught for as long as these live, and mean nothing.
-    let _caught = runtime.block_on(async {
+    // caught, and mean nothing but that a runner that has not come yet is not waited for.
+    let mut caught = runtime.block_on(async {
         io::Result::Ok([
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
@@ -94,6 +95,21 @@ fn serve(socket: &Path) -> io::Result<bool> {
     })?;
     let listener = UnixListener::bind(socket)?;
     let shared = Arc::<Shared>::default();
+    let telling = Arc::clone(&shared);
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let [terminate, interrupt, hangup] = &mut caught;
+        loop {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+            });
+            telling.lock().told = true;
+            telling.changed.notify_all();
+        }
+    })?;
     let accepting = Arc::clone(&shared);
     thread::Builder::new().name("helpers".to_owned()).spawn(move || {
         for stream in listener.incoming().filter_map(Result::ok) {
@@ -109,11 +125,11 @@ fn serve(socket: &Path) -> io::Result<bool> {
             }
         }
     })?;
-    let waits = |connections: &mut Connections| !connections.any;
+    let waits = |connections: &mut Connections| !connections.any && !connections.told;
     let first = shared.changed.wait_timeout_while(shared.lock(), FIRST, waits);
     let connections = first.unwrap_or_else(PoisonError::into_inner).0;
     if !connections.any {
-        return Ok(false);
+        return Ok(connections.told);
     }
     let last = shared.changed.wait_while(connections, |connections| connections.open > 0);
     drop(last.unwrap_or_else(PoisonError::into_inner));
