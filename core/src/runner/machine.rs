@@ -92,7 +92,6 @@ struct State<'a> {
     still_held: HashSet<&'a str>,
     disposed: HashSet<&'a str>,
     stopping: bool,
-    taken_over: bool,
     cut: bool,
     committing: bool,
     commit_settled: bool,
@@ -133,7 +132,7 @@ impl<'a> State<'a> {
             }
             Event::Stopped { .. } => self.stopping = true,
             Event::TakenOver => {
-                (self.stopping, self.taken_over, self.commit_unseen) = (true, true, false);
+                (self.stopping, self.commit_unseen) = (true, false);
                 for step in self.still_held.drain() {
                     self.let_go.remove(step);
                     self.disposed.remove(step);

@@ -216,8 +216,8 @@ fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recov
     recovered.undone = let_go.map(|(step, _)| step.clone()).collect();
     // What an earlier recovery said was tried again.
     let events = world.ledger.events();
-    let own = events.into_iter().rev().take_while(|event| !matches!(event, Event::TakenOver));
-    for event in own.collect::<Vec<_>>().into_iter().rev() {
+    let own = events.iter().rposition(|event| matches!(event, Event::TakenOver)).unwrap_or_default();
+    for event in events.into_iter().skip(own) {
         match event {
             Event::CommitUnseen { error } => recovered.left_behind.push(with_remedy(&error)),
             Event::StillHeld { step, error } => {

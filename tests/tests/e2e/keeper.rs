@@ -10,11 +10,8 @@ fn an_application_that_somebody_resumes_meanwhile_is_never_called_consistent() {
         let subject = Subject::new(&kind).unwrap();
         let Application::Kv(kv) = &subject.application else { panic!("not kv") };
         // Between the acquire and the proof, somebody else lets go.
-        let resume = subject.place.file(
-            "resume",
-            &format!("#!/bin/sh\n{} {} RESUME\n", crate::support::kv::PROGRAM, kv.directory.display()),
-        );
-        fs::set_permissions(&resume, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let resume = subject
+            .script("resume", &format!("{} {} RESUME", crate::support::kv::PROGRAM, kv.directory.display()));
         let text = fs::read_to_string(&subject.blueprint).unwrap();
         let capture = "      capture:\n";
         let text = text
@@ -50,8 +47,7 @@ fn an_application_that_does_not_pause_is_not_captured() {
 #[test]
 fn an_application_that_dies_while_it_is_paused_fails_the_backup_in_time() {
     let mut subject = Subject::new(&Kind::Session).unwrap().with_short_lease();
-    let kill = subject.place.file("kill", "#!/bin/sh\nkill -9 \"$1\"\n");
-    fs::set_permissions(&kill, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let kill = subject.script("kill", "kill -9 \"$1\"");
     let Application::Kv(kv) = &mut subject.application else { panic!("not kv") };
     let text = fs::read_to_string(&subject.blueprint).unwrap();
     let capture = "      capture:\n";
@@ -74,9 +70,8 @@ fn what_could_not_be_let_go_is_tried_again_by_the_next_recovery() {
     let Application::Kv(kv) = &subject.application else { panic!("not kv") };
     let stuck = subject.place.file("stuck", "");
     let (program, directory) = (crate::support::kv::PROGRAM, kv.directory.display());
-    let release = format!("#!/bin/sh\n[ ! -e {} ] && {program} {directory} RESUME\n", stuck.display());
-    let release = subject.place.file("release", &release);
-    fs::set_permissions(&release, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let release = format!("[ ! -e {} ] && {program} {directory} RESUME", stuck.display());
+    let release = subject.script("release", &release);
     let usual = "release: [\"{{ params.kv }}\", \"{{ params.directory }}\", RESUME]";
     let text = fs::read_to_string(&subject.blueprint).unwrap();
     assert!(text.contains(usual), "{text}");
