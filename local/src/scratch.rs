@@ -4,6 +4,7 @@ use std::{
     env, fs,
     fs::DirBuilder,
     io,
+    net::{Ipv4Addr, TcpListener},
     os::unix::{
         ffi::OsStrExt,
         fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
@@ -113,14 +114,15 @@ pub(crate) fn is_of_run(path: &Path) -> bool {
     path.file_name().is_some_and(|last| last == FILES)
 }
 
-/// Chooses where a service listens: a free port of the loopback address, and a private socket directory.
+/// Chooses where a service listens: a free port of the loopback address (the wished one, if it is free), and a private
+/// socket directory.
 pub(crate) fn endpoint(name: &str, scratch: &Path, run_as: &RunAs, port: Option<u16>) -> Result<Endpoint> {
     let failed = |cause: io::Error| {
         Error::failed(format!("the service {name} cannot be given a place to listen"))
             .remedy("Check that the loopback address is up and that the scratch directory can be written.")
             .because(cause)
     };
-    let port = match port {
+    let port = match port.filter(|port| is_free(*port)) {
         Some(port) => port,
         None => free_port().map_err(failed)?,
     };
@@ -137,11 +139,17 @@ pub(crate) fn endpoint(name: &str, scratch: &Path, run_as: &RunAs, port: Option<
         let owner = fs::metadata(path).map_err(failed)?;
         give(&directory, owner.uid(), owner.gid()).map_err(failed)?;
     }
-    Ok(Endpoint { host: "127.0.0.1".to_owned(), port, socket_dir: Some(directory) })
+    Ok(Endpoint { host: Ipv4Addr::LOCALHOST.to_string(), port, socket_dir: Some(directory) })
+}
+
+/// Whether nothing listens at a port. One that this user may not take is nobody's, too: the service will say so.
+fn is_free(port: u16) -> bool {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    !taken.is_err_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
 }
 
 fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// A directory whose sockets have short enough paths.

@@ -43,6 +43,17 @@ fn a_link_in_the_place_of_a_directory_is_not_removed() {
 }
 
 #[test]
+fn a_service_has_the_wished_port_where_nobody_listens_there() {
+    let place = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let chosen = || endpoint("db", place.path(), &RunAs::Runner, Some(port)).unwrap().port;
+    assert_ne!(chosen(), port);
+    drop(taken);
+    assert_eq!(chosen(), port);
+}
+
+#[test]
 fn sockets_have_short_paths_and_a_private_directory() {
     let place = tempfile::tempdir().unwrap();
     let scratch = place.path().join(FILES);

@@ -92,6 +92,9 @@ pub trait Service: Send + Sync {
     fn ended(&self) -> Option<(Exit, String)>;
     /// The last lines of its output, for messages.
     fn log(&self) -> String;
+    /// Whether it is a process of somebody else's that takes the connections to its port. A service that listens at
+    /// a socket only has its port to itself, too.
+    fn is_answered_by_another(&self) -> bool;
     /// Asks it to end, waits, kills it after the stop timeout. Idempotent.
     async fn stop(&self) -> Result<Exit>;
 }
@@ -186,7 +189,8 @@ pub trait Runtime: Send + Sync {
     /// Starts a consumer, likewise.
     async fn consumer(&self, command: &Command, cancel: &CancellationToken) -> Result<Box<dyn Consumer>>;
 
-    /// Chooses where a service will listen: a free loopback port and a private socket directory under `scratch`.
+    /// Chooses where a service will listen: a free loopback port (`port`, unless something listens there) and a
+    /// private socket directory under `scratch`.
     async fn endpoint(
         &self,
         name: &str,

@@ -44,6 +44,7 @@ impl Control {
 /// A child under a guard. Dropping it kills the child with everything it started.
 pub(crate) struct Guarded {
     control: Arc<Control>,
+    guard: i32,
     child: ProcessIdentity,
     end: Arc<End>,
 }
@@ -90,12 +91,13 @@ impl Guarded {
             kept: Mutex::new(None),
             changed: Condvar::new(),
         });
+        let guard = process.id().cast_signed();
         let (published, watched) = (Arc::clone(&end), child.clone());
         std::thread::Builder::new()
             .name("guard".to_owned())
             .spawn(move || published.publish(last_report(reports, process, &watched)))
             .map_err(failed)?;
-        Ok(Self { control: Arc::new(Control(ours)), child, end })
+        Ok(Self { control: Arc::new(Control(ours)), guard, child, end })
     }
 
     /// The control socket, for the renewals.
@@ -106,6 +108,11 @@ impl Guarded {
     /// Which process the child is.
     pub(crate) const fn child(&self) -> &ProcessIdentity {
         &self.child
+    }
+
+    /// The process id of the guard, whose descendants are the child and everything that it started.
+    pub(crate) const fn guard(&self) -> i32 {
+        self.guard
     }
 
     /// Kills the child and all its descendants.

@@ -77,7 +77,7 @@ impl Family {
                 // At once for the whole group, so that it cannot fork away faster than it is looked through.
                 let _ = kill_process_group(family.child, Signal::KILL);
             }
-            for (pid, start) in descendants() {
+            for (pid, start) in descendants(getpid().as_raw_nonzero().get()) {
                 if kill_exactly(pid, start) {
                     killed.insert((pid, start));
                 }
@@ -107,16 +107,15 @@ impl Family {
     }
 }
 
-/// All descendants of this process that still run, with their start times.
-fn descendants() -> Vec<(i32, u64)> {
+/// All descendants of a process that still run, with their start times.
+pub(crate) fn descendants(ancestor: i32) -> Vec<(i32, u64)> {
     let processes: HashMap<i32, Stat> =
         process_ids().into_iter().filter_map(|pid| Some((pid, Stat::read(pid).ok()?))).collect();
-    let own = getpid().as_raw_nonzero().get();
     let descends = |mut pid: i32| {
         // Bounded: what is read one after the other could hold a loop.
         for _ in 0..processes.len() {
             match processes.get(&pid).map(|stat| stat.parent) {
-                Some(parent) if parent == own => return true,
+                Some(parent) if parent == ancestor => return true,
                 Some(parent) => pid = parent,
                 None => return false,
             }

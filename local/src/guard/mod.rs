@@ -13,7 +13,7 @@
 //! - [`renewal`]: the thread that tells all guards that the runner is alive
 
 pub(crate) mod client;
-mod descendants;
+pub(crate) mod descendants;
 pub(crate) mod protocol;
 pub(crate) mod renewal;
 mod server;

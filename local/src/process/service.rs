@@ -13,6 +13,7 @@ use standstill_core::{
 
 use super::{
     launcher::{Launcher, Pipe, no_streams, null},
+    listener,
     tail::Tail,
 };
 use crate::guard::{client::Guarded, protocol};
@@ -22,6 +23,7 @@ pub(crate) struct LocalService {
     name: String,
     guarded: Guarded,
     log: Tail,
+    port: u16,
     stop: u8,
     stop_timeout: Duration,
     /// Serialises stops, so that two of them do not send two signals.
@@ -45,6 +47,7 @@ impl LocalService {
             name: spec.name.clone(),
             log: Tail::follow(log.ours).map_err(no_streams(program))?,
             guarded,
+            port: spec.endpoint.port,
             stop,
             stop_timeout: spec.stop_timeout,
             stopping: tokio::sync::Mutex::new(()),
@@ -65,6 +68,10 @@ impl Service for LocalService {
 
     fn log(&self) -> String {
         self.log.text()
+    }
+
+    fn is_answered_by_another(&self) -> bool {
+        listener::is_anothers(self.port, self.guarded.guard())
     }
 
     async fn stop(&self) -> Result<Exit> {

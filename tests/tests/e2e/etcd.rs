@@ -177,6 +177,34 @@ fn users_log_in_and_one_without_the_role_is_told_which() {
     subject.assert_clean();
 }
 
+/// The live member answers whatever its scratch copy is asked, and would pass for it.
+#[test]
+fn a_verification_never_takes_the_live_member_for_its_own() {
+    let Some(subject) = etcd() else { return };
+    subject.etcd().fill(10, 100);
+    let port = subject.etcd().port;
+    let wished = shipped("etcd").replace("listen: loopback", &format!("port: {port}"));
+    let point = backed_up_with(&subject, &wished);
+    subject.etcd().fill(20, 100);
+    subject.verify_ok(&point);
+
+    // With the number in its command it cannot have another port.
+    let point = backed_up_with(&subject, &wished.replace("{{ services.db.port }}", &port.to_string()));
+    let verified = subject.verify(&point);
+    assert_eq!(verified.code(), Some(2), "{verified}");
+    for said in ["is something else's on this machine", "services.db.port"] {
+        assert!(verified.stdout.contains(said), "{verified}");
+    }
+    subject.assert_clean();
+}
+
+#[track_caller]
+fn backed_up_with(subject: &Subject, blueprint: &str) -> String {
+    let outcome = subject.place.run(subject.with_blueprint(blueprint));
+    assert_eq!(outcome.code(), Some(0), "{outcome}");
+    outcome.json()["recoveryPoint"].as_str().unwrap().to_owned()
+}
+
 /// A member that was added as a learner has what it was sent so far.
 #[test]
 fn a_learner_is_refused_and_followers_and_leaders_are_told_apart() {

@@ -21,7 +21,7 @@ pub struct ServiceStep {
     /// The volumes that it uses; the first one's owner is `volumeOwner`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
-    /// What `services.NAME.port` is. A free one is chosen by default; one that is given is taken as it is.
+    /// What `services.NAME.port` is, unless something else listens there. By default a free one is chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Template>,
     /// Where it may be reached from.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    language::{Environment, Ready, ServiceStep, StopSignal, render_value},
+    language::{Environment, Ready, ServiceStep, StopSignal, references, render_value},
     plan::duration,
     runner::world::{Running, StepContext, locked},
     runtime::{Service, ServiceSpec},
@@ -29,6 +29,14 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
     };
     let called = context.world.plan.qualified(&name);
     let endpoint = runtime.endpoint(&called, &context.world.scratch()?, &run_as, port).await?;
+    if let Some(wished) = port.filter(|wished| *wished != endpoint.port && !says_port(step, &name)) {
+        return Err(Error::input(format!(
+            "port {wished}, which the service {name} is to have, is something else's on this machine"
+        ))
+        .remedy(format!(
+            "Write `{{{{ services.{name}.port }}}}` instead of the number, so that a free port is taken; or end what listens there."
+        )));
+    }
     let outputs = json!({"host": endpoint.host, "port": endpoint.port, "socketDir": endpoint.socket_dir});
     let mut scope = (*context.scope).clone();
     scope.set_path(&["services", &name], outputs.clone());
@@ -69,6 +77,12 @@ pub(super) async fn start(context: &StepContext, step: &ServiceStep) -> Result<P
     Ok(Performed { outputs, ..Performed::default() })
 }
 
+/// Whether what the author wrote goes by the port that was chosen.
+fn says_port(step: &ServiceStep, name: &str) -> bool {
+    let written = serde_json::to_value(step).unwrap_or_default();
+    references(&written).iter().any(|path| path.iter().map(String::as_str).eq(["services", name, "port"]))
+}
+
 /// Asks until the server is ready, or has ended.
 async fn until_ready(context: &StepContext, name: &str, ready: &Ready, service: &dyn Service) -> Result<()> {
     loop {
@@ -79,6 +93,13 @@ async fn until_ready(context: &StepContext, name: &str, ready: &Ready, service: 
             .remedy("Its log says why."));
         }
         match ask(context, name, ready).await {
+            // Whoever answered must be the service: what another server has proves nothing.
+            Ok(true) if service.is_answered_by_another() => {
+                return Err(Error::failed(format!(
+                    "the port of the service {name} was taken by another process before the service listened"
+                ))
+                .remedy("Run it again: another port is chosen."));
+            }
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(error) if error.kind() == ErrorKind::Temporary => {}
