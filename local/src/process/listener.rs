@@ -113,16 +113,21 @@ mod tests {
 
     #[test]
     fn every_address_that_takes_loopback_connections_is_looked_at() {
-        for address in [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()),
+        for (address, answers) in [
+            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1),
+            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 1),
+            (IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), 1),
+            // What only IPv6 reaches answers nobody who dials 127.0.0.1.
+            (IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
         ] {
-            let listener = TcpListener::bind((address, 0)).unwrap();
-            assert_eq!(listeners(listener.local_addr().unwrap().port()).len(), 1, "{address}");
+            match TcpListener::bind((address, 0)) {
+                Ok(listener) => {
+                    let port = listener.local_addr().unwrap().port();
+                    assert_eq!(listeners(port).len(), answers, "{address}");
+                }
+                Err(cause) if address.is_ipv6() => eprintln!("skipped: no {address} here: {cause}"),
+                Err(cause) => panic!("{cause}"),
+            }
         }
-        // What only IPv6 reaches answers nobody who dials 127.0.0.1.
-        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-        assert!(listeners(listener.local_addr().unwrap().port()).is_empty());
     }
 }
