@@ -12,9 +12,10 @@ use crate::language::model::Template;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceStep {
-    /// On Kubernetes: the image, or `target` for the target's own.
+    /// Whose programs it is made of. It runs where the action runs: on Kubernetes in the run's pod, which has the
+    /// target's image then, beside the copy that it serves. A command in another image is a step `pod`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<Template>,
+    pub image: Option<ServiceImage>,
     /// Who it runs as.
     #[serde(default, rename = "as", skip_serializing_if = "As::is_runner")]
     pub run_as: As,
@@ -37,6 +38,14 @@ pub struct ServiceStep {
     /// How it is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+}
+
+/// Whose programs a service is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceImage {
+    /// The target's own: a copy is served by the version of the server that wrote it.
+    Target,
 }
 
 /// Where a service may be reached from.

@@ -23,7 +23,6 @@ impl Linter<'_> {
             self.volume_named(volume, &path.key("volumes").index(index), view);
         }
         self.runs_as(step.run_as, !step.volumes.is_empty(), "volumes", path);
-        self.optional(&path.key("image"), step.image.as_ref(), view, Need::Text);
         self.optional(&path.key("port"), step.port.as_ref(), view, Need::Integer);
         self.command(&step.command, &path.key("command"), view);
         self.environment(&step.env, &path.key("env"), view);

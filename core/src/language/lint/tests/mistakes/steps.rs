@@ -14,6 +14,11 @@ fn a_step_is_exactly_one_thing_and_has_a_name_of_its_own() {
 }
 
 #[test]
+fn a_service_is_of_the_targets_image_and_of_no_other() {
+    insta::assert_snapshot!(changed("image: target", "image: postgres:16"), @"wrong-value: `postgres:16` is not possible here [postgres:16] Use one of: target.");
+}
+
+#[test]
 fn hooks_and_verbs_are_known() {
     insta::assert_snapshot!(changed("use: postgresql/ready", "use: postgres/ready"), @"unknown-hook: there is no hook `postgres` [postgres/ready] Did you mean `postgresql`?");
     insta::assert_snapshot!(changed("use: postgresql/ready", "use: postgresql/redy"), @"unknown-verb: the hook `postgresql` has no verb `redy` [postgresql/redy] Did you mean `ready`?");
