@@ -1,6 +1,10 @@
 //! The shell around the machine: performs what is next, and notes what happened.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +37,8 @@ use crate::{
 pub(super) const RELEASE_DEADLINE: Duration = Duration::from_mins(2);
 /// How long the journal may take for its last lines.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How long a journal counts as this run's after it was seen to be.
+const KNOWN: Duration = Duration::from_secs(5);
 /// How long steps that were abandoned may take to end before what they left is removed.
 const ABANDONED: Duration = Duration::from_secs(30);
 
@@ -72,11 +78,16 @@ pub(super) type UndoneSteps = Vec<(String, Undone)>;
 /// Does what is next until nothing is.
 pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> UndoneSteps {
     let (outline, world) = (members.plan.outline(), members.first());
-    let mut execution = Execution { members, world, cancel, abandoned: Vec::new(), undone: Vec::new() };
+    let mut execution =
+        Execution { members, world, cancel, abandoned: Vec::new(), undone: Mutex::default(), ours: None };
     loop {
         let events = world.ledger.events();
-        match next(&outline, &events) {
-            Next::Done => return execution.undone,
+        let next = next(&outline, &events);
+        if execution.is_fenced(&next, &events).await {
+            continue;
+        }
+        match next {
+            Next::Done => return execution.undone(),
             Next::Target => execution.target().await,
             Next::Perform(steps) => execution.perform(&steps).await,
             Next::Cut => {
@@ -84,7 +95,7 @@ pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> Undo
                 world.ledger.note(Event::Cut);
             }
             Next::Confirm(step) => execution.confirm(step).await,
-            Next::Release(step) => execution.release(step).await,
+            Next::Release(steps) => execution.release(&steps).await,
             Next::PutBack { steps, wait } => execution.put_back(&steps, wait).await,
             Next::Commit => execution.commit().await,
             Next::Settle => world.ledger.note(commit::settle(world).await),
@@ -92,7 +103,7 @@ pub(super) async fn finish(members: &Members, cancel: CancellationToken) -> Undo
             Next::Leave => {
                 execution.stop_services().await;
                 world.ledger.flush(None, FLUSH).await;
-                return execution.undone;
+                return execution.undone();
             }
             Next::Finish { success } => {
                 execution.stop_services().await;
@@ -109,10 +120,43 @@ pub(super) struct Execution<'a> {
     pub(super) world: &'a Arc<World>,
     pub(super) cancel: CancellationToken,
     abandoned: Vec<JoinHandle<()>>,
-    pub(super) undone: UndoneSteps,
+    undone: Mutex<UndoneSteps>,
+    /// When the journal was seen to be this run's.
+    ours: Option<Instant>,
 }
 
 impl Execution<'_> {
+    fn undone(self) -> UndoneSteps {
+        self.undone.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_undone(&self, step: &str, undone: Undone) {
+        locked(&self.undone).push((step.to_owned(), undone));
+    }
+
+    /// Whether a run that stops is found to be fenced off, before it does more than let go: what it would do then, whoever
+    /// took its journal over has done, and others work there now. Where that cannot be known it goes on.
+    async fn is_fenced(&mut self, next: &Next<'_>, events: &[Event]) -> bool {
+        let does_more =
+            matches!(next, Next::Perform(_) | Next::PutBack { .. } | Next::Settle | Next::Dispose(_));
+        let stops = |event: &Event| matches!(event, Event::Stopped { .. } | Event::Failed { .. });
+        let known = self.ours.is_some_and(|seen| seen.elapsed() < KNOWN);
+        if !does_more || known || !events.iter().any(stops) {
+            return false;
+        }
+        let asked = tokio::time::timeout(FLUSH, self.world.ledger.journal().is_ours()).await;
+        match asked {
+            Ok(Err(error)) if error.kind() == ErrorKind::Fenced => {
+                self.stop(&error);
+                true
+            }
+            _ => {
+                self.ours = Some(Instant::now());
+                false
+            }
+        }
+    }
+
     pub(super) fn failed(&self, step: &str, error: &Error) {
         self.world.ledger.note(Event::Failed { step: step.to_owned(), error: Failure::from(error) });
     }
@@ -158,7 +202,7 @@ impl Execution<'_> {
             || async { if ends_early { self.interrupted().await } else { std::future::pending().await } };
         if let Some((error, left)) = ended_early(tasks, interrupted).await {
             // First why, or a step that notes its own end at once would be taken for the reason.
-            self.world.ledger.note(Event::Stopped { error: Failure::from(&error) });
+            self.stop(&error);
             token.cancel();
             self.abandoned.extend(left);
         }
@@ -191,17 +235,6 @@ impl Execution<'_> {
 
     /// Waits until something ends the run early.
     async fn interrupted(&self) -> Error {
-        let ceiling = locked(&self.world.meter).ceiling();
-        let at_ceiling = async {
-            match ceiling {
-                Some((instant, name, limit)) => {
-                    tokio::time::sleep_until(instant.into()).await;
-                    Error::failed(format!("{name} was reached: the hold was on for {}", show_duration(limit)))
-                        .remedy(format!("Find out what took so long, or set `{name}` higher."))
-                }
-                None => std::future::pending().await,
-            }
-        };
         let holds: Vec<Arc<LiveHold>> = locked(&self.world.holds).values().cloned().collect();
         let lapses = async {
             let mut lapses = tokio::task::JoinSet::new();
@@ -214,10 +247,33 @@ impl Execution<'_> {
             }
         };
         tokio::select! {
-            error = at_ceiling => error,
+            error = self.too_long(None) => error,
             error = lapses => error,
+        }
+    }
+
+    /// Waits until the run is cancelled, or a hold has been on for as long as it may; but for this one.
+    pub(super) async fn too_long(&self, but: Option<&str>) -> Error {
+        let ceiling = locked(&self.world.meter).ceiling(but);
+        let at_ceiling = async {
+            match ceiling {
+                Some((instant, name, limit)) => {
+                    tokio::time::sleep_until(instant.into()).await;
+                    Error::failed(format!("{name} was reached: the hold was on for {}", show_duration(limit)))
+                        .remedy(format!("Find out what took so long, or set `{name}` higher."))
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = at_ceiling => error,
             () = self.cancel.cancelled() => cancelled(),
         }
+    }
+
+    /// Notes why the run ends early.
+    pub(super) fn stop(&self, error: &Error) {
+        self.world.ledger.note(Event::Stopped { error: Failure::from(error) });
     }
 
     /// How long one call to a hold may take: writes may wait for it.
@@ -232,9 +288,10 @@ impl Execution<'_> {
         let live = locked(&self.world.holds).get(step).cloned();
         let deadline = self.hold_deadline(step);
         let confirmed = match live {
+            // Writes may wait meanwhile, for this hold or for another one.
             Some(live) => tokio::select! {
                 confirmed = self.world.thread.confirm(&live, deadline) => confirmed,
-                () = self.cancel.cancelled() => Err(cancelled()),
+                error = self.too_long(None) => return self.stop(&error),
             },
             None => Err(Error::lapsed("the hold is not on")),
         };
@@ -273,7 +330,7 @@ impl Execution<'_> {
         let step = step.to_owned();
         match undo(self.members.of(&step), &step).await {
             Ok(undone) => {
-                self.undone.push((step.clone(), undone));
+                self.note_undone(&step, undone);
                 self.world.ledger.note(Event::Disposed { step });
             }
             Err(error) => self.world.ledger.note(Event::LeftBehind { step, error: Failure::from(&error) }),

@@ -64,18 +64,23 @@ impl HoldThread {
     }
 
     /// Has a hold acquired, and renews it from then on. One that keeps writes waiting (`blocks_writes`, where the
-    /// hold itself does not know better) is held only for as long as the journal is this run's.
+    /// hold itself does not know better) is held only for as long as the journal is this run's. One that is acquired only
+    /// when nobody waits for it any more (`cancel`) is let go at once: it was taken for let go already.
     pub(super) async fn acquire(
         &self,
-        deadline: Duration,
-        lease: Duration,
-        blocks_writes: bool,
-        journal: Arc<dyn Journal>,
+        Wanted { deadline, lease, blocks_writes, journal, cancel }: Wanted,
         acquire: impl Future<Output = Result<Acquired>> + Send + 'static,
     ) -> Result<(LiveHold, Outputs)> {
         let handle = self.handle.clone();
         let live = async move {
-            let Acquired { hold, outputs, since } = acquire.await?;
+            let Acquired { mut hold, outputs, since } = acquire.await?;
+            if cancel.is_cancelled() {
+                // Where that fails it ends by itself: nobody renews it.
+                return Err(match hold.release().await {
+                    Ok(_) => late(),
+                    Err(cause) => late().because(cause),
+                });
+            }
             let blocks_writes = hold.blocks_writes().unwrap_or(blocks_writes);
             let hold = Arc::new(Mutex::new(hold));
             let lapse = Lapse::default();
@@ -113,6 +118,25 @@ impl HoldThread {
         };
         self.within(deadline, "letting the hold go", releasing).await
     }
+}
+
+/// What is wanted of a hold.
+pub(super) struct Wanted {
+    /// How long it may take to be acquired.
+    pub(super) deadline: Duration,
+    /// Its lease.
+    pub(super) lease: Duration,
+    /// Whether writes wait, where the hold itself does not know better.
+    pub(super) blocks_writes: bool,
+    /// Whose it is.
+    pub(super) journal: Arc<dyn Journal>,
+    /// That nobody waits for it any more.
+    pub(super) cancel: CancellationToken,
+}
+
+/// That a hold came too late to be of use.
+pub(super) fn late() -> Error {
+    Error::cancelled("the run had been stopped before the hold was acquired, so it was let go at once")
 }
 
 /// A hold that is on and being renewed.
@@ -215,13 +239,16 @@ async fn attempt(within: Duration, what: &str, work: impl Future<Output = Result
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use async_trait::async_trait;
 
     use super::*;
     use crate::journal::Event;
 
-    /// A hold that can always be renewed.
-    struct Steady;
+    /// A hold that can always be renewed; it counts how often it is let go.
+    #[derive(Default)]
+    struct Steady(Arc<AtomicUsize>);
 
     #[async_trait]
     impl Hold for Steady {
@@ -234,8 +261,18 @@ mod tests {
         }
 
         async fn release(&mut self) -> Result<Receipt> {
-            Err(Error::failed("it is not asked here"))
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(Error::failed("what comes of it is not asked here"))
         }
+    }
+
+    fn wanted(lease: Duration, blocks_writes: bool, cancel: &CancellationToken) -> Wanted {
+        let deadline = Duration::from_secs(1);
+        Wanted { deadline, lease, blocks_writes, journal: Arc::new(Unreachable), cancel: cancel.clone() }
+    }
+
+    fn acquired(hold: Steady) -> Acquired {
+        Acquired { hold: Box::new(hold), outputs: Outputs::new(), since: Instant::now() }
     }
 
     /// A journal that nobody can reach.
@@ -254,12 +291,25 @@ mod tests {
 
     async fn lapses(blocks_writes: bool) -> bool {
         let thread = HoldThread::start().unwrap();
-        let (second, lease) = (Duration::from_secs(1), Duration::from_millis(150));
-        let acquire =
-            async { Ok(Acquired { hold: Box::new(Steady), outputs: Outputs::new(), since: Instant::now() }) };
-        let acquired = thread.acquire(second, lease, blocks_writes, Arc::new(Unreachable), acquire);
-        let live = acquired.await.unwrap().0;
+        let lease = Duration::from_millis(150);
+        let wanted = wanted(lease, blocks_writes, &CancellationToken::new());
+        let live = thread.acquire(wanted, async { Ok(acquired(Steady::default())) }).await.unwrap().0;
         tokio::time::timeout(lease * 4, live.lapse.clone().wait()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_hold_that_is_acquired_when_nobody_waits_for_it_any_more_is_let_go() {
+        let thread = HoldThread::start().unwrap();
+        let (cancel, hold) = (CancellationToken::new(), Steady::default());
+        let (let_go, stopped) = (Arc::clone(&hold.0), cancel.clone());
+        // It looks at nothing that tells it to stop.
+        let acquire = async move {
+            stopped.cancel();
+            Ok(acquired(hold))
+        };
+        let outcome = thread.acquire(wanted(Duration::from_secs(1), true, &cancel), acquire).await;
+        assert_eq!(outcome.err().unwrap().kind(), ErrorKind::Cancelled);
+        assert_eq!(let_go.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

@@ -7,7 +7,11 @@
 //!  after Release… in both: PutBack, of what was changed around the target
 //! ```
 //!
-//! Where something is still held at the end, or nobody could see whether the commit was reached, the end is Leave.
+//! A run that goes on releases one hold after the other, in reverse; one that stops releases all of them at once: none
+//! waits for another, as when the run dies.
+//!
+//! Where something is still held at the end, or nobody could see whether the commit was reached, the end is Leave. So is
+//! that of a run that was fenced off: whoever took its journal over does the rest, and it only lets go.
 //!
 //! A run that died is finished by the same function: whoever takes its journal over appends
 //! [`Event::TakenOver`], which makes it a stopping run.
@@ -15,6 +19,7 @@
 use std::collections::HashSet;
 
 use crate::{
+    ErrorKind,
     journal::{Event, Undo},
     language::Phase,
 };
@@ -54,8 +59,8 @@ pub enum Next<'a> {
     Cut,
     /// Prove that this hold spanned the cut.
     Confirm(&'a str),
-    /// Let this hold go; repeated until it is settled.
-    Release(&'a str),
+    /// Let these holds go, all at the same time; repeated until it is settled.
+    Release(Vec<&'a str>),
     /// Put back what these steps changed around the target, the last one first; repeated until it is settled.
     PutBack {
         /// The steps.
@@ -97,6 +102,9 @@ struct State<'a> {
     commit_settled: bool,
     commit_unseen: bool,
     committed: bool,
+    /// All steps of an action without a commit were done before anything went wrong.
+    achieved: bool,
+    fenced: bool,
     finished: bool,
 }
 
@@ -121,8 +129,9 @@ impl<'a> State<'a> {
             Event::Done { step, .. } => {
                 self.settled_steps.insert(step);
             }
-            Event::Failed { step, .. } => {
+            Event::Failed { step, error } => {
                 self.settled_steps.insert(step);
+                self.fenced |= error.kind == ErrorKind::Fenced;
                 if self.committing && step == super::COMMIT {
                     self.commit_settled = true;
                 }
@@ -130,9 +139,12 @@ impl<'a> State<'a> {
                 let cleaning = outline.step(step).is_some_and(|step| step.phase == Phase::Cleanup);
                 self.stopping |= !cleaning;
             }
-            Event::Stopped { .. } => self.stopping = true,
+            Event::Stopped { error } => {
+                self.stopping = true;
+                self.fenced |= error.kind == ErrorKind::Fenced;
+            }
             Event::TakenOver => {
-                (self.stopping, self.commit_unseen) = (true, false);
+                (self.stopping, self.commit_unseen, self.fenced) = (true, false, false);
                 for step in self.still_held.drain() {
                     self.let_go.remove(step);
                     self.disposed.remove(step);
@@ -149,6 +161,8 @@ impl<'a> State<'a> {
                 self.let_go.insert(step);
                 self.disposed.insert(step);
                 self.still_held.insert(step);
+                // Without a commit things are put back when all steps are done, and what was restored is whole.
+                self.achieved |= !self.stopping && !outline.commits;
                 self.stopping = true;
             }
             Event::CommitUnseen { .. } => (self.stopping, self.commit_unseen) = (true, true),
@@ -161,13 +175,10 @@ impl<'a> State<'a> {
         }
     }
 
-    /// The last hold that was intended and not let go.
-    fn hold_on(&self, outline: &Outline) -> Option<&'a str> {
-        self.intents
-            .iter()
-            .rev()
-            .map(|(step, ..)| *step)
-            .find(|step| outline.is_hold(step) && !self.let_go.contains(step))
+    /// The holds that were intended and not let go, the last one first.
+    fn holds_on(&self, outline: &Outline) -> Vec<&'a str> {
+        let intended = self.intents.iter().rev().map(|(step, ..)| *step);
+        intended.filter(|step| outline.is_hold(step) && !self.let_go.contains(step)).collect()
     }
 
     /// What is to be put back now: changed before the cut, and not disposed of. What a run that succeeds keeps is put
@@ -217,8 +228,8 @@ impl<'a> State<'a> {
         if let Some(step) = unproven {
             return Some(Next::Confirm(&step.id));
         }
-        if let Some(step) = self.hold_on(outline) {
-            return Some(Next::Release(step));
+        if let Some(step) = self.holds_on(outline).first() {
+            return Some(Next::Release(vec![step]));
         }
         if let Some(next) = self.put_back(outline, true) {
             return Some(next);
@@ -235,8 +246,12 @@ impl<'a> State<'a> {
     where
         'a: 'o,
     {
-        if let Some(step) = self.hold_on(outline) {
-            return Some(Next::Release(step));
+        let on = self.holds_on(outline);
+        if !on.is_empty() {
+            return Some(Next::Release(on));
+        }
+        if self.fenced {
+            return Some(Next::Leave);
         }
         if let Some(next) = self.put_back(outline, false) {
             return Some(next);
@@ -275,7 +290,7 @@ pub fn next<'a>(outline: &'a Outline, events: &'a [Event]) -> Next<'a> {
     {
         return next;
     }
-    let success = !state.stopping || state.committed;
+    let success = !state.stopping || state.committed || state.achieved;
     let left = state.intents.iter().rev().find(|(step, _, keep)| {
         let may_be_kept = *keep && (success || state.commit_unseen);
         !(outline.is_hold(step) || state.disposed.contains(step) || may_be_kept)

@@ -71,6 +71,10 @@ fn released(step: &str) -> Event {
     }
 }
 
+fn still_held(step: &str) -> Event {
+    Event::StillHeld { step: step.into(), error: failure() }
+}
+
 fn failed(step: &str) -> Event {
     Event::Failed { step: step.into(), error: failure() }
 }
@@ -131,12 +135,17 @@ fn play(outline: &Outline, mut events: Vec<Event>, mut fails: impl FnMut(usize) 
             Next::Confirm(id) => {
                 vec![Event::Confirmed { step: id.into(), evidence: Evidence::of("seen", true) }]
             }
-            Next::Release(id) if bad => vec![Event::StillHeld { step: id.into(), error: failure() }],
-            Next::Release(id) => vec![released(id)],
+            Next::Release(ids) => {
+                let outcome = |(index, id): (usize, &&str)| {
+                    if bad && index == 0 { still_held(id) } else { released(id) }
+                };
+                ids.iter().enumerate().map(outcome).collect()
+            }
             Next::PutBack { steps, .. } => {
-                let held = |step: &&str| Event::StillHeld { step: (*step).into(), error: failure() };
                 let back = |step: &&str| Event::Disposed { step: (*step).into() };
-                let outcome = |(index, step)| if bad && index == 0 { held(step) } else { back(step) };
+                let outcome = |(index, step): (usize, &&str)| {
+                    if bad && index == 0 { still_held(step) } else { back(step) }
+                };
                 steps.iter().enumerate().map(outcome).collect()
             }
             Next::Commit if bad => vec![Event::Committing, failed("commit")],
@@ -267,7 +276,12 @@ fn what_was_changed_is_put_back_as_soon_as_everything_is_let_go_and_only_then() 
     assert_eq!(next(&outline, &events), Next::PutBack { steps, wait: false });
     let mut events = clean[..=held].to_vec();
     events.push(Event::TakenOver);
-    assert_eq!(next(&outline, &events), Next::Release("quiesce.b"), "a hold is let go first");
+    let holds = vec!["quiesce.b", "quiesce.a"];
+    assert_eq!(
+        next(&outline, &events),
+        Next::Release(holds),
+        "holds are let go first, none waits for another"
+    );
     let restore = Outline {
         commits: false,
         steps: vec![change("steps[0]", Phase::Steps), step("steps[1]", Phase::Steps, false, false)],
@@ -289,12 +303,12 @@ fn what_is_still_held_is_tried_again_by_whoever_takes_the_journal_over() {
     events.push(failed("capture.x"));
     for step in ["quiesce.b", "prepare.down"] {
         let stuck = |events: &[Event]| match next(&outline, events) {
-            Next::Release(next) => next == step,
+            Next::Release(steps) => steps.contains(&step),
             Next::PutBack { steps, .. } => steps.contains(&step),
             _ => false,
         };
         let mut dead = play_until(&outline, &events, stuck);
-        dead.push(Event::StillHeld { step: step.into(), error: failure() });
+        dead.push(still_held(step));
         let mut dead = play(&outline, dead, |_| false);
         assert_eq!(next(&outline, &dead), Next::Leave, "it does not count as finished");
         dead.push(Event::TakenOver);
@@ -333,7 +347,49 @@ fn what_a_commit_that_nobody_saw_may_have_committed_stays_until_somebody_sees() 
 fn a_failed_acquire_is_undone_too() {
     let mut events = vec![Event::Target { member: None, identity: None, version: None, role: None }];
     events.extend([done("preflight[0]"), intent("quiesce.a", false), failed("quiesce.a")]);
-    assert_eq!(next(&backup(), &events), Next::Release("quiesce.a"));
+    assert_eq!(next(&backup(), &events), Next::Release(vec!["quiesce.a"]));
+}
+
+#[test]
+fn a_run_that_was_fenced_off_only_lets_go() {
+    let outline = backup();
+    let clean = play(&outline, vec![started(&RunId::generate())], |_| false);
+    let fenced = Failure { kind: ErrorKind::Fenced, ..failure() };
+    for length in 1..clean.len() {
+        let mut events = clean[..length].to_vec();
+        events.push(Event::Stopped { error: fenced.clone() });
+        let events = play(&outline, events, |_| false);
+        let more: Vec<&Event> = events.iter().skip(length + 1).collect();
+        assert!(more.iter().all(|event| matches!(event, Event::Released { .. })), "{more:#?}");
+        assert_eq!(next(&outline, &events), Next::Leave);
+        let on = |step: &str| {
+            let intended =
+                events.iter().any(|event| matches!(event, Event::Intent { step: of, .. } if of == step));
+            intended
+                && !events.iter().any(|event| matches!(event, Event::Released { step: of, .. } if of == step))
+        };
+        assert!(!on("quiesce.a") && !on("quiesce.b"), "after {length} events");
+    }
+}
+
+#[test]
+fn what_was_restored_stays_also_where_something_around_it_could_not_be_put_back() {
+    let restore = Outline {
+        commits: false,
+        steps: vec![change("steps[0]", Phase::Steps), step("steps[1]", Phase::Steps, false, false)],
+    };
+    let mut events = vec![started(&RunId::generate()), intent("volumes.new", true)];
+    events.push(Event::Target { member: None, identity: None, version: None, role: None });
+    let put_back = |events: &[Event]| matches!(next(&restore, events), Next::PutBack { .. });
+    let mut events = play_until(&restore, &events, put_back);
+    events.push(still_held("steps[0]"));
+    assert_eq!(next(&restore, &events), Next::Leave);
+    events.push(Event::TakenOver);
+    assert!(put_back(&events), "it is tried again");
+    let events = play(&restore, events, |_| false);
+    assert!(matches!(events.last(), Some(Event::Finished { success: true })));
+    let removed = |event: &Event| matches!(event, Event::Disposed { step } if step == "volumes.new");
+    assert!(!events.iter().any(removed), "{events:#?}");
 }
 
 #[test]

@@ -132,9 +132,15 @@ impl Meter {
         held + self.others
     }
 
-    /// When the first hold that is on reaches its ceiling, and which ceiling that is.
-    pub(super) fn ceiling(&self) -> Option<(Instant, &'static str, Duration)> {
-        let on = || self.holds.values().filter(|held| held.until.is_none());
+    /// Whether writes wait for a hold that is on besides this one.
+    pub(super) fn others_block(&self, step: &str) -> bool {
+        self.holds.iter().any(|(other, held)| other != step && held.blocks_writes && held.until.is_none())
+    }
+
+    /// When the first hold that is on reaches its ceiling, but for this one, and which ceiling that is.
+    pub(super) fn ceiling(&self, but: Option<&str>) -> Option<(Instant, &'static str, Duration)> {
+        let counts = |step: &str, held: &Held| held.until.is_none() && but != Some(step);
+        let on = || self.holds.iter().filter(move |(step, held)| counts(step, held)).map(|(_, held)| held);
         let own = on().map(|held| {
             let (name, limit) = if held.blocks_writes {
                 ("maxFreeze", held.limits.max_freeze)
@@ -178,17 +184,24 @@ mod tests {
     #[test]
     fn the_ceiling_is_that_of_the_hold_that_reaches_it_first() {
         let mut meter = Meter::new(Limits::default());
-        assert!(meter.ceiling().is_none());
+        assert!(meter.ceiling(None).is_none());
         let start = Instant::now();
         meter.held("long", false, start, Limits::default());
-        assert_eq!(meter.ceiling().unwrap().1, "maxHold");
+        assert_eq!(meter.ceiling(None).unwrap().1, "maxHold");
         meter.held("freeze", true, start, Limits::default());
         assert_eq!(
-            meter.ceiling().unwrap(),
+            meter.ceiling(None).unwrap(),
             (start + Duration::from_secs(30), "maxFreeze", Duration::from_secs(30))
         );
+        assert_eq!(
+            meter.ceiling(Some("freeze")).unwrap().1,
+            "maxHold",
+            "whoever lets it go waits for it anyway"
+        );
+        assert!(meter.others_block("long") && !meter.others_block("freeze"));
         meter.released("freeze", start);
-        assert_eq!(meter.ceiling().unwrap().1, "maxHold");
+        assert_eq!(meter.ceiling(None).unwrap().1, "maxHold");
+        assert!(!meter.others_block("long"));
     }
 
     #[test]
@@ -199,13 +212,13 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         meter.held("orders", true, start, of(30));
         meter.held("index", true, after(8), of(30));
-        assert_eq!(meter.ceiling().unwrap().0, after(10));
+        assert_eq!(meter.ceiling(None).unwrap().0, after(10));
         meter.held("strict", true, after(8), of(1));
-        assert_eq!(meter.ceiling().unwrap().0, after(9));
+        assert_eq!(meter.ceiling(None).unwrap().0, after(9));
         meter.released("strict", after(9));
         meter.released("orders", after(9));
         assert_eq!(
-            meter.ceiling().unwrap().0,
+            meter.ceiling(None).unwrap().0,
             after(10),
             "one that was let go early does not stop the clock"
         );

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
+
 use super::{
     execution::{Execution, RELEASE_DEADLINE, undo},
     world::locked,
@@ -35,17 +37,38 @@ impl LetGo {
 }
 
 impl Execution<'_> {
-    /// Lets a hold go: by its own release, again and again; then by its undo.
-    pub(super) async fn release(&mut self, step: &str) {
+    /// Lets holds go, all at the same time: none waits for another one that cannot be let go.
+    pub(super) async fn release(&mut self, steps: &[&str]) {
         let started = Moment::now();
-        let outcome = self.insist(step, LetGo::Hold).await;
-        locked(&self.world.holds).remove(step);
+        join_all(steps.iter().map(|step| self.release_one(step))).await;
         locked(&self.world.meter).phase(Phase::Recover, started);
+    }
+
+    /// By its own release, again and again; then by its undo. Where writes wait for another hold meanwhile, they do so no
+    /// longer than they may: then the run stops, and this one is let go together with that.
+    async fn release_one(&self, step: &str) {
+        let others_may_wait = async {
+            let others = locked(&self.world.meter).others_block(step);
+            if others { self.too_long(Some(step)).await } else { std::future::pending().await }
+        };
+        let going = self.is_going();
+        let outcome = tokio::select! {
+            outcome = self.insist(step, LetGo::Hold) => outcome,
+            error = others_may_wait, if going => return self.stop(&error),
+        };
+        locked(&self.world.holds).remove(step);
         self.world.ledger.note(outcome);
     }
 
+    /// Whether nothing has ended the run early.
+    fn is_going(&self) -> bool {
+        let ends =
+            |event: &Event| matches!(event, Event::Stopped { .. } | Event::Failed { .. } | Event::TakenOver);
+        !self.world.ledger.events().iter().any(ends)
+    }
+
     /// Tries again and again to let go, or to put back, until it is done or a person must do it.
-    async fn insist(&mut self, step: &str, what: LetGo) -> Event {
+    async fn insist(&self, step: &str, what: LetGo) -> Event {
         let deadline = Instant::now() + RELEASE_DEADLINE;
         let mut pause = Duration::from_millis(100);
         loop {
@@ -92,16 +115,16 @@ impl Execution<'_> {
         locked(&self.world.meter).phase(Phase::Recover, started);
     }
 
-    async fn try_put_back(&mut self, step: &str, stopping: bool) -> Result<Event> {
+    async fn try_put_back(&self, step: &str, stopping: bool) -> Result<Event> {
         let undone = tokio::time::timeout(RELEASE_DEADLINE, undo(self.members.of(step), step)).await;
         let undone = undone.map_err(|_| Error::temporary("the cluster does not answer"))??;
         if stopping {
-            self.undone.push((step.to_owned(), undone));
+            self.note_undone(step, undone);
         }
         Ok(Event::Disposed { step: step.to_owned() })
     }
 
-    async fn try_release(&mut self, step: &str) -> Result<Event> {
+    async fn try_release(&self, step: &str) -> Result<Event> {
         let live = locked(&self.world.holds).get(step).cloned();
         let released =
             |evidence, outputs, facts| Event::Released { step: step.to_owned(), evidence, outputs, facts };
@@ -121,7 +144,7 @@ impl Execution<'_> {
         }
         let undone = undo(self.members.of(step), step).await?;
         locked(&self.world.meter).released(step, Instant::now());
-        self.undone.push((step.to_owned(), undone));
+        self.note_undone(step, undone);
         // A hold that its own release could not let go proves nothing.
         let event = released(None, BTreeMap::new(), Vec::new());
         self.lapsed(step, &Error::lapsed(format!("{step} was let go without its proof")));

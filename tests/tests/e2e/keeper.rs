@@ -1,8 +1,11 @@
 //! Applications that no hook knows: what `pair` and `session` promise.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use crate::support::{Application, Subject, kind::Kind, sample::full};
+use crate::support::{Application, Subject, eventually, kind::Kind, sample::full};
 
 #[test]
 fn an_application_that_somebody_resumes_meanwhile_is_never_called_consistent() {
@@ -53,11 +56,48 @@ fn an_application_that_dies_while_it_is_paused_fails_the_backup_in_time() {
     let capture = "      capture:\n";
     let step = format!("{capture}        - exec: {{command: [\"{}\", \"{}\"]}}\n", kill.display(), kv.pid());
     fs::write(&subject.blueprint, text.replace(capture, &step)).unwrap();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = subject.backup();
     assert!(matches!(outcome.code(), Some(1 | 3)), "{outcome}");
     assert!(started.elapsed() < Duration::from_secs(150), "{outcome}");
     assert_eq!(subject.place.points(), Vec::<String>::new());
+}
+
+#[test]
+fn writers_wait_for_the_release_of_another_hold_no_longer_than_they_may() {
+    let subject = Subject::new(&Kind::Pair).unwrap().with_short_lease();
+    let (stuck, releasing) = (subject.place.file("stuck", ""), subject.place.join("releasing"));
+    let release =
+        format!("touch {}; while [ -e {} ]; do sleep 0.1; done", releasing.display(), stuck.display());
+    let release = subject.script("release", &release);
+    // Acquired last, it is let go first, while the application is still paused.
+    let other = format!(
+        "        - name: other\n          pair:\n            blocksWrites: false\n            tolerates: [notAtomic, changingFiles]\n            \
+         acquire: [\"true\"]\n            confirm: {{command: [\"true\"], expect: \"result.exitCode == 0\"}}\n            \
+         release: [{}]\n      capture:\n",
+        release.display()
+    );
+    let text = fs::read_to_string(&subject.blueprint).unwrap().replace("      capture:\n", &other);
+    let text = text.replace("      quiesce:\n", "      maxFreeze: 2s\n      quiesce:\n");
+    fs::write(&subject.blueprint, text).unwrap();
+    let (writer, since) = (subject.database().writer(), Instant::now());
+    let mut run = subject.place.start(subject.backup_arguments());
+    eventually(Duration::from_secs(30), "the other hold is being let go", || {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        releasing.exists()
+    });
+    writer.goes_on(Duration::from_secs(2 + 1 + 4));
+    assert!(!run.has_ended(), "the other hold is let go already: {}", run.stderr());
+    fs::remove_file(stuck).unwrap();
+    let outcome = run.wait();
+    let stalled = writer.longest_stall(since);
+    assert!(
+        stalled > Duration::from_secs(1) && stalled < Duration::from_secs(2 + 1 + 4),
+        "writes waited {stalled:?}"
+    );
+    subject.assert_refused(&outcome, 1, &["maxFreeze was reached"]);
+    drop(writer);
+    subject.assert_clean();
 }
 
 #[test]

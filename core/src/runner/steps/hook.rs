@@ -1,6 +1,10 @@
 //! `hook`: a verb of a hook; one that acquires a hold is put on the thread of the holds.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Performed;
 use crate::{
@@ -10,6 +14,7 @@ use crate::{
     language::HookStep,
     point::Outputs,
     runner::{
+        holds::{Wanted, late},
         target::render_arguments,
         world::{StepContext, locked},
     },
@@ -87,11 +92,26 @@ pub(super) async fn hold(
     acquiring: impl Future<Output = Result<Acquired>> + Send + 'static,
 ) -> Result<Outputs> {
     let world = &context.world;
-    let planned = context.step.hold.is_some_and(|traits| traits.blocks_writes);
-    let (live, outputs) =
-        world.thread.acquire(deadline, lease, planned, world.ledger.journal(), acquiring).await?;
-    locked(&world.meter).held(&context.step.id, live.blocks_writes, live.since, world.plan.limits);
-    locked(&world.holds).insert(context.step.id.clone(), Arc::new(live));
+    let wanted = Wanted {
+        deadline,
+        lease,
+        blocks_writes: context.step.hold.is_some_and(|traits| traits.blocks_writes),
+        journal: world.ledger.journal(),
+        cancel: context.cancel.clone(),
+    };
+    let (live, outputs) = world.thread.acquire(wanted, acquiring).await?;
+    let (step, live) = (&context.step.id, Arc::new(live));
+    locked(&world.meter).held(step, live.blocks_writes, live.since, world.plan.limits);
+    locked(&world.holds).insert(step.clone(), Arc::clone(&live));
+    // Whoever lets go of everything may have looked for it right before.
+    if context.cancel.is_cancelled() && locked(&world.holds).remove(step).is_some() {
+        let released = world.thread.release(&live, lease).await;
+        locked(&world.meter).released(step, Instant::now());
+        return Err(match released {
+            Ok(_) => late(),
+            Err(cause) => late().because(cause),
+        });
+    }
     Ok(outputs)
 }
 
