@@ -156,7 +156,10 @@ pub fn plan(
     let whose = if targets.is_some() { "a Role for whoever runs it" } else { "a Role that the run owns" };
     let together: Vec<Vec<&str>> =
         plan.iter().map(Plan::captured_together).filter(|volumes| volumes.len() > 1).collect();
-    let document = serde_json::json!({"plan": shown, "permissions": needed, "capturedTogether": together});
+    let role = format!("standstill-{}", plan.name);
+    let document = serde_json::json!({
+        "plan": shown, "permissions": needed, "manifests": needed.manifests(&role), "capturedTogether": together,
+    });
     output::result(global, &document, || {
         format!("{}\n{}{}", render(&shown), groups(&together), rules(&needed, whose))
     })?;

@@ -1,6 +1,6 @@
 //! The objects of a launch.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, iter, path::Path};
 
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,14 @@ const GRACE_SECONDS: u32 = 180;
 const ROOT: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
 /// The key of the repository's password.
 pub(super) const PASSWORD: &str = "password";
+/// The volume with the repository's password.
+const CREDENTIALS: &str = "credentials";
+/// The volume with the secret parameters.
+const PARAMETERS: &str = "parameters";
+/// An empty volume that stands where a token would.
+const NO_TOKEN: &str = "no-token";
+/// Where Kubernetes mounts the token of a pod's account.
+const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// A reference to an owner.
 pub(super) fn owner<K: Resource<DynamicType = ()>>(version: &str, kind: &str, object: &K) -> Value {
@@ -85,6 +93,19 @@ pub(super) fn cluster_role(permissions: &Permissions) -> Value {
         "metadata": {"name": CLUSTER_ROLE, "labels": {names::MANAGED_BY: names::STANDSTILL}},
         "rules": rules(&permissions.cluster),
     })
+}
+
+/// The roles that a plan needs, for people who make them by themselves.
+pub(super) fn roles(permissions: &Permissions, name: &str) -> Value {
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "labels": {names::MANAGED_BY: names::STANDSTILL}},
+        "rules": rules(&permissions.namespaced),
+    });
+    let of_cluster = (!permissions.cluster.is_empty()).then(|| cluster_role(permissions));
+    let items: Vec<Value> = iter::once(role).chain(of_cluster).collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 pub(super) fn cluster_binding(launch: &Launch, namespace: &str) -> Value {
@@ -233,11 +254,17 @@ fn containers(launch: &Launch) -> Vec<Value> {
     if !launch.helpers {
         return vec![runner];
     }
-    // As the runner, so that helpers find every file of the target that it does, but for the secrets.
+    // As the runner, so that helpers find every file of the target that it does. What they need of secrets they are told.
     let mut helpers = runner.clone();
     helpers["name"] = json!(WITH_HELPERS);
     helpers["command"] = json!([program(launch), "agent", "helpers", socket()]);
     helpers["env"] = json!(plain_environment());
+    let of_runner_alone = |mount: &Value| mount["name"] == CREDENTIALS || mount["name"] == PARAMETERS;
+    let mut mounts = mounts(launch);
+    mounts.retain(|mount| !of_runner_alone(mount));
+    // Where something is mounted already, no token of the run's account is.
+    mounts.push(json!({"name": NO_TOKEN, "mountPath": TOKEN_DIRECTORY, "readOnly": true}));
+    helpers["volumeMounts"] = json!(mounts);
     // Helpers are small; the commands of a blueprint's author may not be.
     helpers["resources"] = json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "1Gi"}});
     vec![runner, helpers]
@@ -306,7 +333,7 @@ fn plain_environment() -> [Value; 3] {
 fn mounts(launch: &Launch) -> Vec<Value> {
     let mut mounts = vec![
         json!({"name": "orders", "mountPath": format!("{OWN}/orders"), "readOnly": true}),
-        json!({"name": "credentials", "mountPath": format!("{OWN}/credentials"), "readOnly": true}),
+        json!({"name": CREDENTIALS, "mountPath": format!("{OWN}/credentials"), "readOnly": true}),
         json!({"name": "scratch", "mountPath": format!("{OWN}/scratch")}),
         json!({"name": "state", "mountPath": format!("{OWN}/state")}),
     ];
@@ -317,7 +344,7 @@ fn mounts(launch: &Launch) -> Vec<Value> {
         mounts.push(json!({"name": "helpers", "mountPath": format!("{OWN}/helpers")}));
     }
     if has_parameters(launch) {
-        mounts.push(json!({"name": "parameters", "mountPath": super::PARAMETERS, "readOnly": true}));
+        mounts.push(json!({"name": PARAMETERS, "mountPath": super::PARAMETERS, "readOnly": true}));
     }
     if !launch.mounts.mounted.iter().any(|mounted| mounted.path == Path::new("/tmp")) {
         mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
@@ -365,16 +392,16 @@ fn volumes(launch: &Launch) -> Vec<Value> {
         volumes.insert(0, json!({"name": "bin", "emptyDir": {}}));
     }
     if launch.helpers {
-        volumes.push(json!({"name": "helpers", "emptyDir": {}}));
+        volumes.extend(["helpers", NO_TOKEN].map(|name| json!({"name": name, "emptyDir": {}})));
     }
     volumes.push(json!({"name": "orders", "configMap": {"name": name}}));
     // Read by whoever the pod runs as: the files belong to root.
-    volumes.push(json!({"name": "credentials", "secret": {
+    volumes.push(json!({"name": CREDENTIALS, "secret": {
         "secretName": name,
         "items": [{"key": PASSWORD, "path": PASSWORD}],
     }}));
     if has_parameters(launch) {
-        volumes.push(json!({"name": "parameters", "projected": {"sources": parameters(launch)}}));
+        volumes.push(json!({"name": PARAMETERS, "projected": {"sources": parameters(launch)}}));
     }
     for (number, claim) in claims(launch).into_iter().enumerate() {
         volumes.push(json!({

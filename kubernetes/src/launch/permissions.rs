@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use standstill_core::plan::Plan;
 
-use super::around::around;
+use super::{around::around, manifests};
 use crate::snapshot::api::GROUP_OF_GROUPS;
 
 /// One rule of a role.
@@ -58,6 +58,11 @@ impl Rule {
 }
 
 impl Permissions {
+    /// The Role, and the ClusterRole where one is needed, as a list that `kubectl apply` takes.
+    pub fn manifests(&self, role: &str) -> Value {
+        manifests::roles(self, role)
+    }
+
     /// Also those of another member of a group.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {

@@ -198,14 +198,25 @@ fn members_of_a_group_share_a_pod_where_their_volumes_can() {
 }
 
 #[test]
-fn helpers_have_a_container_of_their_own_without_the_runners_secrets_in_its_environment() {
+fn helpers_have_a_container_of_their_own_without_the_runners_secrets_and_token() {
     let launch = Launch { helpers: true, ..launch(Mounts::of_backup(&target(), false)) };
     let job = super::job(&launch);
     let containers = job["spec"]["template"]["spec"]["containers"].as_array().unwrap();
     let names: Vec<&str> = containers.iter().filter_map(|container| container["name"].as_str()).collect();
     assert_eq!(names, ["runner", "helpers"]);
-    assert_eq!(containers[0]["volumeMounts"], containers[1]["volumeMounts"]);
     assert!(!containers[1]["env"].to_string().contains("secretKeyRef"));
+    let mounts = |container: &Value| -> Vec<String> {
+        let mounts = container["volumeMounts"].as_array().unwrap().iter();
+        mounts.map(|mount| format!("{} {}", mount["name"], mount["mountPath"])).collect()
+    };
+    let (runner, helpers) = (mounts(&containers[0]), mounts(&containers[1]));
+    let lacks: Vec<&String> = runner.iter().filter(|mount| !helpers.contains(mount)).collect();
+    assert_eq!(
+        lacks,
+        [r#""credentials" "/.standstill/credentials""#, r#""parameters" "/.standstill/parameters""#]
+    );
+    let other: Vec<&String> = helpers.iter().filter(|mount| !runner.contains(mount)).collect();
+    assert_eq!(other, [r#""no-token" "/var/run/secrets/kubernetes.io/serviceaccount""#]);
     let socket = containers[1]["command"].as_array().unwrap().last().unwrap();
     let told = containers[0]["env"].as_array().unwrap().last().unwrap();
     assert_eq!((&told["name"], &told["value"]), (&json!(super::super::HELPERS), socket));
