@@ -22,3 +22,19 @@ tear_down() {
   remove_folder "$bulk"
   remove_folder "$state"
 }
+
+# What is still there of a cluster, one line each.
+remains() {
+  local group
+  processes | sed 's/^/the process /'
+  [ ! -e "$netns" ] || echo "the network namespace $netns"
+  ! ip link show "$host_interface" >/dev/null 2>&1 || echo "the interface $host_interface"
+  losetup --noheadings --output NAME,BACK-FILE | grep -F "$bulk/" | sed 's/^/the loop device /' || true
+  findmnt --raw --noheadings --output TARGET | grep -F -e "$bulk/" -e "$state/" | sed 's/^/the mount /' || true
+  for group in "$cgroups"/*/"$cluster"; do
+    [ ! -d "$group" ] || echo "the control group $group"
+  done
+  for group in "$bulk" "$state"; do
+    [ ! -e "$group" ] || echo "the folder $group"
+  done
+}
