@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::{
-    Postgres, Space, eventually,
-    place::Started,
-    runs::{BELIEVED, journal, kill_points_of, states, unlocked},
-    sample::Random,
-    writer::{Writer, assert_whole},
+use crate::{
+    matrix::recovers,
+    support::{
+        Postgres, Space, eventually,
+        place::Started,
+        runs::kill_points_of,
+        sample::Random,
+        writer::{Writer, assert_whole},
+    },
 };
 
 /// How long writes may wait after the runner is gone: the lease, the second that is promised, and room for a busy
@@ -34,22 +37,11 @@ impl<'a> Matrix<'a> {
         self.server.start_backup_with(&[("STANDSTILL_FAILPOINT", point.into())])
     }
 
-    /// After a death: the writer goes on, nothing half-done is listed, and the next run cleans up.
-    fn recovers(&self, point: &str, writer: &Writer) {
+    /// After a death: the writer goes on, nothing half-done is listed, and the command or the next run cleans up.
+    fn recovers(&self, point: &str, by_command: bool, writer: &Writer) {
         eventually(PROMISED, &format!("the hold ends by itself, {point}"), || self.server.held().is_empty());
         writer.goes_on(PROMISED);
-        eventually(BELIEVED, &format!("the run is known to be dead, {point}"), || {
-            states(self.space).iter().all(|(_, state)| state != "running")
-        });
-        let next = unlocked(|| self.server.backup(&[]));
-        assert_eq!(next.code(), Some(0), "{point}: {next}");
-        let points = self.space.place.points();
-        for (run, state) in states(self.space) {
-            assert_ne!(state, "dead", "{point}");
-            let committed = journal(self.space, &run).iter().any(|event| event.get("committed").is_some());
-            assert_eq!(points.contains(&run), committed, "{point}: {run} ({state})");
-        }
-        self.space.assert_clean();
+        recovers(self.space, point, by_command, || self.server.backup(&[]));
     }
 }
 
@@ -60,12 +52,12 @@ fn a_runner_that_is_killed_at_any_line_of_its_journal_leaves_nothing_held_and_no
     let matrix = Matrix::new(&space);
     let writer = matrix.server.writer();
     writer.slow_down();
-    let points = Random::of("cluster kill").sample(matrix.points.clone(), 2);
-    for point in points {
+    let mut random = Random::of("cluster kill");
+    for point in random.sample(matrix.points.clone(), 2) {
         println!("{point}");
         let outcome = matrix.start(&point).wait();
         assert_ne!(outcome.code(), Some(0), "{point}: {outcome}");
-        matrix.recovers(&point, &writer);
+        matrix.recovers(&point, random.coin(), &writer);
     }
     let before = writer.acknowledged();
     let last = matrix.server.backup(&[]);

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::support::{
     Space, eventually,
-    outage::delete_runner,
+    outage::{delete_runner, delete_stopped_runner},
     place::{Outcome, Started},
     runs::{BELIEVED, HELD, await_held, journal, kill_points_of, states, unlocked},
     sample::Random,
@@ -19,10 +17,6 @@ const LEASE: Duration = Duration::from_secs(3);
 const PROMISED: Duration = Duration::from_secs(LEASE.as_secs() + 1 + 4);
 /// How long the cluster may take to remove what was let go.
 const REMOVED: Duration = Duration::from_mins(2);
-
-/// Everything that a run makes in its namespace.
-const KINDS: &str = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,secrets,configmaps,leases,jobs,serviceaccounts,\
-                     roles,rolebindings";
 
 fn start(space: &Space, more: &[&str], failpoint: Option<String>) -> Started {
     let target =
@@ -60,24 +54,17 @@ fn goes_on(application: &Application) {
     eventually(PROMISED, "the application commits", || application.acknowledged() > before + 1);
 }
 
-/// What there is of a run besides its journal.
-fn of_run(space: &Space, run: &str) -> Vec<String> {
-    let selector = format!("--selector=standstill.dev/run={run}");
-    let found = [space.get(&[KINDS, &selector]), space.get(&["clusterrolebindings", &selector])];
-    let objects = found.iter().flat_map(|found| found["items"].as_array().unwrap());
-    let is_journal = |object: &&Value| {
-        object["kind"] == "ConfigMap" && object["metadata"]["labels"]["standstill.dev/role"] == "journal"
-    };
-    let others = objects.filter(|object| !is_journal(object));
-    others.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect()
-}
-
 /// Asserts that nothing but the journals is there of any run, soon.
 #[track_caller]
 fn nothing_is_left(space: &Space) {
     for (run, _) in states(space) {
-        eventually(REMOVED, &format!("nothing is left of run {run}: {:?}", of_run(space, &run)), || {
-            of_run(space, &run).is_empty()
+        let mut left = Vec::new();
+        eventually(REMOVED, &format!("nothing is left of run {run}"), || {
+            let before = std::mem::replace(&mut left, space.of_runs(Some(&run)));
+            if before != left {
+                println!("  still there: {left:?}");
+            }
+            left.is_empty()
         });
     }
 }
@@ -114,10 +101,18 @@ fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable_and_leaves_nothing() 
     let clean = back_up(&space);
     let points = kill_points_of(&space, &clean);
     let mut random = Random::of("cluster sqlite");
-    for point in random.sample(points, 3) {
-        println!("{point}");
+    // At each point its process dies, or its pod is deleted by force.
+    for (number, point) in random.sample(points, 4).into_iter().enumerate() {
+        let by_deletion = number % 2 == 1;
+        println!("{point}{}", if by_deletion { ", by deletion of the pod" } else { "" });
         let begun = Application::now();
-        let outcome = start(&space, &[], Some(point.clone())).wait();
+        let outcome = if by_deletion {
+            let mut run = start(&space, &[], Some(point.replace(":kill", ":stop")));
+            delete_stopped_runner(&space, &mut run);
+            run.wait()
+        } else {
+            start(&space, &[], Some(point.clone())).wait()
+        };
         if outcome.code() == Some(0) {
             println!("  the run had fewer lines");
             continue;

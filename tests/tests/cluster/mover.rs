@@ -53,7 +53,9 @@ impl Scene {
         space.place.init();
         Postgres::start(&space);
         let environment = credentials(&space);
-        let cluster = Cluster::of_user(None, Some(&space.name)).await.unwrap();
+        // As `main` does; a second time changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let cluster = Cluster::of_file(&space.kubeconfig, &space.name).await.unwrap();
         let values = TargetValues { workload: Some("statefulset/pg".into()), ..TargetValues::default() };
         let target = Target::find(&cluster, &values).await.unwrap();
         let owner = target.owner(&cluster, Path::new(DATA)).await.unwrap();
@@ -145,22 +147,13 @@ fn credentials(space: &Space) -> Vec<String> {
     keys
 }
 
-/// A space, where this process itself can reach the cluster too.
-fn space(name: &str) -> Option<Space> {
-    if std::env::var_os("KUBECONFIG").is_none() {
-        println!("skipped: KUBECONFIG is not set");
-        return None;
-    }
-    Space::new(name)
-}
-
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(future)
 }
 
 #[test]
 fn a_captured_claim_is_moved_by_a_pod_and_nothing_of_it_stays() {
-    let Some(space) = space("mover") else { return };
+    let Some(space) = Space::new("mover") else { return };
     block_on(async {
         let scene = Scene::new(space, None, None).await;
         let outcome = scene.capture_and_move(&CancellationToken::new()).await;
@@ -175,7 +168,7 @@ fn a_captured_claim_is_moved_by_a_pod_and_nothing_of_it_stays() {
 
 #[test]
 fn a_mover_whose_image_is_not_there_is_told_in_the_clusters_words() {
-    let Some(space) = space("noimage") else { return };
+    let Some(space) = Space::new("noimage") else { return };
     block_on(async {
         let scene = Scene::new(space, Some("standstill.test/nothing:1"), None).await;
         let error = scene.capture_and_move(&CancellationToken::new()).await.report.unwrap_err().to_string();
@@ -188,7 +181,7 @@ fn a_mover_whose_image_is_not_there_is_told_in_the_clusters_words() {
 
 #[test]
 fn a_transfer_that_is_cancelled_while_the_snapshot_is_not_ready_leaves_nothing() {
-    let Some(space) = space("cancel") else { return };
+    let Some(space) = Space::new("cancel") else { return };
     block_on(async {
         let scene = Scene::new(space, None, Some("btrfs-slow")).await;
         let cancel = CancellationToken::new();

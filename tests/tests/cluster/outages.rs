@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::{
     matrix,
     support::{
@@ -151,4 +153,15 @@ fn a_run_ends_with_its_namespace() {
     eventually(Duration::from_mins(4), "nothing of the namespace is left", || {
         !space.try_kubectl(&["get", "namespace", &space.name]).status.success()
     });
+    // What the run had of no namespace goes with the next run anywhere.
+    let Some(other) = Space::new("kvother") else { return };
+    other.place.init();
+    Kv::start(&other, false).back_up();
+    let of_it = format!("--selector=standstill.dev/namespace={}", space.name);
+    let bindings = other.get(&["clusterrolebindings", &of_it]);
+    assert_eq!(bindings["items"].as_array().unwrap().len(), 0, "{bindings}");
+    let contents = other.get(&["volumesnapshotcontents"]);
+    let of_it = |content: &&Value| content["spec"]["volumeSnapshotRef"]["namespace"] == space.name.as_str();
+    let left: Vec<&Value> = contents["items"].as_array().unwrap().iter().filter(of_it).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -36,7 +36,11 @@ struct Printed {
 impl Printed {
     fn by_plan(space: &Space, blueprint: &[&str]) -> Self {
         let arguments: Vec<&str> = [&["plan"], blueprint].concat();
-        let permissions = space.run_plain(&arguments).json()["permissions"].clone();
+        let printed = space.run_plain(&arguments).json();
+        // As the documentation has people apply them.
+        let manifests = space.place.file("roles.json", &printed["manifests"].to_string());
+        space.kubectl(&["apply", "--dry-run=server", "--filename", manifests.to_str().unwrap()]);
+        let permissions = printed["permissions"].clone();
         let rules = |name: &str| permissions[name].as_array().unwrap().clone();
         Self { namespaced: rules("namespaced"), cluster: rules("cluster") }
     }

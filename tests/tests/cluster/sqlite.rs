@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     blueprints::in_rounds,
-    support::{Space, sqlite::Application, writer::assert_whole},
+    support::{Space, sample::full, sqlite::Application, writer::assert_whole},
 };
 
 #[track_caller]
@@ -45,9 +45,18 @@ fn cut(space: &Space) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_nanosecond(nanoseconds.into()).ok()
 }
 
+/// A timing of a shared machine: the full form asks for what is promised, of the best of five; else it has room.
 #[test]
 fn writers_go_on_at_the_cut_of_a_slow_snapshot() {
-    let Some(space) = Space::new("stall") else { return };
+    let (rounds, limit) = if full() { (5, Duration::from_millis(100)) } else { (1, Duration::from_secs(1)) };
+    let went_on = (0..rounds).filter_map(|_| after_the_cut());
+    let Some(best) = went_on.min() else { return };
+    assert!(best < limit, "writes went on {best:?} after the cut");
+}
+
+/// How long after the cut of a slow snapshot the first write was.
+fn after_the_cut() -> Option<Duration> {
+    let space = Space::new("stall")?;
     space.place.init();
     let application = Application::start(&space);
     // Cut after 200 ms, ready after 20 s; the blueprint's ceiling for a freeze is a second.
@@ -60,9 +69,11 @@ fn writers_go_on_at_the_cut_of_a_slow_snapshot() {
     let outcome = run.wait();
     assert_eq!(outcome.code(), Some(0), "{outcome}");
     let report = outcome.json();
+    let cut_at = cut_at.expect("the cut was seen");
     let released: jiff::Timestamp = report["holds"][0]["releasedAt"].as_str().unwrap().parse().unwrap();
-    let after = Duration::try_from(released.duration_since(cut_at.expect("the cut was seen"))).unwrap();
-    println!("let go {after:?} after the cut; writes waited {}", report["freeze"]);
-    assert!(after < Duration::from_secs(1), "let go {after:?} after the cut: {outcome}");
+    let let_go = Duration::try_from(released.duration_since(cut_at)).unwrap();
+    let went_on = application.waited_after(cut_at.as_duration().as_secs_f64());
+    println!("let go {let_go:?} and written {went_on:?} after the cut; writes waited {}", report["freeze"]);
     space.assert_clean();
+    Some(went_on)
 }

@@ -1,12 +1,13 @@
 //! Streams from a pod into the repository and back: whole, or not at all.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, process::Command, time::Duration};
 
 use crate::support::{
     Space, eventually,
+    outage::delete_runner,
     place::Outcome,
     runs::{journal, states},
-    sample::full,
+    sample::{Random, full},
 };
 
 /// A program of the target's image that writes this many bytes which nothing else begins with, the same ones each time,
@@ -114,6 +115,88 @@ fn a_producer_that_is_killed_in_a_pod_leaves_no_recovery_point() {
     space.assert_clean();
 }
 
+/// What a network does to a connection that it cuts.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// It is reset, and so is every new one.
+    Reset,
+    /// Nothing comes through any more.
+    Silent,
+}
+
+/// A pod that the object store is out of reach of, for as long as this lives.
+struct Apart(Vec<String>);
+
+impl Apart {
+    fn new(address: &str, cut: Cut) -> Self {
+        let mut rule: Vec<String> = ["FORWARD", "--source", address, "--protocol", "tcp", "--dport", "9000"]
+            .map(str::to_owned)
+            .into();
+        let target: &[&str] = match cut {
+            Cut::Reset => &["--jump", "REJECT", "--reject-with", "tcp-reset"],
+            Cut::Silent => &["--jump", "DROP"],
+        };
+        rule.extend(target.iter().map(|word| (*word).to_owned()));
+        assert!(Self::iptables("--insert", &rule), "{rule:?}");
+        Self(rule)
+    }
+
+    fn iptables(command: &str, rule: &[String]) -> bool {
+        let cluster = std::env::var("STANDSTILL_CLUSTER").unwrap_or_else(|_| "standstill".to_owned());
+        let mut iptables = Command::new("nsenter");
+        iptables
+            .arg(format!("--net=/var/run/netns/{cluster}"))
+            .args(["iptables", "--wait", command])
+            .args(rule);
+        iptables.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        assert!(Self::iptables("--delete", &self.0) || std::thread::panicking());
+    }
+}
+
+#[test]
+fn a_connection_to_the_repository_that_is_cut_in_the_middle_of_a_stream_leaves_no_recovery_point() {
+    for cut in Random::of("cluster cut").sample(vec![Cut::Reset, Cut::Silent], 1) {
+        println!("{cut:?}");
+        let Some(space) = Space::new("cut") else { return };
+        let long = "        - {name: long, stream: {artifact: long, consistent: true, command: [sh, -c, \
+                    \"while sleep 0.2; do head -c 4194304 /dev/urandom; done\"]}}\n";
+        let streams = Streams::of(&space, &[1], long);
+        let blueprint = streams.blueprint.to_str().unwrap();
+        let mut run = space.start(&["backup", blueprint, "--output=json", "--set=target.workload=pod/app"]);
+        await_first_stream(&space);
+        let runner = space.get(&["pods", "--selector=standstill.dev/role=runner"]);
+        let address = runner["items"][0]["status"]["podIP"].as_str().unwrap().to_owned();
+        assert!(!run.has_ended(), "{}", run.stderr());
+        let apart = Apart::new(&address, cut);
+        let outcome = run.wait_within(Duration::from_mins(8));
+        assert_eq!(outcome.code(), Some(1), "{outcome}");
+        println!("{:?}: {}", outcome.took, outcome.json()["error"]["message"]);
+        assert_eq!(outcome.json()["error"]["step"], "capture.long", "{outcome}");
+        drop(apart);
+        assert_eq!(space.place.points(), Vec::<String>::new());
+        // What was stored and could not be removed is a stray, of which a check says nothing.
+        space.place.ok(["check", "--read-data"]);
+    }
+}
+
+/// Waits until the first stream of the one run is stored; the run.
+#[track_caller]
+fn await_first_stream(space: &Space) -> String {
+    let mut id = String::new();
+    eventually(Duration::from_mins(2), "the first stream is stored", || {
+        let runs = space.run_plain(&["runs"]).json();
+        let Some(found) = runs[0]["run"].as_str() else { return false };
+        id = found.to_owned();
+        journal(space, &id).iter().any(|event| !event["done"]["artifacts"][0].is_null())
+    });
+    id
+}
+
 #[test]
 fn a_runner_that_is_evicted_in_the_middle_of_a_stream_leaves_no_recovery_point() {
     let Some(space) = Space::new("midstream") else { return };
@@ -122,20 +205,8 @@ fn a_runner_that_is_evicted_in_the_middle_of_a_stream_leaves_no_recovery_point()
     let streams = Streams::of(&space, &[1], endless);
     let blueprint = streams.blueprint.to_str().unwrap();
     let run = space.start(&["backup", blueprint, "--output=json", "--set=target.workload=pod/app"]);
-    let mut id = String::new();
-    eventually(Duration::from_mins(2), "the first stream is stored", || {
-        let runs = space.run_plain(&["runs"]).json();
-        let Some(found) = runs[0]["run"].as_str() else { return false };
-        id = found.to_owned();
-        journal(&space, &id).iter().any(|event| !event["done"]["artifacts"][0].is_null())
-    });
-    space.kubectl(&[
-        "delete",
-        "pods",
-        "--selector=standstill.dev/role=runner",
-        "--grace-period=0",
-        "--force",
-    ]);
+    let id = await_first_stream(&space);
+    delete_runner(&space);
     let outcome = run.wait();
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     assert_eq!(space.place.points(), Vec::<String>::new());

@@ -1,14 +1,6 @@
 //! A password is nowhere but where it is needed.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread::JoinHandle,
-};
+use std::{fs, path::Path, sync::LazyLock};
 
 use bson::doc;
 use rustix::process::Signal;
@@ -19,84 +11,8 @@ use crate::support::{
     mongodb::Flavour,
     place::PASSWORD,
     postgresql::{ROLE, ROLE_PASSWORD, Version},
-    process,
+    watch::Watch,
 };
-
-/// Looks at every command line and every environment under `/proc`, again and again.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicU64>,
-    found: JoinHandle<Vec<String>>,
-}
-
-impl Watch {
-    fn start(secrets: &'static [&'static str], may_have_environment: &'static [&'static str]) -> Self {
-        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopping, count) = (Arc::clone(&stop), Arc::clone(&rounds));
-        let found = std::thread::spawn(move || {
-            let mut found = Vec::new();
-            while !stopping.load(Ordering::Relaxed) {
-                look(secrets, may_have_environment, &mut found);
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            found
-        });
-        Self { stop, rounds, found }
-    }
-
-    #[track_caller]
-    fn found_nothing(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let found = self.found.join().unwrap();
-        assert!(self.rounds.load(Ordering::Relaxed) > 5, "too few looks to prove anything");
-        assert_eq!(found, Vec::<String>::new());
-    }
-}
-
-fn look(secrets: &[&str], may_have_environment: &[&str], found: &mut Vec<String>) {
-    let own = std::process::id().to_string();
-    for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
-        let name = entry.file_name().into_string().unwrap();
-        if !name.bytes().all(|byte| byte.is_ascii_digit()) || name == own {
-            continue;
-        }
-        let pid = name.parse().unwrap();
-        let before = process::look(pid);
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        let environment = String::from_utf8_lossy(&environment);
-        // One that became another program, or ended, between the two looks is seen in the next round as what it is.
-        let Some(process) = process::look(pid) else { continue };
-        if before.is_none_or(|before| before.command != process.command) || process.command.is_empty() {
-            continue;
-        }
-        let command = process.line();
-        // A client gets its own password by its environment, and hands it to what it starts (`pg_dumpall` a shell).
-        let parent = process::look(process.parent);
-        let may_have = std::iter::once(&process)
-            .chain(&parent)
-            .any(|process| may_have_environment.contains(&program(&process.command)));
-        for secret in secrets {
-            if command.contains(secret) {
-                found.push(format!("the command line of {name}: {command}"));
-            }
-            if !may_have && environment.contains(secret) {
-                found.push(format!("the environment of {name}: {command}"));
-            }
-        }
-    }
-}
-
-/// The file name of a command line's program. MySQL's are scripts that have a loader of their own run the program
-/// (`LOADER --library-path PATH PROGRAM`), and its dump is begun by a shell that becomes it (`sh -fc SCRIPT sh PROGRAM`).
-fn program(command: &[String]) -> &str {
-    let name = |at: usize| command.get(at).map_or("", |word| word.rsplit('/').next().unwrap_or_default());
-    match name(0) {
-        "sh" if command.get(2).is_some_and(|script| script.contains("exec \"$@\"")) => name(4),
-        "sh" => name(1),
-        loader if loader.starts_with("ld-linux") => name(3),
-        program => program,
-    }
-}
 
 /// Every file below a directory that holds one of the secrets, whatever else it holds.
 fn files_with(directory: &Path, secrets: &[&str], except: &[&Path], found: &mut Vec<String>) {
@@ -166,22 +82,9 @@ fn keeps_secrets(kind: &Kind, by_environment: bool) {
         verify.push(format!("--set=password={given}"));
     }
     // The runner itself may be given a secret by its environment; that is the user's choice. Its children may not.
-    let watch = Watch::start(
-        &*SECRETS,
-        if by_environment {
-            &[
-                "standstill",
-                "pg_dump",
-                "pg_dumpall",
-                "pg_basebackup",
-                "mariadb-dump",
-                "mariadb-backup",
-                "mysqldump",
-            ]
-        } else {
-            &["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mariadb-backup", "mysqldump"]
-        },
-    );
+    let clients = ["pg_dump", "pg_dumpall", "pg_basebackup", "mariadb-dump", "mariadb-backup", "mysqldump"];
+    let given_by_it = by_environment.then_some("standstill");
+    let watch = Watch::start(&*SECRETS, clients.into_iter().chain(given_by_it));
     let mut said = String::new();
     let mut arguments = subject.backup_arguments();
     arguments.extend(["-vvv".to_owned()]);

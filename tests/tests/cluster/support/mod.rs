@@ -38,6 +38,9 @@ pub mod process;
 #[path = "../../e2e/support/sample.rs"]
 #[allow(dead_code, reason = "the tests on this machine use the rest")]
 pub mod sample;
+#[path = "../../e2e/support/watch.rs"]
+#[allow(dead_code, reason = "the tests on this machine use the rest")]
+pub mod watch;
 #[path = "../../e2e/support/writer.rs"]
 #[allow(dead_code, reason = "the tests on this machine use the rest")]
 pub mod writer;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Space, eventually, image};
+use super::{Space, eventually, image, place::Started, process};
 
 /// A daemon that is stopped, or does not answer; it runs again when this is dropped.
 pub struct Outage {
@@ -45,22 +45,46 @@ impl Drop for Outage {
     }
 }
 
+/// The processes of the container of the runner that runs, once its node has noted it.
+fn of_runner(space: &Space) -> Option<Vec<u32>> {
+    let pods =
+        ["get", "pods", "--selector=standstill.dev/role=runner", "--field-selector=status.phase=Running"];
+    let id = "--output=jsonpath={.items[0].status.containerStatuses[?(@.name==\"runner\")].containerID}";
+    let said = space.try_kubectl(&[&pods[..], &[id]].concat());
+    let id = String::from_utf8_lossy(&said.stdout).trim().strip_prefix("containerd://")?.to_owned();
+    let listed = std::fs::read_to_string(format!("/sys/fs/cgroup/pids/k8s.io/{id}/cgroup.procs")).ok()?;
+    Some(listed.lines().map(|process| process.parse().unwrap()).collect())
+}
+
 /// Ends every process of the runner's container at once, as a node does that has no memory left for it.
 #[track_caller]
 pub fn kill_runner(space: &Space) {
-    let id = "--output=jsonpath={.items[0].status.containerStatuses[?(@.name==\"runner\")].containerID}";
-    let mut known = String::new();
+    let mut processes = None;
     // The node notes a container up to a second after it has begun.
     eventually(Duration::from_secs(30), "the runner's container is known", || {
-        let pods =
-            ["get", "pods", "--selector=standstill.dev/role=runner", "--field-selector=status.phase=Running"];
-        let said = space.try_kubectl(&[&pods[..], &[id]].concat());
-        String::from_utf8_lossy(&said.stdout).trim().clone_into(&mut known);
-        known.starts_with("containerd://")
+        processes = of_runner(space);
+        processes.is_some()
     });
-    let id = known.strip_prefix("containerd://").unwrap();
-    let processes = std::fs::read_to_string(format!("/sys/fs/cgroup/pids/k8s.io/{id}/cgroup.procs")).unwrap();
-    run(Command::new("kill").arg("-KILL").args(processes.lines()));
+    let processes = processes.into_iter().flatten().map(|process| process.to_string());
+    run(Command::new("kill").arg("-KILL").args(processes));
+}
+
+/// Waits until a runner has stopped itself at its failpoint, and deletes its pod then; `false` when it ended before.
+#[track_caller]
+pub fn delete_stopped_runner(space: &Space, started: &mut Started) -> bool {
+    let is_stopped = |space: &Space| {
+        of_runner(space)
+            .is_some_and(|all| all.into_iter().any(|process| process::state(process) == Some('T')))
+    };
+    let mut ended = false;
+    eventually(Duration::from_mins(3), "the runner has stopped itself, or has ended", || {
+        ended = started.has_ended();
+        ended || is_stopped(space)
+    });
+    if !ended {
+        delete_runner(space);
+    }
+    !ended
 }
 
 /// Deletes the runner's pod without any grace, as nobody should.

@@ -24,16 +24,22 @@ pub struct Space {
     pub image: String,
     /// Where the cluster keeps what it knows.
     pub state: PathBuf,
-    kubeconfig: PathBuf,
+    pub kubeconfig: PathBuf,
 }
+
+/// What a run makes in its namespace.
+const KINDS: &str = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,leases.coordination.k8s.io,secrets,\
+                     configmaps,jobs,serviceaccounts,roles,rolebindings";
+/// What it makes, or has made for it, of no namespace.
+const GLOBAL_KINDS: &str = "clusterrolebindings,volumesnapshotcontents,volumegroupsnapshotcontents";
 
 impl Space {
     /// A new namespace; `None`, and said, where there is no cluster.
     pub fn new(name: &str) -> Option<Self> {
         let Some(kubeconfig) = std::env::var_os("STANDSTILL_KUBECONFIG").map(PathBuf::from) else {
-            println!(
-                "skipped: STANDSTILL_KUBECONFIG is not set; tests/cluster/up says where the kubeconfig is"
-            );
+            let why = "STANDSTILL_KUBECONFIG is not set; tests/cluster/up says where the kubeconfig is";
+            assert!(std::env::var_os("STANDSTILL_CLUSTER_NEEDED").is_none(), "may not be skipped: {why}");
+            println!("skipped: {why}");
             return None;
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -169,6 +175,12 @@ impl Space {
         self.place.ok(arguments.iter().chain(&place).copied())
     }
 
+    /// Where the node keeps the logs of its pods: `pods/NAMESPACE_POD_UID/CONTAINER/NUMBER.log`.
+    pub fn node_logs(&self) -> PathBuf {
+        let s3 = fs::read_link(self.state.join("s3")).unwrap();
+        s3.with_file_name("node").join("log")
+    }
+
     /// What is in the object store's buckets: gigabytes, where tests are run in their full form.
     fn remove_repositories(&self) {
         let Ok(prefixes) = fs::read_dir(self.state.join("s3/backups")) else { return };
@@ -179,19 +191,52 @@ impl Space {
         }
     }
 
-    /// What runs left in the namespace, besides their journals and what those who finished are told by.
-    pub fn leftovers(&self) -> Vec<String> {
-        let kinds = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,leases.coordination.k8s.io,secrets,configmaps";
-        let found = self.get(&[kinds, "--selector=app.kubernetes.io/managed-by=standstill"]);
-        let journal_or_done = |object: &Value| {
-            let labels = &object["metadata"]["labels"];
-            labels["standstill.dev/role"] == "journal"
-                || object["status"]["phase"] == "Succeeded"
-                || object["status"]["phase"] == "Failed"
-                || owned_by_job(object)
+    /// What is there of one run, or of all, besides journals.
+    #[track_caller]
+    pub fn of_runs(&self, run: Option<&str>) -> Vec<String> {
+        let selector = match run {
+            Some(run) => format!("--selector=standstill.dev/run={run}"),
+            None => "--selector=app.kubernetes.io/managed-by=standstill".to_owned(),
         };
-        let items = found["items"].as_array().unwrap().iter().filter(|object| !journal_or_done(object));
-        items.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect()
+        let found = self.get(&[KINDS, &selector]);
+        let is_journal = |object: &&Value| {
+            object["kind"] == "ConfigMap" && object["metadata"]["labels"]["standstill.dev/role"] == "journal"
+        };
+        let here = found["items"].as_array().unwrap().iter().filter(|object| !is_journal(object));
+        let global = self.get(&[GLOBAL_KINDS]);
+        let global = global["items"].as_array().unwrap().iter().filter(|object| match run {
+            Some(run) => object["metadata"]["labels"]["standstill.dev/run"] == run,
+            None => object["metadata"]["labels"]["standstill.dev/namespace"] == self.name.as_str(),
+        });
+        let said = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+        here.chain(global).map(said).chain(self.orphans()).collect()
+    }
+
+    /// The contents whose snapshots in this namespace are gone: what the storage keeps then, nobody ever removes.
+    #[track_caller]
+    fn orphans(&self) -> Vec<String> {
+        let snapshots = self.get(&["volumesnapshots,volumegroupsnapshots"]);
+        let snapshots = snapshots["items"].as_array().unwrap();
+        let exists = |reference: &Value| {
+            snapshots.iter().any(|snapshot| snapshot["metadata"]["uid"] == reference["uid"])
+        };
+        let contents = self.get(&["volumesnapshotcontents,volumegroupsnapshotcontents"]);
+        let contents = contents["items"].as_array().unwrap().iter();
+        let orphan = |content: &&Value| {
+            let spec = &content["spec"];
+            let references = [&spec["volumeSnapshotRef"], &spec["volumeGroupSnapshotRef"]];
+            references.iter().any(|of| of["namespace"] == self.name.as_str() && !exists(of))
+        };
+        contents
+            .filter(orphan)
+            .map(|content| format!("the content {}", content["metadata"]["name"]))
+            .collect()
+    }
+
+    /// What runs left, besides their journals.
+    #[track_caller]
+    pub fn leftovers(&self) -> Vec<String> {
+        self.of_runs(None)
     }
 
     /// Asserts that runs left nothing, allowing for what is on its way out.
@@ -207,13 +252,6 @@ impl Space {
             left.is_empty()
         });
     }
-}
-
-/// What a Job owns is the record of a run, and goes with the Job some time after its end. A snapshot or a claim is not.
-fn owned_by_job(object: &Value) -> bool {
-    let kept = ["Secret", "ConfigMap"].contains(&object["kind"].as_str().unwrap_or_default());
-    kept && object["metadata"]["labels"]["standstill.dev/role"] != "mover"
-        && object["metadata"]["ownerReferences"][0]["kind"] == "Job"
 }
 
 impl Drop for Space {

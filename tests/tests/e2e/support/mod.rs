@@ -11,6 +11,7 @@
 //! - [`object_store`]: an S3 server
 //! - [`relay`]: a network that falls silent
 //! - [`leftovers`]: what a run may not leave behind
+//! - [`watch`]: whether secrets are seen in `/proc`
 //! - [`sample`]: what a normal run leaves out of the full one
 
 mod acting;
@@ -41,6 +42,7 @@ pub mod sample;
 pub mod slow;
 pub mod sqlite;
 pub mod subject;
+pub mod watch;
 pub mod writer;
 
 use std::{
