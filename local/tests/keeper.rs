@@ -7,7 +7,7 @@ mod common;
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -60,8 +60,17 @@ async fn kept(machine: &Machine, spec: &KeeperSpec) -> (Acquired, serde_json::Va
 
 /// The keeper's process id, as it noted it itself.
 fn keeper_of(record: &serde_json::Value) -> u32 {
-    let directory = record["keeper"]["directory"].as_str().unwrap();
-    let text = fs::read_to_string(Path::new(directory).join("keeper.json")).unwrap();
+    noted_in(Path::new(record["keeper"]["directory"].as_str().unwrap()))
+}
+
+/// The directory of the newest attempt.
+fn newest(directory: &Path) -> PathBuf {
+    let later = (2..).map(|attempt| directory.join(attempt.to_string())).take_while(|path| path.exists());
+    later.last().unwrap_or_else(|| directory.to_owned())
+}
+
+fn noted_in(directory: &Path) -> u32 {
+    let text = fs::read_to_string(directory.join("keeper.json")).unwrap();
     serde_json::from_str::<serde_json::Value>(&text).unwrap()["pid"].as_u64().unwrap().try_into().unwrap()
 }
 
@@ -284,6 +293,55 @@ async fn a_hold_whose_runner_and_keeper_were_killed_is_let_go_from_the_record() 
         assert!(!machine.path("held").exists());
         assert_eq!(machine.runtime.dispose(&record, &BTreeMap::new()).await.unwrap(), Undone::AlreadyGone);
     }
+}
+
+/// An attempt that fails leaves notes for whoever lets go; the next one must not be taken for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_attempt_begins_from_nothing_and_is_let_go_from_the_same_record() {
+    let none = BTreeMap::new();
+    for by_session in [false, true] {
+        let machine = Machine::new(LONG);
+        let spec = if by_session { session(&machine, LONG, true) } else { pair(&machine, LONG) };
+        let mut failing = spec.clone();
+        match &mut failing.program {
+            KeeperProgram::Pair { acquire, .. } => *acquire = machine.script("exit 9"),
+            KeeperProgram::Session { until, .. } => "^never".clone_into(until),
+        }
+        let record = machine.runtime.keeper_record(&spec, &RunId::generate()).unwrap();
+        let directory = Path::new(record["keeper"]["directory"].as_str().unwrap());
+        // Disposed of while its keeper is ending, and after it has noted that it let go.
+        for waits in [false, true] {
+            assert!(machine.runtime.keep(&failing, &record).await.is_err());
+            if waits {
+                let noted = || newest(directory).join("released").exists();
+                until("it is noted that nothing is held", Duration::from_secs(5), noted);
+            }
+            machine.runtime.dispose(&record, &none).await.unwrap();
+        }
+        let acquired = machine.runtime.keep(&spec, &record).await.unwrap();
+        assert!(machine.path("held").exists());
+        // As if the machine had killed both: nobody lets go by himself.
+        signal(noted_in(&newest(directory)), "KILL");
+        drop(acquired);
+        assert!(machine.path("held").exists());
+        assert_eq!(machine.runtime.dispose(&record, &none).await.unwrap(), Undone::LetGo);
+        assert!(!machine.path("held").exists());
+        assert_eq!(machine.runtime.dispose(&record, &none).await.unwrap(), Undone::AlreadyGone);
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_an_earlier_attempt_from_beginning_stays_while_another_holds() {
+    let machine = Machine::new(LONG);
+    let (spec, none) = (pair(&machine, LONG), BTreeMap::new());
+    let record = machine.runtime.keeper_record(&spec, &RunId::generate()).unwrap();
+    let directory = Path::new(record["keeper"]["directory"].as_str().unwrap());
+    // Its keeper has not said yet which process it is, and may still come.
+    fs::create_dir_all(directory).unwrap();
+    machine.runtime.dispose(&record, &none).await.unwrap();
+    let mut acquired = machine.runtime.keep(&spec, &record).await.unwrap();
+    assert!(directory.join("forbidden").exists());
+    acquired.hold.release().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

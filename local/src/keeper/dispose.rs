@@ -28,16 +28,28 @@ const KILLED: Duration = Duration::from_secs(10);
 /// How often the release is run before it is given up.
 const ATTEMPTS: u32 = 3;
 
-/// Makes sure that a keeper's hold is let go: by the keeper, if it lives and can, else from here.
+/// Makes sure that a keeper's hold is let go: by the keeper, if it lives and can, else from here. So for each attempt that
+/// was begun.
 pub(crate) async fn dispose(
     launcher: &Arc<Launcher>,
     record: &KeeperRecord,
     secrets: &BTreeMap<String, Secret>,
 ) -> Result<Undone> {
-    if !record.directory.is_dir() {
-        return Ok(Undone::AlreadyGone);
+    let mut undone = Undone::AlreadyGone;
+    for files in KeeperFiles::of_attempts(&record.directory) {
+        if dispose_attempt(launcher, record, secrets, &files).await? == Undone::LetGo {
+            undone = Undone::LetGo;
+        }
     }
-    let files = KeeperFiles::new(&record.directory);
+    Ok(undone)
+}
+
+async fn dispose_attempt(
+    launcher: &Arc<Launcher>,
+    record: &KeeperRecord,
+    secrets: &BTreeMap<String, Secret>,
+    files: &KeeperFiles,
+) -> Result<Undone> {
     let unreadable = |cause: io::Error| {
         Error::failed(format!("what is known about the keeper of {} cannot be read", record.name))
             .remedy(format!("Check {}.", record.directory.display()))

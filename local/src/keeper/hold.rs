@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    io,
+    os::fd::OwnedFd,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::{
     dispose::dispose,
     protocol::{Order, OrderKind, PairProgram, Program, Reply, Said, SessionProgram, Start},
-    record::KeeperRecord,
+    record::{KeeperRecord, begin_attempt},
 };
 use crate::{
     Expectation,
@@ -67,7 +67,9 @@ enum Judge {
     Expression(Expectation, String),
 }
 
-/// Starts a keeper and has it acquire.
+/// Starts a keeper and has it acquire. Another attempt by the same record may follow once what the earlier one may have
+/// acquired was disposed of.
+///
 /// `helpers`: the socket of the container that it is started in, where there is one that outlives this one.
 pub(crate) async fn keep(
     launcher: &Arc<Launcher>,
@@ -76,14 +78,14 @@ pub(crate) async fn keep(
     record: KeeperRecord,
     expectation: &Expectation,
 ) -> Result<Acquired> {
-    make_directory(spec, &record)?;
+    let directory = begin_attempt(&record.directory).map_err(|cause| not_started(spec, cause))?;
     let (input, replies) = match helpers.map(Path::to_owned) {
         Some(socket) => blocking(move || start_keeper(&socket)).await?,
         None => start(launcher, spec)?,
     };
     let mut hold = kept(launcher, spec, record, expectation, input, replies);
     let since = Instant::now();
-    let start = start_line(launcher, spec, &hold.record)?;
+    let start = start_line(launcher, spec, &directory)?;
     hold.send(&start).await?;
     // One deadline each for starting and for acquiring: both have the step's.
     let said = hold.answer(0, spec.timeout.saturating_mul(2) + MARGIN, true).await.map_err(|error| {
@@ -104,11 +106,6 @@ fn not_started(spec: &KeeperSpec, cause: io::Error) -> Error {
     Error::failed(format!("cannot start the keeper of {}", spec.name))
         .remedy("Check that this user may start more processes, and that the state directory can be written.")
         .because(cause)
-}
-
-fn make_directory(spec: &KeeperSpec, record: &KeeperRecord) -> Result<()> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&record.directory);
-    made.map_err(|cause| not_started(spec, cause))
 }
 
 /// Starts the keeper process. Nothing of the runner's environment goes to it.
@@ -172,8 +169,8 @@ fn spawn(launcher: &Launcher, input: OwnedFd, output: OwnedFd) -> io::Result<()>
     std::thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.wait()).map(drop)
 }
 
-/// The first line to the keeper.
-fn start_line(launcher: &Launcher, spec: &KeeperSpec, record: &KeeperRecord) -> Result<Zeroizing<String>> {
+/// The first line to the keeper, whose own directory is given.
+fn start_line(launcher: &Launcher, spec: &KeeperSpec, directory: &Path) -> Result<Zeroizing<String>> {
     let program = match &spec.program {
         KeeperProgram::Pair { acquire, confirm, release } => Program::Pair(PairProgram {
             acquire: launcher.prepare(acquire)?,
@@ -203,7 +200,7 @@ fn start_line(launcher: &Launcher, spec: &KeeperSpec, record: &KeeperRecord) -> 
     let start = Start {
         lease_milliseconds: milliseconds(spec.lease).max(1),
         timeout_milliseconds: milliseconds(spec.timeout).max(1),
-        directory: record.directory.clone(),
+        directory: directory.to_owned(),
         agent_arguments: launcher.agent().iter().skip(1).cloned().collect(),
         program,
     };

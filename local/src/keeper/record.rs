@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,10 @@ use standstill_core::{
     units::milliseconds,
 };
 
-use crate::{identity::ProcessIdentity, state::write_durably};
+use crate::{
+    identity::ProcessIdentity,
+    state::{make_private, write_durably},
+};
 
 /// What is needed to let go of a keeper's hold when its runner is dead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +31,7 @@ pub(crate) struct KeeperRecord {
     pub(crate) run: RunId,
     /// The step.
     pub(crate) name: String,
-    /// The keeper's own directory.
+    /// The step's own directory: that of the first attempt's keeper, with those of later attempts in it.
     pub(crate) directory: PathBuf,
     /// The deadline for each single command or answer, in milliseconds.
     pub(crate) timeout_milliseconds: u64,
@@ -53,11 +57,37 @@ impl KeeperRecord {
     }
 }
 
+/// The directory of an attempt's keeper; attempts count from 1.
+fn of_attempt(directory: &Path, attempt: u32) -> PathBuf {
+    if attempt == 1 { directory.to_owned() } else { directory.join(attempt.to_string()) }
+}
+
+/// Makes the directory of another attempt's keeper. It is empty: what an earlier attempt noted says nothing of this one, and
+/// an earlier keeper that comes late still finds that it must not begin.
+pub(crate) fn begin_attempt(directory: &Path) -> io::Result<PathBuf> {
+    if let Some(above) = directory.parent() {
+        make_private(above)?;
+    }
+    let mut attempt = 1;
+    loop {
+        let own = of_attempt(directory, attempt);
+        match fs::DirBuilder::new().mode(0o700).create(&own) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            made => return made.map(|()| own),
+        }
+    }
+}
+
 /// The files in a keeper's own directory.
 #[derive(Debug, Clone)]
 pub(crate) struct KeeperFiles(PathBuf);
 
 impl KeeperFiles {
+    /// Those of each attempt that was begun, the first one first.
+    pub(crate) fn of_attempts(directory: &Path) -> impl Iterator<Item = Self> {
+        (1..).map(|attempt| of_attempt(directory, attempt)).take_while(|own| own.is_dir()).map(Self)
+    }
+
     /// Those in this directory.
     pub(crate) fn new(directory: &Path) -> Self {
         Self(directory.to_owned())
