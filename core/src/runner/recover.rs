@@ -1,6 +1,6 @@
 //! Recovery: a dead run's journal is taken over, and finished by the same loop that would have finished the run.
 
-use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,13 @@ use super::{
 use crate::{
     Error, Result,
     hook::Undone,
-    journal::{Event, Failure, RunState, RunSummary},
+    journal::{Event, Failure, RunRequest, RunState, RunSummary},
     plan::{Plan, RunPlan},
-    point::{Outputs, RunId},
+    point::{Outputs, RecoveryPoint, RunId},
 };
+
+/// How long a repository may take to list the recovery points of which a recovery would like to know one.
+const LISTED: Duration = Duration::from_secs(30);
 
 /// What was done about a dead run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,12 +39,33 @@ pub struct Recovered {
     pub still_held: Vec<String>,
     /// What could not be removed, or not be seen.
     pub left_behind: Vec<String>,
+    /// Why it could not be recovered. What it holds is not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 impl Recovered {
+    /// A run of which nothing was left.
+    pub fn nothing(summary: &RunSummary) -> Self {
+        Self {
+            run: summary.run.clone(),
+            action: summary.action.clone(),
+            application: summary.application.clone(),
+            undone: Vec::new(),
+            still_held: Vec::new(),
+            left_behind: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// A run that could not be recovered.
+    pub fn failed(summary: &RunSummary, error: &Error) -> Self {
+        Self { failure: Some(Failure::from(error)), ..Self::nothing(summary) }
+    }
+
     /// Whether nothing of it is held or lies about any more.
     pub fn is_whole(&self) -> bool {
-        self.still_held.is_empty() && self.left_behind.is_empty()
+        self.still_held.is_empty() && self.left_behind.is_empty() && self.failure.is_none()
     }
 }
 
@@ -54,10 +78,11 @@ pub enum Means {
     ByHand,
 }
 
-/// Recovers dead runs: all of them, or one.
+/// Recovers dead runs: all of them, or one. Of all of them, one that cannot be recovered keeps no other from it: it is told
+/// in what is returned.
 ///
 /// # Errors
-/// When the journals cannot be read, or the one run is not dead.
+/// When the runs cannot be listed, or the one run is not dead or cannot be recovered.
 pub async fn recover(host: &Host, only: Option<&RunId>, means: Means) -> Result<Vec<Recovered>> {
     let runs = host.journals.runs().await?;
     if let Some(run) = only {
@@ -74,7 +99,8 @@ pub async fn recover(host: &Host, only: Option<&RunId>, means: Means) -> Result<
     }
     let mut recovered = Vec::new();
     for summary in runs.iter().filter(|summary| summary.state == RunState::Dead) {
-        recovered.push(one(host, summary, None, means).await?);
+        let outcome = one(host, summary, None, means).await;
+        recovered.push(outcome.unwrap_or_else(|error| Recovered::failed(summary, &error)));
     }
     Ok(recovered)
 }
@@ -139,27 +165,23 @@ impl Heir<'_> {
 /// Takes over one dead run and finishes it. The secrets of `heir` do for the database that it works on, too, where the dead
 /// run's own cannot be read any more.
 async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>, means: Means) -> Result<Recovered> {
-    let entries = host.journals.read(&summary.run).await?;
-    let mut events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
-    let Some(Event::Started { request, .. }) = events.first() else {
-        return Err(Error::failed(format!(
-            "the journal of run {} does not begin with its start",
-            summary.run
-        ))
-        .remedy("Look at it with `standstill logs`; remove its folder once nothing is held."));
-    };
-    let request = (**request).clone();
-    let point = match (&request.point, &host.repository) {
-        (Some(id), Some(repository)) => {
-            let points = repository.points().await?;
-            points.into_iter().find(|listed| listed.point.id == *id).map(|listed| listed.point)
-        }
-        _ => None,
+    let request = request_of(&summary.run, &events_of(host, &summary.run).await?)?;
+    let point = match &request.point {
+        Some(id) => point(host, id).await,
+        None => None,
     };
     let plan = RunPlan::make(request, point.as_ref(), host.hooks.as_ref())?;
     let journal = host.journals.take_over(&summary.run).await?;
+    // Until then somebody else may have written it: the run itself, or whoever recovered it first.
+    let mut events = events_of(host, &summary.run).await?;
+    if events.iter().any(|event| matches!(event, Event::Finished { .. })) {
+        return Ok(Recovered::nothing(summary));
+    }
+    // Without it the run would be gone on with.
+    if events.last() != Some(&Event::TakenOver) {
+        events.push(Event::TakenOver);
+    }
     let by_hand = if means == Means::ByHand { still_held(&events) } else { BTreeSet::new() };
-    events.push(Event::TakenOver);
     let members = Members::new(host, plan, &summary.run, journal, events).await?;
     for world in members.iter() {
         let heir = heir.filter(|heir| heir.is_on_that_of(world)).map(|heir| heir.plan);
@@ -177,6 +199,36 @@ async fn one(host: &Host, summary: &RunSummary, heir: Option<&Heir<'_>>, means: 
     }
     let undone = finish(&members, CancellationToken::new()).await;
     Ok(summarise(members.first(), summary, &undone))
+}
+
+async fn events_of(host: &Host, run: &RunId) -> Result<Vec<Event>> {
+    let entries = host.journals.read(run).await?;
+    Ok(entries.into_iter().map(|entry| entry.event).collect())
+}
+
+fn request_of(run: &RunId, events: &[Event]) -> Result<RunRequest> {
+    match events.first() {
+        Some(Event::Started { request, .. }) => Ok((**request).clone()),
+        _ => Err(Error::failed(format!("the journal of run {run} does not begin with its start"))
+            .remedy("Look at it with `standstill logs`; remove its folder once nothing is held.")),
+    }
+}
+
+/// The recovery point that a dead run restored or verified, where the repository says it in time: what is held does not wait
+/// for it.
+async fn point(host: &Host, id: &RunId) -> Option<RecoveryPoint> {
+    let repository = host.repository.as_ref()?;
+    let listed = tokio::time::timeout(LISTED, repository.points()).await;
+    let listed = listed.unwrap_or_else(|_| {
+        Err(Error::temporary(format!("the repository {} does not answer", repository.location())))
+    });
+    match listed {
+        Ok(points) => points.into_iter().find(|listed| listed.point.id == *id).map(|listed| listed.point),
+        Err(error) => {
+            tracing::warn!("{}; recovering without the recovery point {id}", error.chain());
+            None
+        }
+    }
 }
 
 /// The steps of which it was said last that they are still held.
@@ -204,14 +256,7 @@ fn with_remedy(error: &Failure) -> String {
 }
 
 fn summarise(world: &World, summary: &RunSummary, undone: &UndoneSteps) -> Recovered {
-    let mut recovered = Recovered {
-        run: summary.run.clone(),
-        action: summary.action.clone(),
-        application: summary.application.clone(),
-        undone: Vec::new(),
-        still_held: Vec::new(),
-        left_behind: Vec::new(),
-    };
+    let mut recovered = Recovered::nothing(summary);
     let let_go = undone.iter().filter(|(_, undone)| *undone == Undone::LetGo);
     recovered.undone = let_go.map(|(step, _)| step.clone()).collect();
     // What an earlier recovery said was tried again.
