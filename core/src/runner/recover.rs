@@ -1,6 +1,12 @@
 //! Recovery: a dead run's journal is taken over, and finished by the same loop that would have finished the run.
 
-use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,13 +19,18 @@ use super::{
     world::{Host, World, locked},
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     hook::Undone,
     journal::{Event, Failure, RunRequest, RunState, RunSummary},
     plan::{Plan, RunPlan},
     point::{Outputs, RecoveryPoint, RunId},
 };
 
+/// How long a run that has no lock on its target any more may still be seen to live: its process is just ending, or has
+/// died, and in a cluster the Lease of its journal ends some seconds after that of the lock.
+const ENDING: Duration = Duration::from_secs(10);
+/// How often it is looked whether it is still seen to live.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long a repository may take to list the recovery points of which a recovery would like to know one.
 const LISTED: Duration = Duration::from_secs(30);
 
@@ -105,21 +116,17 @@ pub async fn recover(host: &Host, only: Option<&RunId>, means: Means) -> Result<
     Ok(recovered)
 }
 
-/// Recovers what dead runs left on the target that a new run is about to work on.
+/// Recovers what dead runs left on the target that a new run is about to work on, and whose lock it has.
 ///
 /// # Errors
-/// When something is still held: a new run must not add to that.
+/// When something is still held: a new run must not add to that. [`ErrorKind::Locked`] when somebody else is recovering
+/// such a run: what it lets go would be the new run's.
 pub(super) fn predecessors<'a>(
     world: &'a World,
     identity: Option<&'a str>,
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
     Box::pin(async move {
-        for summary in world.host.journals.runs().await? {
-            let ours = summary.identities.is_empty()
-                || identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity));
-            if summary.state != RunState::Dead || summary.run == world.run || !ours {
-                continue;
-            }
+        for summary in dead_before(world, identity).await? {
             let heir = identity.map(|identity| Heir { plan: &world.plan, identity });
             let recovered = one(&world.host, &summary, heir.as_ref(), Means::All).await?;
             tracing::warn!(
@@ -133,7 +140,7 @@ pub(super) fn predecessors<'a>(
             );
             if let Some(held) = recovered.still_held.first() {
                 return Err(Error::new(
-                    crate::ErrorKind::StillHeld,
+                    ErrorKind::StillHeld,
                     format!("run {} died and still holds the database: {held}", recovered.run),
                 )
                 .remedy(format!("Run `standstill recover --run {}`.", recovered.run)));
@@ -141,6 +148,37 @@ pub(super) fn predecessors<'a>(
         }
         Ok(())
     })
+}
+
+/// The dead runs that worked on what this run is about to work on, or may have. Whoever recovers one of them has its journal,
+/// but not the lock on the target, so it looks as if that run lived.
+async fn dead_before(world: &World, identity: Option<&str>) -> Result<Vec<RunSummary>> {
+    let is_on_it = |summary: &RunSummary| {
+        identity.is_some_and(|identity| summary.identities.iter().any(|known| known == identity))
+    };
+    let until = Instant::now() + ENDING;
+    loop {
+        let mut runs = world.host.journals.runs().await?;
+        runs.retain(|summary| summary.run != world.run);
+        // Those of which it is not known what they work on have just begun, most likely on something else.
+        let living = runs.iter().find(|summary| summary.state == RunState::Running && is_on_it(summary));
+        let Some(living) = living else {
+            runs.retain(|summary| {
+                summary.state == RunState::Dead && (summary.identities.is_empty() || is_on_it(summary))
+            });
+            return Ok(runs);
+        };
+        if Instant::now() >= until {
+            return Err(being_recovered(&living.run));
+        }
+        // Nothing tells when a process of somebody else has ended.
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn being_recovered(run: &RunId) -> Error {
+    Error::new(ErrorKind::Locked, format!("run {run}, which worked on the same target, is being recovered"))
+        .remedy("Wait until that has ended, then try again; `standstill runs` shows how the run stands.")
 }
 
 /// A new run that finds a dead one.
