@@ -1,6 +1,6 @@
 //! Opening the repository that the command line names.
 
-use std::{path::Path, str::FromStr};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use standstill_core::{
     Error, Result,
@@ -11,6 +11,9 @@ use standstill_core::{
 use standstill_repository::{Location, Repository};
 
 use crate::arguments;
+
+/// How long a repository may take to answer that a recovery could do without.
+const OPENED: Duration = Duration::from_secs(30);
 
 /// Where the repository is.
 pub fn location(arguments: &arguments::Repository) -> Result<Location> {
@@ -51,6 +54,25 @@ pub fn password(arguments: &arguments::Password) -> Result<Secret> {
 /// Opens it.
 pub async fn open(arguments: &arguments::Repository) -> Result<Repository> {
     Repository::open(&location(arguments)?, &password(&arguments.password)?).await
+}
+
+/// Opens a repository for a recovery, which goes on without one that cannot be opened: what is held does not wait for it,
+/// and it may be what the run died of.
+pub async fn for_recovery(
+    location: &str,
+    opening: impl Future<Output = Result<Repository>>,
+) -> Option<Repository> {
+    match tokio::time::timeout(OPENED, opening).await {
+        Ok(Ok(repository)) => Some(repository),
+        Ok(Err(error)) => {
+            tracing::warn!("{}; recovering without it", error.chain());
+            None
+        }
+        Err(_) => {
+            tracing::warn!("{location} does not answer; recovering without it");
+            None
+        }
+    }
 }
 
 /// The recovery point that a user means: an id, the beginning of one, or `latest`.

@@ -14,7 +14,7 @@ use standstill_local::StateDir;
 use crate::{
     arguments::{self, Global, On, OptionalRepository, Place},
     kubernetes, output,
-    repository::open,
+    repository::{for_recovery, open},
     wiring,
 };
 
@@ -123,7 +123,8 @@ pub async fn recover(
         Some(location) => {
             let arguments =
                 arguments::Repository { repository: location.clone(), password: repository.password.clone() };
-            Some(Arc::new(open(&arguments).await?))
+            let opened = for_recovery(location, open(&arguments)).await;
+            opened.map(|repository| Arc::new(repository) as Arc<dyn Repository>)
         }
         None => None,
     };
@@ -143,6 +144,21 @@ pub async fn recover(
         }
         recovered.iter().map(describe).collect()
     })?;
+    Ok(see_to(&recovered))
+}
+
+/// Says what somebody has to see to; the exit status. What is held counts more than what could not be recovered.
+fn see_to(recovered: &[Recovered]) -> u8 {
+    let mut status = output::DONE;
+    for (run, failure) in recovered.iter().filter_map(|run| Some((&run.run, run.failure.as_ref()?))) {
+        output::print_error(
+            &format!("run {run} could not be recovered: {}", failure.message),
+            failure.remedy.as_deref(),
+        );
+        if status == output::DONE {
+            status = failure.kind.exit_status();
+        }
+    }
     let held = recovered.iter().flat_map(|run| run.still_held.iter().map(move |held| (run, held))).next();
     if let Some((run, held)) = held {
         output::print_error(
@@ -152,12 +168,18 @@ pub async fn recover(
                 run.run
             )),
         );
-        return Ok(STILL_HELD);
+        status = STILL_HELD;
     }
-    Ok(output::DONE)
+    status
 }
 
 fn describe(recovered: &Recovered) -> String {
+    if let Some(failure) = &recovered.failure {
+        return format!(
+            "run {} ({} of {}) had died\n  NOT RECOVERED: {}\n",
+            recovered.run, recovered.action, recovered.application, failure.message
+        );
+    }
     let list =
         |items: &[String], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     let mut text = format!(
@@ -174,4 +196,44 @@ fn describe(recovered: &Recovered) -> String {
         text.push_str(&format!("  STILL HELD: {held}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use standstill_core::ErrorKind;
+
+    use super::*;
+
+    fn recovered(still_held: &[&str], failure: Option<Error>) -> Recovered {
+        let summary = RunSummary {
+            run: RunId::generate(),
+            started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            action: "backup".to_owned(),
+            application: "shop".to_owned(),
+            identities: Vec::new(),
+            state: RunState::Dead,
+        };
+        let of_run = match failure {
+            Some(error) => Recovered::failed(&summary, &error),
+            None => Recovered::nothing(&summary),
+        };
+        Recovered { still_held: still_held.iter().map(|held| (*held).to_owned()).collect(), ..of_run }
+    }
+
+    #[test]
+    fn what_is_held_decides_the_status_and_then_the_first_that_could_not_be_recovered() {
+        let (let_go, held) = (|| recovered(&[], None), || recovered(&["the pause"], None));
+        let failed = |kind| recovered(&[], Some(Error::new(kind, "its journal is not understood")));
+        assert_eq!(see_to(&[]), 0);
+        assert_eq!(see_to(&[let_go(), let_go()]), 0);
+        assert_eq!(see_to(&[let_go(), failed(ErrorKind::Failed), failed(ErrorKind::Input)]), 1);
+        assert_eq!(see_to(&[failed(ErrorKind::Input), failed(ErrorKind::Failed), let_go()]), 2);
+        assert_eq!(see_to(&[failed(ErrorKind::Input), held(), let_go()]), 3);
+    }
+
+    #[test]
+    fn a_run_that_could_not_be_recovered_is_not_said_to_hold_nothing() {
+        let text = describe(&recovered(&[], Some(Error::failed("line 3 is not understood"))));
+        assert!(text.ends_with(" had died\n  NOT RECOVERED: line 3 is not understood\n"), "{text}");
+    }
 }

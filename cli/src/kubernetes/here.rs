@@ -168,8 +168,10 @@ pub(super) async fn recover_from_here(
     let recovered = recover(&seams.host, Some(id), Means::All).await;
     seams.settle().await;
     let recovered = recovered?;
-    if recovered.iter().all(Recovered::is_whole) {
-        launch::outside::end(cluster, id).await?;
+    if recovered.iter().all(Recovered::is_whole)
+        && let Err(error) = launch::outside::end(cluster, id).await
+    {
+        tracing::warn!("the objects of run {id} are left: {}", error.chain());
     }
     Ok(Some(recovered))
 }

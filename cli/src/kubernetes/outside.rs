@@ -7,6 +7,7 @@ use standstill_core::{
     journal::{JournalStore, RunState, RunSummary},
     plan::{Plan, RunPlan, ShownPlan},
     point::{KeptSnapshot, RunId},
+    repository::Repository,
     runner::{Host, Means, Recovered},
 };
 use standstill_kubernetes::{
@@ -47,18 +48,20 @@ pub async fn recover(
 ) -> Result<Vec<Recovered>> {
     let cluster = cluster(place).await?;
     let journals = ClusterJournals::new(&cluster);
-    // What was let go by hand needs nothing that is beside the target.
-    let wanted = |summary: &&RunSummary| {
-        means == Means::All && summary.state == RunState::Dead && only.is_none_or(|only| summary.run == *only)
-    };
+    let runs = journals.runs().await?;
+    let mut dead: Vec<&RunSummary> = runs.iter().filter(|summary| summary.state == RunState::Dead).collect();
+    dead.retain(|summary| only.is_none_or(|only| summary.run == *only));
     let mut recovered = Vec::new();
-    for summary in journals.runs().await?.iter().filter(wanted) {
-        if let Some(of_run) = recover_from_here(&cluster, host.repository.clone(), &summary.run).await? {
-            recovered.extend(of_run);
-            continue;
+    // What was let go by hand needs nothing that is beside the target.
+    for summary in dead.iter().filter(|_| means == Means::All) {
+        match where_it_ran(&cluster, global, host.repository.clone(), &summary.run).await {
+            Ok(of_run) => recovered.extend(of_run),
+            Err(error) => tracing::warn!(
+                "run {} cannot be recovered where it ran, and is from here, as far as that goes: {}",
+                summary.run,
+                error.chain()
+            ),
         }
-        let mut printer = Printer::new(global.quiet);
-        recovered.extend(launch::recover(&cluster, &summary.run, &mut printer).await?.unwrap_or_default());
     }
     let settings = RuntimeSettings { outside: Some(machine()), ..RuntimeSettings::default() };
     let host = Host {
@@ -72,33 +75,49 @@ pub async fn recover(
         )),
         ..host
     };
-    let from_here = the_rest(&host, only, &mut recovered, means).await;
+    let from_here = match only {
+        // It says what is wrong with it where it is not dead.
+        Some(only) if recovered.is_empty() => standstill_core::runner::recover(&host, Some(only), means)
+            .await
+            .map(|of_run| recovered.extend(of_run)),
+        Some(_) => Ok(()),
+        None => {
+            the_rest(&host, &dead, &mut recovered, means).await;
+            Ok(())
+        }
+    };
     journals.settle(SETTLE).await;
     launch::tidy(&cluster).await;
-    from_here?;
-    Ok(recovered)
+    from_here.map(|()| recovered)
 }
 
-/// Recovers dead runs that were not recovered where they ran.
-async fn the_rest(
-    host: &Host,
-    only: Option<&RunId>,
-    recovered: &mut Vec<Recovered>,
-    means: Means,
-) -> Result<()> {
-    let was_tried = |recovered: &[Recovered], run: &RunId| recovered.iter().any(|other| other.run == *run);
-    if let Some(only) = only {
-        if !was_tried(recovered, only) {
-            recovered.extend(standstill_core::runner::recover(host, Some(only), means).await?);
-        }
-        return Ok(());
+/// Recovers a dead run as it was run: from here, or by a pod like its own; nothing where its objects are gone.
+async fn where_it_ran(
+    cluster: &Cluster,
+    global: &Global,
+    repository: Option<Arc<dyn Repository>>,
+    run: &RunId,
+) -> Result<Vec<Recovered>> {
+    if let Some(of_run) = recover_from_here(cluster, repository, run).await? {
+        return Ok(of_run);
     }
-    for summary in host.journals.runs().await? {
-        if summary.state == RunState::Dead && !was_tried(recovered, &summary.run) {
-            recovered.extend(standstill_core::runner::recover(host, Some(&summary.run), means).await?);
+    let mut printer = Printer::new(global.quiet);
+    Ok(launch::recover(cluster, run, &mut printer).await?.unwrap_or_default())
+}
+
+/// Recovers dead runs that were not recovered where they ran. One that cannot be keeps no other from it.
+async fn the_rest(host: &Host, dead: &[&RunSummary], recovered: &mut Vec<Recovered>, means: Means) {
+    for summary in dead {
+        if recovered.iter().any(|other| other.run == summary.run) {
+            continue;
+        }
+        match standstill_core::runner::recover(host, Some(&summary.run), means).await {
+            // Somebody finished it meanwhile.
+            Ok(of_run) if of_run.is_empty() => recovered.push(Recovered::nothing(summary)),
+            Ok(of_run) => recovered.extend(of_run),
+            Err(error) => recovered.push(Recovered::failed(summary, &error)),
         }
     }
-    Ok(())
 }
 
 /// Looks for snapshots that recovery points kept. One that is not there is told: it may be in another cluster.

@@ -7,7 +7,6 @@ use std::{
     str::FromStr,
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use standstill_core::{
@@ -30,11 +29,10 @@ use super::seams::{Beside, Seams};
 use crate::{
     arguments::{Format, Global},
     commands::{discard_strays, in_runtime},
-    output, progress, signals, wiring,
+    output, progress,
+    repository::for_recovery,
+    signals, wiring,
 };
-
-/// How long a repository may take to answer that a recovery could do without.
-const OPENED: Duration = Duration::from_secs(30);
 
 /// Runs what the orders say; the last line of its output is the report.
 pub fn runner_main(arguments: &[String]) -> ExitCode {
@@ -131,18 +129,7 @@ async fn open(orders: &Orders) -> Result<Repository> {
 /// Finishes the dead run of the orders.
 async fn recover_run(file: &Path) -> Result<RunnerLine> {
     let orders = read(file)?;
-    // What is held does not wait for a repository: it may be what the run died of.
-    let repository = match tokio::time::timeout(OPENED, open(&orders)).await {
-        Ok(Ok(repository)) => Some(repository),
-        Ok(Err(error)) => {
-            tracing::warn!("{}; recovering without it", error.chain());
-            None
-        }
-        Err(_) => {
-            tracing::warn!("{} does not answer; recovering without it", orders.repository);
-            None
-        }
-    };
+    let repository = for_recovery(&orders.repository, open(&orders)).await;
     let beside = beside(repository, Arc::new(NoObserver));
     let seams = Seams::in_pod(&cluster(&orders)?, &orders, Limits::default().lease, helpers(), beside)?;
     let recovered = recover(&seams.host, Some(&orders.run), Means::All).await;
