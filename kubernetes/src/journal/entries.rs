@@ -4,11 +4,34 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use standstill_core::{
     Error, Result,
-    journal::{Entry, RunSummary},
+    journal::{Entry, Event, RunSummary},
 };
 
 /// What all entries together may take: a ConfigMap holds at most 1 MiB.
-const ROOM: usize = 900 * 1024;
+const ROOM: usize = 1000 * 1024;
+
+/// What they may take where a run notes what it does on its way. The rest is for how it ends, and for whoever takes its
+/// journal over: a journal without any room could never be finished, and no other run could begin.
+const ON_THE_WAY: usize = 700 * 1024;
+
+/// Who writes a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The run itself.
+    Run,
+    /// Whoever took it over.
+    Recovery,
+}
+
+impl By {
+    /// What all entries may take together with this one.
+    const fn room(self, event: &Event) -> usize {
+        match (self, event) {
+            (Self::Run, Event::Intent { .. } | Event::Done { .. } | Event::Released { .. }) => ON_THE_WAY,
+            _ => ROOM,
+        }
+    }
+}
 
 /// The key of the N-th entry. Keys of this width sort as their numbers do.
 pub(super) fn key(index: usize) -> String {
@@ -36,16 +59,17 @@ pub(super) fn entries(journal: &ConfigMap) -> Result<Vec<Entry>> {
         .collect()
 }
 
-/// An entry as it is kept.
+/// An entry as it is kept, written by this writer.
 ///
 /// # Errors
 /// When it has no room beside the `taken` bytes of those before it.
-pub(super) fn line(entry: &Entry, taken: usize) -> Result<String> {
+pub(super) fn line(entry: &Entry, taken: usize, by: By) -> Result<String> {
     let line = serde_json::to_string(entry)
         .map_err(|cause| Error::failed("an event cannot be written").because(cause))?;
-    if line.len() + taken > ROOM {
+    let room = by.room(&entry.event);
+    if line.len() + taken > room {
         return Err(Error::failed(format!(
-            "the journal of the run would have {} bytes, and a ConfigMap holds {ROOM}",
+            "the journal of the run would have {} bytes, and its ConfigMap has room for {room}",
             line.len() + taken
         ))
         .remedy("Let the steps declare fewer outputs and facts, or split the blueprint."));

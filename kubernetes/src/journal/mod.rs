@@ -31,7 +31,10 @@ use standstill_core::{
     point::RunId,
 };
 
-use self::{entries::summary, writer::Writer};
+use self::{
+    entries::{By, lines, summary},
+    writer::Writer,
+};
 use crate::{
     client::{Cluster, Objects},
     lease::{HeldLease, Leases, Taken, Wanted, is_free},
@@ -113,21 +116,8 @@ impl ClusterJournals {
     /// Removes the oldest journals of finished runs, what is left of runs that died before their first entry, and
     /// Leases that nobody renews and that say nothing any more.
     async fn prune(&self, maps: &[ConfigMap], leases: &[Lease]) -> Result<()> {
-        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
-        for map in maps.iter().rev() {
-            let alive = is_alive(map, leases);
-            let surplus = match summary(map, alive) {
-                None => !alive,
-                Some(summary) if matches!(summary.state, RunState::Succeeded | RunState::Failed) => {
-                    let count = kept.entry(summary.application).or_default();
-                    *count += 1;
-                    *count > KEPT_RUNS
-                }
-                Some(_) => false,
-            };
-            if surplus {
-                self.maps.delete(&map.name_any()).await?;
-            }
+        for map in surplus(maps, |map| is_alive(map, leases)) {
+            self.maps.delete(&map.name_any()).await?;
         }
         for lease in ended(maps, leases, Timestamp::now()) {
             self.leases.remove_when_free(lease.clone());
@@ -164,7 +154,7 @@ impl JournalStore for ClusterJournals {
                 .remedy("Start a new run; it recovers what this one left.")
         })?;
         self.prunes.store(true, Ordering::Relaxed);
-        Ok(Box::new(Writer::new(run, self.maps.clone(), &map, lease)))
+        Ok(Box::new(Writer::new(run, By::Run, self.maps.clone(), &map, lease)))
     }
 
     async fn runs(&self) -> Result<Vec<RunSummary>> {
@@ -186,13 +176,32 @@ impl JournalStore for ClusterJournals {
         let lease = self.lease(run).await?;
         // Read again: until the Lease was taken its writer may have lived.
         let map = self.map(run).await?;
-        let journal = Writer::new(run, self.maps.clone(), &map, lease);
+        let journal = Writer::new(run, By::Recovery, self.maps.clone(), &map, lease);
         journal.append(&Event::TakenOver).await?;
         if let Err(error) = self.remove_locks(run).await {
             tracing::warn!("locks of run {run} are not removed now: {}", error.chain());
         }
         Ok(Box::new(journal))
     }
+}
+
+/// The oldest journals of finished runs, and those of runs that died before their first entry; `maps` are ordered, oldest
+/// first. One whose entries are not understood is none of these: a newer version wrote it, and may hold something.
+fn surplus(maps: &[ConfigMap], is_alive: impl Fn(&ConfigMap) -> bool) -> Vec<&ConfigMap> {
+    let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+    let is_surplus = |map: &&ConfigMap| {
+        let alive = is_alive(map);
+        match summary(map, alive) {
+            None => !alive && lines(map).is_empty(),
+            Some(summary) if matches!(summary.state, RunState::Succeeded | RunState::Failed) => {
+                let count = kept.entry(summary.application).or_default();
+                *count += 1;
+                *count > KEPT_RUNS
+            }
+            Some(_) => false,
+        }
+    };
+    maps.iter().rev().filter(is_surplus).collect()
 }
 
 /// The Leases that nobody renews and that say nothing any more, or soon: also those of a run that died when its end was

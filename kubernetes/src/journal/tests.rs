@@ -1,16 +1,18 @@
 use std::slice;
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use standstill_core::{
     ErrorKind,
-    journal::{Entry, Event, RunState},
-    point::RunId,
+    journal::{Entry, Event, RunState, Undo},
+    point::{Outputs, RunId},
 };
 
 use super::{
-    ended,
-    entries::{entries, key, line, summary},
+    KEPT_RUNS, ended,
+    entries::{By, entries, key, line, summary},
+    surplus,
     writer::{Known, Outcome},
 };
 use crate::names;
@@ -30,7 +32,7 @@ fn journal(version: &str, lines: &[String]) -> ConfigMap {
 }
 
 fn entry(event: Event) -> String {
-    line(&Entry { at: jiff::Timestamp::now(), event }, 0).unwrap()
+    line(&Entry { at: jiff::Timestamp::now(), event }, 0, By::Run).unwrap()
 }
 
 #[test]
@@ -128,10 +130,61 @@ fn entries_that_were_written_together_are_recognised_only_together() {
     assert_eq!(known.compare(&half, &mine), Outcome::Fenced, "a request writes all of them or none");
 }
 
+/// What is written of an event in a journal that takes this much already.
+fn written(event: &Event, taken: usize, by: By) -> standstill_core::Result<String> {
+    line(&Entry { at: jiff::Timestamp::now(), event: event.clone() }, taken, by)
+}
+
 #[test]
 fn an_entry_without_room_is_refused_before_it_is_sent() {
-    let big = Event::Disposed { step: "x".repeat(950 * 1024) };
-    let error = line(&Entry { at: jiff::Timestamp::now(), event: big }, 0).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Failed);
-    assert!(error.to_string().contains("a ConfigMap holds"));
+    let big = Event::Disposed { step: "x".repeat(1010 * 1024) };
+    for by in [By::Run, By::Recovery] {
+        let error = written(&big, 0, by).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Failed);
+        assert!(error.to_string().contains("its ConfigMap has room for"));
+    }
+}
+
+#[test]
+fn a_run_leaves_room_in_its_journal_for_its_end_and_for_whoever_takes_it_over() {
+    let released =
+        Event::Released { step: "lock".into(), evidence: None, outputs: Outputs::new(), facts: Vec::new() };
+    let intent = Event::Intent { step: "data".into(), undo: Undo::Strays, keep: false };
+    let full = 700 * 1024;
+    for on_the_way in [&released, &intent] {
+        assert!(written(on_the_way, full - 1024, By::Run).is_ok());
+        assert!(written(on_the_way, full, By::Run).is_err());
+        assert!(written(on_the_way, full, By::Recovery).is_ok());
+    }
+    for end in [Event::Finished { success: false }, Event::Disposed { step: "data".into() }] {
+        assert!(written(&end, full, By::Run).is_ok());
+    }
+    assert!(
+        written(&Event::TakenOver, full + 200 * 1024, By::Recovery).is_ok(),
+        "one that an older version filled"
+    );
+}
+
+#[test]
+fn only_old_journals_of_finished_runs_and_those_without_any_entry_are_removed() {
+    let named = |name: String, lines: &[String]| {
+        let mut map = journal("1", lines);
+        map.metadata.name = Some(name);
+        map
+    };
+    let finished = |number: usize| {
+        let lines = [started(&RunId::generate()).to_string(), entry(Event::Finished { success: true })];
+        named(format!("finished-{number:02}"), &lines)
+    };
+    let mut maps = vec![
+        named("dead".into(), &[started(&RunId::generate()).to_string(), entry(Event::Cut)]),
+        named("newer".into(), &[json!({"at": "2026-01-02T03:04:05Z", "event": {"begun": {}}}).to_string()]),
+        named("empty".into(), &[]),
+    ];
+    maps.extend((0..=KEPT_RUNS).map(finished));
+    let removed = |alive: bool| -> Vec<String> {
+        surplus(&maps, |_| alive).into_iter().map(ResourceExt::name_any).collect()
+    };
+    assert_eq!(removed(false), ["finished-00", "empty"]);
+    assert_eq!(removed(true), ["finished-00"], "a run that has only just begun has no entry yet");
 }

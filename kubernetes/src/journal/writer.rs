@@ -14,7 +14,7 @@ use standstill_core::{
 };
 use tokio::sync::Mutex;
 
-use super::entries::{key, line, lines};
+use super::entries::{By, key, line, lines};
 use crate::{client::Objects, lease::HeldLease, names};
 
 /// How long an append is tried while the API server is away. What waits for it has not begun yet; what ends a hold
@@ -29,6 +29,7 @@ const GATHERS: Duration = Duration::from_secs(2);
 /// A journal that this process writes, for as long as the value lives.
 pub(super) struct Writer {
     run: RunId,
+    by: By,
     maps: Objects<ConfigMap>,
     name: String,
     state: Mutex<Known>,
@@ -80,9 +81,15 @@ impl Known {
 }
 
 impl Writer {
-    pub(super) fn new(run: &RunId, maps: Objects<ConfigMap>, map: &ConfigMap, lease: HeldLease) -> Self {
+    pub(super) fn new(
+        run: &RunId,
+        by: By,
+        maps: Objects<ConfigMap>,
+        map: &ConfigMap,
+        lease: HeldLease,
+    ) -> Self {
         let name = map.meta().name.clone().unwrap_or_default();
-        Self { run: run.clone(), maps, name, state: Mutex::new(Known::of(map)), lease }
+        Self { run: run.clone(), by, maps, name, state: Mutex::new(Known::of(map)), lease }
     }
 
     /// One try. `None`: the version is another one, or the ConfigMap is gone.
@@ -149,7 +156,7 @@ impl Journal for Writer {
         let (at, mut taken) = (Timestamp::now(), known.bytes);
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
-            let line = line(&Entry { at, event: event.clone() }, taken)?;
+            let line = line(&Entry { at, event: event.clone() }, taken, self.by)?;
             taken += line.len();
             lines.push(line);
         }
