@@ -10,6 +10,8 @@ pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const STANDSTILL: &str = "standstill";
 /// The run that made an object.
 pub(crate) const RUN: &str = "standstill.dev/run";
+/// Which of several recoveries of a run a pod is of.
+pub(crate) const ATTEMPT: &str = "standstill.dev/attempt";
 /// What an object is for: `journal`, `lock`, `runner`, `mover`.
 pub(crate) const ROLE: &str = "standstill.dev/role";
 
@@ -38,6 +40,11 @@ pub(crate) fn of_run(part: &str, run: &RunId) -> String {
     // The prefix, two dashes and the run's 32 digits leave 19.
     let part: String = part.chars().take(19).collect();
     format!("standstill-{part}-{run}")
+}
+
+/// The selector for the objects that have all of these labels.
+pub(crate) fn of_labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
 
 /// The selector for all objects of a role.

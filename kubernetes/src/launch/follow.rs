@@ -1,6 +1,9 @@
 //! Following a run: until its pod is there, until its program runs, its log, its report.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::LogParams};
@@ -42,7 +45,8 @@ pub trait Follow: Send {
 /// What the run could not begin for, in its own or the cluster's words; or that its report was lost.
 pub async fn follow(cluster: &Cluster, orders: &Orders, told: &mut dyn Follow) -> Result<RunReport> {
     let begun = orders.start_deadline.map_or(BEGUN, Duration::from_millis);
-    let followed = Followed { run: &orders.run, role: RUNNER, job: &name(orders), begun };
+    let labels = names::labels(&orders.run, RUNNER);
+    let followed = Followed { run: &orders.run, labels: &labels, job: &name(orders), begun };
     match followed.to_end(cluster, told).await? {
         RunnerLine::Report(report) => Ok(*report),
         _ => Err(Error::failed(format!("the run {} ended with something else than a report", orders.run))),
@@ -52,8 +56,8 @@ pub async fn follow(cluster: &Cluster, orders: &Orders, told: &mut dyn Follow) -
 /// The pod of a run's Job that is followed.
 pub(super) struct Followed<'a> {
     pub(super) run: &'a RunId,
-    /// The role that it has.
-    pub(super) role: &'a str,
+    /// The labels that it has, and no pod of another Job: one that was deleted leaves its pod for a while.
+    pub(super) labels: &'a BTreeMap<String, String>,
     /// The Job.
     pub(super) job: &'a str,
     /// How long it may take to begin.
@@ -84,7 +88,7 @@ impl Followed<'_> {
 
     /// The pod, once the cluster has made it.
     async fn made(&self, cluster: &Cluster, pods: &Objects<Pod>) -> Result<Pod> {
-        let labels = format!("{},{}={}", names::of_role(self.role), names::RUN, self.run);
+        let labels = names::of_labels(self.labels);
         let began = Instant::now();
         let mut why: Option<Refusal> = None;
         while began.elapsed() < MADE && !why.as_ref().is_some_and(|why| why.for_good) {

@@ -1,6 +1,12 @@
 //! Recovering a dead run from outside: by a pod like its own, which reaches what the run reached.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
 use serde_json::{Value, json};
 use standstill_core::{Error, Result, point::RunId, runner::Recovered};
 
@@ -11,7 +17,7 @@ use super::{
     of_launch, remove,
 };
 use crate::{
-    client::Cluster,
+    client::{Cluster, Objects},
     names,
     target::{Target, TargetValues, Workload},
 };
@@ -37,10 +43,13 @@ pub async fn recover(
     // One of an earlier recovery that was broken off.
     jobs.delete(&name).await?;
     jobs.wait(&name, super::tidy::TIDYING, |job| Ok(job.is_none().then_some(()))).await?;
-    jobs.create(&manifest(&job, &name, run, node.as_deref())?).await?;
-    let followed = Followed { run, role: RECOVERY, job: &name, begun: BEGUN };
+    let labels = labels(run);
+    let own = jobs.create(&manifest(&job, &name, &labels, node.as_deref())?).await?;
+    let followed = Followed { run, labels: &labels, job: &name, begun: BEGUN };
     let outcome = followed.to_end(cluster, told).await;
-    jobs.delete(&name).await?;
+    if let Err(error) = remove_own(&jobs, &own).await {
+        tracing::warn!("the Job {name} is left: {}", error.chain());
+    }
     match outcome? {
         RunnerLine::Recovered(recovered) => {
             if recovered.iter().all(Recovered::is_whole) {
@@ -52,6 +61,21 @@ pub async fn recover(
             "the recovery of run {run} ended with something else than its outcome"
         ))),
     }
+}
+
+/// The labels of one recovery's pod. That of an earlier one may still be there: its Job goes first.
+fn labels(run: &RunId) -> BTreeMap<String, String> {
+    let mut labels = names::labels(run, RECOVERY);
+    labels.insert(names::ATTEMPT.to_owned(), RunId::generate().to_string());
+    labels
+}
+
+/// Removes the Job of this recovery; not that of a later one, which has the same name and may be letting go.
+async fn remove_own(jobs: &Objects<Job>, own: &Job) -> Result<()> {
+    let preconditions = Preconditions { uid: own.uid(), ..Preconditions::default() };
+    jobs.delete_with(&own.name_any(), &DeleteParams::background().preconditions(preconditions))
+        .await
+        .map(drop)
 }
 
 /// Where a member of a dead run is; `None` when its orders are gone.
@@ -89,7 +113,7 @@ async fn node(cluster: &Cluster, orders: &Orders) -> Option<String> {
 }
 
 /// The dead run's own pod again, told to recover it.
-fn manifest(job: &Job, name: &str, run: &RunId, node: Option<&str>) -> Result<Value> {
+fn manifest(job: &Job, name: &str, labels: &BTreeMap<String, String>, node: Option<&str>) -> Result<Value> {
     let template = job.spec.as_ref().map(|spec| &spec.template);
     let pod = template.and_then(|template| template.spec.as_ref());
     let mut pod = serde_json::to_value(pod)
@@ -111,11 +135,11 @@ fn manifest(job: &Job, name: &str, run: &RunId, node: Option<&str>) -> Result<Va
     Ok(json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "labels": names::labels(run, RECOVERY)},
+        "metadata": {"name": name, "labels": labels},
         "spec": {
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": manifests::KEPT_SECONDS,
-            "template": {"metadata": {"labels": names::labels(run, RECOVERY)}, "spec": pod},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }))
 }
@@ -134,12 +158,38 @@ mod tests {
             ],
         }}}});
         let job: Job = serde_json::from_value(job).unwrap();
-        let made = manifest(&job, "recovery", &RunId::generate(), Some("node-2")).unwrap();
+        let made = manifest(&job, "recovery", &labels(&RunId::generate()), Some("node-2")).unwrap();
         let pod = &made["spec"]["template"]["spec"];
         assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "data");
         assert_eq!(pod["volumes"][1], json!({"name": "scratch", "emptyDir": {}}));
         assert_eq!(pod["containers"][0]["env"], json!([]));
         let command = pod["containers"][0]["command"].as_array().unwrap();
         assert_eq!(command[..4], ["/standstill", "agent", "runner", "--recover"]);
+    }
+
+    #[test]
+    fn the_pod_of_an_earlier_recovery_is_not_taken_for_that_of_a_later_one() {
+        let run = RunId::generate();
+        let (earlier, later) = (labels(&run), labels(&run));
+        let job: Job = serde_json::from_value(json!({"spec": {"template": {"spec": {
+            "containers": [{"name": "runner", "command": ["/standstill", "agent", "runner", "orders"]}],
+        }}}}))
+        .unwrap();
+        let of_pod = |labels| {
+            let made = manifest(&job, "recovery", labels, None).unwrap();
+            serde_json::from_value::<BTreeMap<String, String>>(
+                made["spec"]["template"]["metadata"]["labels"].clone(),
+            )
+            .unwrap()
+        };
+        assert_eq!(of_pod(&later), later);
+        let selector = names::of_labels(&later);
+        let is_selected = |pod: &BTreeMap<String, String>| {
+            selector
+                .split(',')
+                .all(|label| pod.iter().any(|(name, value)| label == format!("{name}={value}")))
+        };
+        assert!(is_selected(&of_pod(&later)));
+        assert!(!is_selected(&of_pod(&earlier)));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     manifests::RUNNER,
     name, remove,
 };
-use crate::client::Cluster;
+use crate::{client::Cluster, names};
 
 /// Launches a pod that asks every ready pod of the target what its database is, waits for the answers, and removes all
 /// that was made for it.
@@ -32,7 +32,8 @@ pub async fn ask_roles(
     let orders = asking.orders.clone();
     launch(cluster, asking).await?;
     let begun = orders.start_deadline.map_or(BEGUN, std::time::Duration::from_millis);
-    let followed = Followed { run: &orders.run, role: RUNNER, job: &name(&orders), begun };
+    let labels = names::labels(&orders.run, RUNNER);
+    let followed = Followed { run: &orders.run, labels: &labels, job: &name(&orders), begun };
     let outcome = followed.to_end(cluster, told).await;
     if let Err(error) = remove(cluster, &orders.run).await {
         tracing::warn!("the Job {} is left: {}", name(&orders), error.chain());
