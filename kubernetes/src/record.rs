@@ -126,6 +126,10 @@ pub(crate) struct TargetAt {
     pub(crate) pod: String,
     /// The address that the pod had.
     pub(crate) address: String,
+    /// What it was found by, where that is one pod alone, which may be another one by now. Empty where it is one of
+    /// several, and in journals that do not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) found_by: String,
 }
 
 /// Something inside a runner's pod: a directory, a process.
@@ -228,7 +232,11 @@ mod tests {
         let in_pod = InPodRecord {
             pod: "1-2-3".into(),
             what: InPod::Scratch,
-            target: Some(TargetAt { pod: "pg-0".into(), address: "10.0.0.1".into() }),
+            target: Some(TargetAt {
+                pod: "pg-0".into(),
+                address: "10.0.0.1".into(),
+                found_by: "statefulset/pg".into(),
+            }),
             record: json!({"scratch": {"path": "/tmp"}}),
         };
         let on_machine = OnMachineRecord {
@@ -239,6 +247,12 @@ mod tests {
         for record in [Record::Mover(mover), Record::InPod(in_pod), Record::OnMachine(on_machine)] {
             assert_eq!(Record::from_value(&record.to_value().unwrap()).unwrap(), Some(record));
         }
+    }
+
+    #[test]
+    fn a_record_that_does_not_say_what_its_target_was_found_by_is_read() {
+        let target: TargetAt = serde_json::from_value(json!({"pod": "pg-0", "address": "10.0.0.1"})).unwrap();
+        assert_eq!(target.found_by, "");
     }
 
     #[test]

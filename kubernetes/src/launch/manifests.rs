@@ -151,13 +151,18 @@ fn parameter(name: &str) -> String {
 pub(super) fn orders(launch: &Launch, owner: Option<&Value>) -> Result<Value> {
     let text = serde_json::to_string(&launch.orders)
         .map_err(|cause| Error::failed("the orders of the run cannot be written").because(cause))?;
-    let file = Path::new(super::ORDERS_FILE).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Ok(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(launch, owner),
-        "data": {file: text},
+        "data": orders_data(&text),
     }))
+}
+
+/// What the ConfigMap of a run's orders holds.
+pub(super) fn orders_data(text: &str) -> Value {
+    let file = Path::new(super::ORDERS_FILE).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    json!({file: text})
 }
 
 pub(super) fn job(launch: &Launch) -> Value {

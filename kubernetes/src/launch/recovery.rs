@@ -7,6 +7,7 @@ use kube::{
     ResourceExt,
     api::{DeleteParams, Preconditions},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use standstill_core::{Error, Result, point::RunId, runner::Recovered};
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     client::{Cluster, Objects},
     names,
-    target::{Target, TargetValues, Workload},
+    target::{Target, TargetPod, TargetValues, Workload},
 };
 
 /// The role of a pod that recovers.
@@ -36,15 +37,18 @@ pub async fn recover(
 ) -> Result<Option<Vec<Recovered>>> {
     let Some(job) = cluster.objects::<Job>().find(&of_launch(run)).await? else { return Ok(None) };
     let Some(orders) = cluster.objects::<ConfigMap>().find(&of_launch(run)).await? else { return Ok(None) };
-    let orders = read(&orders)?;
+    let now = Now::look(cluster, &read(&orders)?).await;
+    if let Err(error) = now.tell(cluster, &orders).await {
+        tracing::warn!("the recovery is not told where the target is now: {}", error.chain());
+    }
     let name = names::of_run(RECOVERY, run);
-    let node = node(cluster, &orders).await;
+    let node = now.own.as_ref().map(|pod| pod.node.as_str());
     let jobs = cluster.objects::<Job>();
     // One of an earlier recovery that was broken off.
     jobs.delete(&name).await?;
     jobs.wait(&name, super::tidy::TIDYING, |job| Ok(job.is_none().then_some(()))).await?;
     let labels = labels(run);
-    let own = jobs.create(&manifest(&job, &name, &labels, node.as_deref())?).await?;
+    let own = jobs.create(&manifest(&job, &name, &labels, node)?).await?;
     let followed = Followed { run, labels: &labels, job: &name, begun: BEGUN };
     let outcome = followed.to_end(cluster, told).await;
     if let Err(error) = remove_own(&jobs, &own).await {
@@ -84,12 +88,12 @@ async fn remove_own(jobs: &Objects<Job>, own: &Job) -> Result<()> {
 /// When the API server cannot be asked, or the orders are not understood.
 pub(crate) async fn placed(cluster: &Cluster, run: &RunId, member: &str) -> Result<Option<Placed>> {
     let Some(orders) = cluster.objects::<ConfigMap>().find(&of_launch(run)).await? else { return Ok(None) };
-    let mut orders = read(&orders)?;
+    let mut orders: Orders = read(&orders)?;
     // A run of one member alone has but one place.
     Ok(if orders.members.is_empty() { Some(orders.place) } else { orders.members.remove(member) })
 }
 
-pub(super) fn read(orders: &ConfigMap) -> Result<Orders> {
+pub(super) fn read<T: DeserializeOwned>(orders: &ConfigMap) -> Result<T> {
     let text = orders.data.iter().flatten().map(|(_, text)| text.as_str()).next().unwrap_or_default();
     serde_json::from_str(text).map_err(|cause| {
         Error::failed("the orders of the dead run are not understood")
@@ -98,9 +102,56 @@ pub(super) fn read(orders: &ConfigMap) -> Result<Orders> {
     })
 }
 
-/// The node that the target is on now; the dead run's own may be gone.
-async fn node(cluster: &Cluster, orders: &Orders) -> Option<String> {
-    let known = &orders.place.target;
+/// The pods that the targets of a dead run have now: the dead run's own node may be gone, and its target's pod replaced.
+#[derive(Debug, Default)]
+struct Now {
+    /// Of the target that its pod is made like.
+    own: Option<TargetPod>,
+    /// Of the members of a group, by their names.
+    members: BTreeMap<String, TargetPod>,
+}
+
+impl Now {
+    /// Looks for them. One that is not found now is left out.
+    async fn look(cluster: &Cluster, orders: &Orders) -> Self {
+        let mut now = Self { own: pod_of(cluster, &orders.place.target).await, members: BTreeMap::new() };
+        for (member, placed) in &orders.members {
+            if let Some(pod) = pod_of(cluster, &placed.target).await {
+                now.members.insert(member.clone(), pod);
+            }
+        }
+        now
+    }
+
+    /// Tells whoever recovers the run by its orders.
+    async fn tell(&self, cluster: &Cluster, orders: &ConfigMap) -> Result<()> {
+        let before: Value = read(orders)?;
+        let after = self.within(before.clone())?;
+        if after == before {
+            return Ok(());
+        }
+        let patch = json!({"data": manifests::orders_data(&after.to_string())});
+        cluster.objects::<ConfigMap>().merge(&orders.name_any(), &patch).await.map(drop)
+    }
+
+    /// The orders with these pods; all else is as whichever version wrote it.
+    fn within(&self, mut orders: Value) -> Result<Value> {
+        let written = |pod: &TargetPod| {
+            serde_json::to_value(pod)
+                .map_err(|cause| Error::failed("the target's pod cannot be written").because(cause))
+        };
+        if let Some(pod) = &self.own {
+            orders["place"]["target"]["pod"] = written(pod)?;
+        }
+        for (member, pod) in &self.members {
+            orders["members"][member]["target"]["pod"] = written(pod)?;
+        }
+        Ok(orders)
+    }
+}
+
+/// The pod that a target has now; none where it is not ready.
+async fn pod_of(cluster: &Cluster, known: &Target) -> Option<TargetPod> {
     let pod = known.pod.as_ref()?;
     // Of several pods it is this one whose claims the dead run mounted, whatever its role is now.
     let of_several = known.peers.as_ref().map(|_| format!("pod/{}", pod.name));
@@ -109,7 +160,7 @@ async fn node(cluster: &Cluster, orders: &Orders) -> Option<String> {
     let labels = workload.is_none().then(|| known.found_by.clone());
     let container = Some(known.container.clone());
     let values = TargetValues { workload, labels, container, ..TargetValues::default() };
-    Target::find(cluster, &values).await.ok()?.pod.map(|pod| pod.node)
+    Target::find(cluster, &values).await.ok()?.pod
 }
 
 /// The dead run's own pod again, told to recover it.
@@ -165,6 +216,31 @@ mod tests {
         assert_eq!(pod["containers"][0]["env"], json!([]));
         let command = pod["containers"][0]["command"].as_array().unwrap();
         assert_eq!(command[..4], ["/standstill", "agent", "runner", "--recover"]);
+    }
+
+    #[test]
+    fn whoever_recovers_a_run_is_told_of_the_pods_that_are_there_now_and_of_nothing_else() {
+        let place = |pod: &str| {
+            let pod = json!({"name": pod, "uid": "1", "address": "10.0.0.1", "node": "node-1"});
+            json!({"target": {"foundBy": "deployment/db", "pod": pod}, "ofANewerVersion": true})
+        };
+        let orders =
+            json!({"place": place("a-1"), "members": {"a": place("a-1"), "b": place("b-1")}, "run": "1"});
+        let now = TargetPod {
+            name: "a-2".into(),
+            uid: "2".into(),
+            address: "10.0.0.2".into(),
+            node: "node-2".into(),
+        };
+        let nothing = Now::default().within(orders.clone()).unwrap();
+        assert_eq!(nothing, orders);
+        let members = BTreeMap::from([("a".to_owned(), now.clone())]);
+        let told = Now { own: Some(now), members }.within(orders.clone()).unwrap();
+        let mut expected = orders;
+        let pod = json!({"name": "a-2", "uid": "2", "address": "10.0.0.2", "node": "node-2"});
+        expected["place"]["target"]["pod"] = pod.clone();
+        expected["members"]["a"]["target"]["pod"] = pod;
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::KubernetesRuntime;
 use crate::{
     apart::Apart,
     launch::{self, Placed},
+    record::TargetAt,
     snapshot::SNAPSHOT_DEADLINE,
 };
 
@@ -73,7 +74,17 @@ impl KubernetesRuntime {
             // Without a place no database can be reached, whoever's it is.
             return Ok(None);
         }
-        Ok(Some(self.at(member, launch::placed(&self.cluster, run, member).await?)))
+        let placed = launch::placed(&self.cluster, run, member).await?;
+        Ok(Some(self.at(member, placed.map(|placed| self.found_since(placed)))))
+    }
+
+    /// Where a member of a dead run was, with the pod that its target has now where this run has the same one.
+    fn found_since(&self, mut placed: Placed) -> Placed {
+        let then = TargetAt::of(&placed.target, String::new());
+        if let Some(pod) = then.and_then(|then| self.pod_that_is(&then).cloned()) {
+            placed.target.pod = Some(pod);
+        }
+        placed
     }
 
     /// Checks that commands can be run in the target's own container, and watched there: in that of a member, where the

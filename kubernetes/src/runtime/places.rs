@@ -11,12 +11,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::Value;
-use standstill_core::{Error, Result, hook::Undone, runtime::ScratchIntent, secret::Secret};
+use standstill_core::{
+    Error, Result, hook::Undone, keeper::ReleaseRecord, runtime::ScratchIntent, secret::Secret,
+};
 
 use super::KubernetesRuntime;
 use crate::{
     names,
-    record::{InPod, InPodRecord, OnMachineRecord, Record},
+    record::{InPod, InPodRecord, OnMachineRecord, Record, TargetAt},
     target::Owner,
 };
 
@@ -58,13 +60,7 @@ impl KubernetesRuntime {
             // Its process is gone; whether its hold is, only its own release knows, which is safe to run again.
             InPod::Keeper if self.pod.is_some() => {
                 self.check_ended(&record.pod).await?;
-                let mut release = record.record.clone();
-                if let Some(then) = &record.target
-                    && let Some(now) = self.now_at(then).await
-                {
-                    release = moved(&release, &then.address, &now);
-                }
-                self.inner.release_kept(&release, secrets).await
+                self.inner.release_kept(&self.release_now(record).await?, secrets).await
             }
             InPod::Keeper => Err(Error::failed("a hold can only be let go from a pod beside its database")
                 .remedy("Start the next backup of this target: before anything else it lets go of what is held.")),
@@ -72,6 +68,27 @@ impl KubernetesRuntime {
                 "what an unfinished restore wrote lies on the claim that it restored into, out of reach from here",
             )
             .remedy("Delete that claim before the next restore; do not start a database on it.")),
+        }
+    }
+
+    /// The record of a keeper's release, which goes to where its target is now. One that names no address needs none.
+    ///
+    /// # Errors
+    /// When that is not known: at the address that the target had there may be another pod, which would be told to let
+    /// go in its place, and might say that it has.
+    async fn release_now(&self, record: &InPodRecord) -> Result<Value> {
+        let release = &record.record;
+        let Some(then) = record.target.as_ref().filter(|then| mentions(release, &then.address)) else {
+            return Ok(release.clone());
+        };
+        let now = match self.now_at(then).await {
+            Ok(None) => self.still_at(then).await,
+            now => now,
+        };
+        match now {
+            Ok(Some(now)) => Ok(moved(release, &then.address, &now)),
+            Ok(None) => Err(out_of_reach(release, then)),
+            Err(error) => Err(out_of_reach(release, then).because(error)),
         }
     }
 
@@ -107,6 +124,28 @@ fn has_ended(pod: &Pod, now: Timestamp) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
         || pod.metadata.deletion_timestamp.as_ref().is_some_and(|due| due.0 < now)
+}
+
+/// Nobody knows where a target is now.
+fn out_of_reach(release: &Value, then: &TargetAt) -> Error {
+    let (pod, address) = (&then.pod, &then.address);
+    // As the runtime inside writes it: below what it is.
+    let kept = moved(release, address, "ADDRESS");
+    let kept = kept.as_object().and_then(|kept| kept.values().next()?.get("release").cloned());
+    let by_hand = kept.and_then(|kept| serde_json::from_value::<ReleaseRecord>(kept).ok()?.by_hand());
+    let by_hand = by_hand.map_or_else(String::new, |by_hand| format!(", by {by_hand} with its address"));
+    Error::temporary(format!(
+        "where the database is now that was in the pod {pod} is not known, and {address} may be another pod's"
+    ))
+    .remedy(format!(
+        "Run `standstill recover --on kubernetes` once the database is ready; or let it go by hand where it is now{by_hand}, \
+         and say so by `--let-go-by-hand`."
+    ))
+}
+
+/// Whether an address is in a record.
+fn mentions(record: &Value, address: &str) -> bool {
+    moved(record, address, "") != *record
 }
 
 /// A record with the address that the target's pod has now in the place of the one that it had.
@@ -184,6 +223,32 @@ mod tests {
         assert_eq!(moved(&record, "10.0.0.1", "10.9.9.9"), expected);
         assert_eq!(replaced("10.0.0.1,10.0.0.1", "10.0.0.1", "fd00::2"), "fd00::2,fd00::2");
         assert_eq!(replaced("[fd00::1]:5432 fd00::12", "fd00::1", "fd00::2"), "[fd00::2]:5432 fd00::12");
+    }
+
+    #[test]
+    fn an_address_is_mentioned_where_it_stands_by_itself() {
+        let record = json!({"keeper": {"release": {"command": {"env": {"PGHOST": "10.0.0.1"}}}}});
+        assert!(mentions(&record, "10.0.0.1"));
+        assert!(!mentions(&record, "10.0.0"));
+        assert!(!mentions(&json!({"keeper": {"release": "withItsClient"}}), "10.0.0.1"));
+    }
+
+    #[test]
+    fn a_release_whose_database_is_nowhere_says_what_a_person_can_do() {
+        let release = json!({"keeper": {"name": "flag", "release": {"command": {
+            "argv": ["psql", "--host=10.0.0.1"], "env": {}, "secretEnv": [], "runAs": "runner", "directory": null,
+        }}}});
+        let then =
+            TargetAt { pod: "pg-7d9".into(), address: "10.0.0.1".into(), found_by: "deployment/pg".into() };
+        let error = out_of_reach(&release, &then);
+        assert!(error.to_string().contains("pg-7d9"), "{error}");
+        let remedy = error.remedy_text().unwrap();
+        assert!(remedy.contains("by `psql --host=ADDRESS` with its address"), "{remedy}");
+        assert!(remedy.contains("--let-go-by-hand"), "{remedy}");
+        // What another runtime wrote may say it otherwise.
+        assert!(
+            out_of_reach(&json!("10.0.0.1"), &then).remedy_text().unwrap().contains("where it is now, and")
+        );
     }
 
     #[test]
