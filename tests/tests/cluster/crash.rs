@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     matrix::recovers,
@@ -10,6 +10,7 @@ use crate::{
         Postgres, Space, eventually,
         outage::{delete_runner, kill_runner},
         runs::{self, HELD, await_held},
+        sample::Random,
     },
 };
 
@@ -137,6 +138,69 @@ fn what_a_program_beside_the_target_holds_ends_with_the_runner_and_is_let_go_by_
     recovers(&space, "while it is held", false, dumped);
     assert_eq!(flag(), "");
     assert_eq!(states(&space), ["succeeded", "failed", "succeeded"]);
+}
+
+/// Has a Deployment serve what the StatefulSet did, from the same claim.
+fn deploy(space: &Space) {
+    let mut template = space.get(&["statefulset", "pg"])["spec"]["template"].take();
+    let claim = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-pg-0"}});
+    template["spec"]["volumes"].as_array_mut().unwrap().push(claim);
+    space.kubectl(&["delete", "statefulset", "pg", "--cascade=foreground"]);
+    let manifest = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "pg"},
+        "spec": {
+            "replicas": 1, "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {"app": "pg"}}, "template": template,
+        },
+    });
+    space.apply(&manifest.to_string());
+}
+
+/// The server in the only pod of the Deployment, whatever its name is, and that name.
+fn deployed(space: &Space) -> (Postgres<'_>, String) {
+    space.kubectl(&["rollout", "status", "deployment/pg", "--timeout=120s"]);
+    let name = "--output=jsonpath={.items[*].metadata.name}";
+    let pod = space.kubectl(&["get", "pods", "--selector=app=pg", name]);
+    (Postgres::in_pod(space, &pod), pod)
+}
+
+/// Each pod of a Deployment has a name of its own: the release goes to the one that is there now.
+#[test]
+fn what_a_program_beside_the_pod_of_a_deployment_holds_is_let_go_where_its_next_pod_is() {
+    let Some(space) = Space::new("deployment") else { return };
+    space.place.init();
+    let asked = Postgres::start(&space);
+    deploy(&space);
+    let blueprint = space.place.file("flagged.yaml", FLAGGED);
+    let start = |blueprint: &str, more: &[&str]| {
+        asked.start_backup(blueprint, &[&["--set=target.workload=deployment/pg"], more].concat())
+    };
+    for by_command in Random::of("cluster deployment").sample(vec![false, true], 1) {
+        println!("by the command: {by_command}");
+        let (server, pod) = deployed(&space);
+        let mut run = start(blueprint.to_str().unwrap(), &HELD);
+        await_held(&space, &mut run);
+        assert_eq!(server.sql("SELECT to_regclass('paused')"), "paused");
+        kill_runner(&space);
+        eventually(Duration::from_secs(5 + 1 + 4), "the flag goes with its runner", || {
+            server.sql("SELECT to_regclass('paused')").is_empty()
+        });
+        assert_eq!(run.wait().code(), Some(1));
+        // As where its node had gone at once: what is on disk stays.
+        server.sql("CREATE TABLE paused ()");
+        // One after the other: two servers must not have the same files.
+        space.kubectl(&["scale", "deployment/pg", "--replicas=0"]);
+        eventually(Duration::from_mins(1), "its pod is gone", || {
+            space.get(&["pods", "--selector=app=pg"])["items"].as_array().unwrap().is_empty()
+        });
+        space.kubectl(&["scale", "deployment/pg", "--replicas=1"]);
+        let (next, its_pod) = deployed(&space);
+        assert_ne!(its_pod, pod);
+        recovers(&space, &format!("by the command: {by_command}"), by_command, || {
+            start("postgresql", &[]).wait()
+        });
+        assert_eq!(next.sql("SELECT to_regclass('paused')"), "");
+    }
 }
 
 #[test]
