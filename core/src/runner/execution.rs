@@ -164,11 +164,20 @@ impl Execution<'_> {
     async fn target(&mut self) {
         let found = tokio::select! {
             found = target::find(self.members) => found,
-            () = self.cancel.cancelled() => Err(cancelled()),
+            () = self.cancelled_beside_a_recovery() => Err(cancelled()),
         };
         if let Err(error) = found {
             self.failed(TARGET, &error);
         }
+    }
+
+    /// Waits until the run is cancelled and does not recover a dead one: what that may hold is let go, or it is said that it
+    /// could not be.
+    async fn cancelled_beside_a_recovery(&self) {
+        self.cancel.cancelled().await;
+        let mut recovering = self.world.recovering.subscribe();
+        // It can only fail when nobody could recover anything any more.
+        drop(recovering.wait_for(|recovering| !recovering).await);
     }
 
     /// Does steps at the same time. A signal, a ceiling or a lapsed hold ends the wait for them at once: letting go

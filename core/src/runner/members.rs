@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::watch;
+
 use super::{
     holds::HoldThread,
     ledger::Ledger,
@@ -52,7 +54,7 @@ impl Members {
     ) -> Result<Self> {
         let ledger = Ledger::new(journal, events, Arc::clone(&host.observer));
         let (thread, meter) = (Arc::new(HoldThread::start()?), Arc::new(Mutex::new(Meter::new(plan.limits))));
-        let holds = Arc::default();
+        let (holds, recovering) = (Arc::default(), Arc::new(watch::Sender::new(false)));
         let world = |member: &Plan, host: Host| {
             Arc::new(World {
                 plan: Arc::new(member.clone()),
@@ -65,6 +67,7 @@ impl Members {
                 target: Mutex::new(Arc::new(Target::default())),
                 services: Mutex::new(BTreeMap::new()),
                 captures: Mutex::new(BTreeMap::new()),
+                recovering: Arc::clone(&recovering),
             })
         };
         let of_first = world(plan.members().0, of_member(host, plan.members().0, run).await?);

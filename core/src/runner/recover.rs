@@ -128,7 +128,10 @@ pub(super) fn predecessors<'a>(
     Box::pin(async move {
         for summary in dead_before(world, identity).await? {
             let heir = identity.map(|identity| Heir { plan: &world.plan, identity });
-            let recovered = one(&world.host, &summary, heir.as_ref(), Means::All).await?;
+            world.recovering.send_replace(true);
+            let recovered = one(&world.host, &summary, heir.as_ref(), Means::All).await;
+            world.recovering.send_replace(false);
+            let recovered = recovered?;
             tracing::warn!(
                 "run {} had died; undone now: {}",
                 recovered.run,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -91,6 +92,8 @@ pub(super) struct World {
     pub(super) target: Mutex<Arc<Target>>,
     pub(super) services: Mutex<BTreeMap<String, Running>>,
     pub(super) captures: Mutex<BTreeMap<String, Capture>>,
+    /// Whether a dead run before this one is being recovered, which is not broken off.
+    pub(super) recovering: Arc<watch::Sender<bool>>,
 }
 
 /// A poisoned lock is still the best that is known: a panic elsewhere must not keep a hold on.
