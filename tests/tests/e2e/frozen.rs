@@ -6,14 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
-
 use crate::support::{
     Application, Subject, eventually,
     files::Files,
     filesystem::{Kind as On, Mounted},
     kind::Kind,
-    process,
     slow::Slow,
 };
 
@@ -108,17 +105,7 @@ fn when_the_keeper_is_killed_with_the_runner_the_next_one_thaws() {
     let Some(subject) = frozen() else { return };
     let writer = subject.database().writer();
     let runner = Slow::start(&subject, &["maxFreeze=50s", "lease=3s"]).runner;
-    let keepers: Vec<_> = process::all()
-        .into_iter()
-        .filter(|process| process.program.as_deref() == Some(subject.place.binary.as_path()))
-        .filter(|process| process.line().ends_with("agent keep"))
-        .collect();
-    assert_eq!(keepers.len(), 1, "{keepers:?}");
-    for pid in [keepers[0].pid, runner.pid().as_raw_nonzero().get().cast_unsigned()] {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, Signal::KILL).unwrap();
-    }
-    assert!(runner.wait().was_killed());
+    subject.kill_with_keeper(runner);
     let since = Instant::now();
     eventually(Duration::from_secs(30), "recovery thaws it", || {
         subject.place.run(["recover"]).code() == Some(0) && !files(&subject).is_frozen()

@@ -28,6 +28,7 @@ mod mongodb;
 mod mongodb_dump;
 mod mysql;
 mod object_store;
+mod recovery;
 mod redis;
 mod redis_aof;
 mod restic;

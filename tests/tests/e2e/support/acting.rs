@@ -9,7 +9,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    place::Outcome,
+    place::{Outcome, Started},
+    process,
     subject::{Application, Subject},
 };
 
@@ -91,6 +92,23 @@ impl Subject {
         arguments.retain(|argument| argument != "--output=json");
         arguments.push(format!("--repository={}", repository.display()));
         self.place.run(arguments)
+    }
+
+    /// Kills a runner together with its keeper: nobody is left who would let go by himself.
+    #[track_caller]
+    pub fn kill_with_keeper(&self, runner: Started) {
+        // It must not see that its keeper is gone.
+        runner.signal(Signal::STOP);
+        let keepers: Vec<_> = process::all()
+            .into_iter()
+            .filter(|process| process.program.as_deref() == Some(self.place.binary.as_path()))
+            .filter(|process| process.line().ends_with("agent keep"))
+            .collect();
+        assert_eq!(keepers.len(), 1, "{keepers:?}");
+        let keeper = Pid::from_raw(i32::try_from(keepers[0].pid).unwrap()).unwrap();
+        kill_process(keeper, Signal::KILL).unwrap();
+        runner.signal(Signal::KILL);
+        assert!(runner.wait().was_killed());
     }
 
     /// Kills the server with everything that it started.
