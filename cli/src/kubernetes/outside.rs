@@ -54,7 +54,7 @@ pub async fn recover(
     let mut recovered = Vec::new();
     // What was let go by hand needs nothing that is beside the target.
     for summary in dead.iter().filter(|_| means == Means::All) {
-        match where_it_ran(&cluster, global, host.repository.clone(), &summary.run).await {
+        match Box::pin(where_it_ran(&cluster, global, host.repository.clone(), &summary.run)).await {
             Ok(of_run) => recovered.extend(of_run),
             Err(error) => tracing::warn!(
                 "run {} cannot be recovered where it ran, and is from here, as far as that goes: {}",
