@@ -42,6 +42,7 @@ pub mod sample;
 pub mod slow;
 pub mod sqlite;
 pub mod subject;
+#[allow(dead_code, reason = "the tests on Kubernetes use the rest")]
 pub mod watch;
 pub mod writer;
 
