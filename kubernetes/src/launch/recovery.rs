@@ -37,7 +37,7 @@ pub async fn recover(
 ) -> Result<Option<Vec<Recovered>>> {
     let Some(job) = cluster.objects::<Job>().find(&of_launch(run)).await? else { return Ok(None) };
     let Some(orders) = cluster.objects::<ConfigMap>().find(&of_launch(run)).await? else { return Ok(None) };
-    let now = Now::look(cluster, &read(&orders)?).await;
+    let now = Box::pin(Now::look(cluster, &read(&orders)?)).await;
     if let Err(error) = now.tell(cluster, &orders).await {
         tracing::warn!("the recovery is not told where the target is now: {}", error.chain());
     }
@@ -50,7 +50,7 @@ pub async fn recover(
     let labels = labels(run);
     let own = jobs.create(&manifest(&job, &name, &labels, node)?).await?;
     let followed = Followed { run, labels: &labels, job: &name, begun: BEGUN };
-    let outcome = followed.to_end(cluster, told).await;
+    let outcome = Box::pin(followed.to_end(cluster, told)).await;
     if let Err(error) = remove_own(&jobs, &own).await {
         tracing::warn!("the Job {name} is left: {}", error.chain());
     }
