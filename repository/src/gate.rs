@@ -4,25 +4,74 @@
 //! a snapshot and returns `Ok`. Here that write goes nowhere: a snapshot is written by
 //! [`crate::store::Store::write_snapshot`] alone, after everything was counted. So there is no moment at which an
 //! incomplete artifact exists, not even when the process is killed.
+//!
+//! Nor does the library stop when a write has failed: the parts of its pipeline take no notice of one that has ended,
+//! and it reads its source to the very end, hours or for ever, before it says so. So the first write that fails is
+//! noted here ([`Writing`]), which ends the reading, and what is still on its way is not tried any more.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use standstill_core::Result;
+use tokio_util::sync::CancellationToken;
 
-use crate::objects::Objects;
+use crate::{fault::Attempt, objects::Objects};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Gate {
     name: String,
     objects: Arc<dyn Objects>,
+    writings: Mutex<Vec<Weak<Writing>>>,
+}
+
+/// The writing of one artifact, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    /// Is cancelled when the writing is, and when a write of it has failed.
+    pub(crate) stop: CancellationToken,
+    failure: OnceLock<(io::ErrorKind, String)>,
+}
+
+impl Writing {
+    /// What came of it: a write that failed is the cause of whatever was told then.
+    pub(crate) fn judge<T>(&self, path: &Path, outcome: Result<T>) -> Result<T> {
+        let Some((kind, cause)) = self.failure.get() else { return outcome };
+        let failed: io::Result<T> = Err(io::Error::new(*kind, cause.clone()));
+        failed.attempt(format!("{} cannot be written to the repository", path.display()))
+    }
+
+    fn fail(&self, cause: &io::Error) {
+        // The first one is the cause of the others.
+        let _later = self.failure.set((cause.kind(), cause.to_string()));
+        self.stop.cancel();
+    }
 }
 
 impl Gate {
     /// `name` is for messages.
     pub(crate) fn new(name: String, objects: Arc<dyn Objects>) -> Self {
-        Self { name, objects }
+        Self { name, objects, writings: Mutex::default() }
+    }
+
+    /// Begins the writing of an artifact.
+    pub(crate) fn begin(&self, cancel: &CancellationToken) -> Arc<Writing> {
+        let writing = Arc::new(Writing { stop: cancel.child_token(), failure: OnceLock::new() });
+        let mut writings = self.writings.lock().unwrap_or_else(PoisonError::into_inner);
+        writings.retain(|known| known.strong_count() > 0);
+        writings.push(Arc::downgrade(&writing));
+        writing
+    }
+
+    /// What is being written. Whose a write is the library does not say; all of them go to the same place.
+    fn writings(&self) -> Vec<Arc<Writing>> {
+        let writings = self.writings.lock().unwrap_or_else(PoisonError::into_inner);
+        writings.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -97,8 +146,14 @@ impl WriteBackend for Gate {
         if kind == FileType::Snapshot {
             return Ok(());
         }
-        let path = path(kind, id);
-        self.objects.write(&path, content.into_vec()).map_err(|cause| failed("write", kind, &path, cause))
+        let (path, writings) = (path(kind, id), self.writings());
+        if writings.iter().any(|writing| writing.failure.get().is_some()) {
+            return Err(failed("write", kind, &path, io::Error::other("an earlier write has failed")));
+        }
+        self.objects.write(&path, content.into_vec()).map_err(|cause| {
+            writings.iter().for_each(|writing| writing.fail(&cause));
+            failed("write", kind, &path, cause)
+        })
     }
 
     fn remove(&self, kind: FileType, id: &Id, _: bool) -> RusticResult<()> {

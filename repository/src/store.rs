@@ -11,10 +11,11 @@ use rustic_core::{
     repofile::{MasterKey, SnapshotFile, SnapshotId},
 };
 use standstill_core::{Error, Result};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     fault::{self, Attempt},
-    gate::{Gate, path},
+    gate::{Gate, Writing, path},
     location::Location,
     locks::Locks,
     objects::Objects,
@@ -95,6 +96,11 @@ impl Store {
         let indexed = Arc::new(indexed);
         *current = Some((files, Arc::clone(&indexed)));
         Ok(indexed)
+    }
+
+    /// Begins the writing of an artifact.
+    pub(crate) fn begin(&self, cancel: &CancellationToken) -> Arc<Writing> {
+        self.gate.begin(cancel)
     }
 
     /// The repository without its index, for operations that read it themselves.

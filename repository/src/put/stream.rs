@@ -75,7 +75,9 @@ pub(crate) fn put(
     let lock = store.locks.shared()?;
     let more = [("application", request.application.as_str()), ("artifact", request.artifact.as_str())];
     let snapshot = tags::snapshot(tags::Kind::Stream, &request.run, &more);
-    let (snapshot, whole) = archive_stream(store, snapshot, &path, source, progress, cancel)?;
+    let writing = store.begin(cancel);
+    let archived = archive_stream(store, snapshot, &path, source, progress, &writing.stop);
+    let (snapshot, whole) = writing.judge(&path, archived)?;
     lock.confirm()?;
     let stored_bytes = snapshot.summary.as_ref().map_or(0, |summary| summary.data_added_packed);
     let snapshot = store.write_snapshot(snapshot)?;

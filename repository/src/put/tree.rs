@@ -44,20 +44,10 @@ pub(crate) fn put(
     let original = path_in_snapshot(&request.original)?;
     let directory = look(&request.root)?.is_dir();
     let lock = store.locks.shared()?;
-    let plan = Arc::new(plan(request, original, progress, cancel.clone())?);
-    let (mut snapshot, mut stored_bytes) = archive_tree(store, request, &plan, directory)?;
-
-    let mut fixes: Vec<(PathBuf, Fix)> =
-        plan.tally.take_shrunk().into_iter().map(|(path, size)| (path, Fix::Size(size))).collect();
-    for file in &request.selection.last {
-        let (fix, bytes) = archive_last(store, &plan, file)?;
-        stored_bytes += bytes;
-        fixes.extend(fix);
-    }
-    if cancel.is_cancelled() {
-        return Err(fault::cancelled("storing the tree"));
-    }
-    snapshot.tree = amend(store, snapshot.tree, fixes)?;
+    let writing = store.begin(cancel);
+    let plan = Arc::new(plan(request, original, progress, writing.stop.clone())?);
+    let (snapshot, stored_bytes) =
+        writing.judge(&plan.original, archive_all(store, request, &plan, directory))?;
     lock.confirm()?;
     let snapshot = store.write_snapshot(snapshot)?;
     Ok(StoredArtifact {
@@ -71,6 +61,28 @@ pub(crate) fn put(
         tree_id: Some(snapshot.tree.to_hex().as_str().to_owned()),
         kept: None,
     })
+}
+
+/// Archives everything; the snapshot that is returned is complete, but not yet written.
+fn archive_all(
+    store: &Store,
+    request: &PutTree,
+    plan: &Arc<Plan>,
+    directory: bool,
+) -> Result<(SnapshotFile, u64)> {
+    let (mut snapshot, mut stored_bytes) = archive_tree(store, request, plan, directory)?;
+    let mut fixes: Vec<(PathBuf, Fix)> =
+        plan.tally.take_shrunk().into_iter().map(|(path, size)| (path, Fix::Size(size))).collect();
+    for file in &request.selection.last {
+        let (fix, bytes) = archive_last(store, plan, file)?;
+        stored_bytes += bytes;
+        fixes.extend(fix);
+    }
+    if plan.cancel.is_cancelled() {
+        return Err(fault::cancelled("storing the tree"));
+    }
+    snapshot.tree = amend(store, snapshot.tree, fixes)?;
+    Ok((snapshot, stored_bytes))
 }
 
 fn plan(

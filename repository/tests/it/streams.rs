@@ -163,3 +163,37 @@ async fn a_stream_cannot_be_named_out_of_its_place() {
         assert_eq!(fixture.put(name, Source::of(b"x")).await.unwrap_err().kind(), ErrorKind::Input, "{name}");
     }
 }
+
+/// Noise without an end.
+struct Endless(u64);
+
+impl io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0 += 1;
+        buffer.copy_from_slice(&noise(buffer.len(), self.0));
+        Ok(buffer.len())
+    }
+}
+
+impl StreamSource for Endless {
+    fn finish(&mut self) -> standstill_core::Result<u64> {
+        Err(Error::failed("it has no end"))
+    }
+}
+
+#[tokio::test]
+async fn the_first_write_that_fails_ends_the_reading_of_a_stream() {
+    let fixture = Fixture::new().await;
+    // Where the packs go there is a file.
+    let packs = fixture.place().join("data");
+    std::fs::remove_dir_all(&packs).unwrap();
+    std::fs::write(&packs, "").unwrap();
+    let request = PutStream { run: fixture.run.clone(), application: "app".into(), artifact: "dump".into() };
+    let (source, cancel) = (Box::new(Endless(0)), CancellationToken::new());
+    let stored = fixture.repository.put_stream(request, source, Arc::new(NoProgress), cancel.clone()).await;
+    let error = stored.unwrap_err();
+    assert_eq!(error.to_string(), "/dump cannot be written to the repository");
+    assert!(error.chain().contains("directory"), "{}", error.chain());
+    assert!(!cancel.is_cancelled(), "nothing else is ended by it");
+    nothing_was_left(&fixture);
+}
