@@ -192,7 +192,7 @@ async fn the_first_write_that_fails_ends_the_reading_of_a_stream() {
     let (source, cancel) = (Box::new(Endless(0)), CancellationToken::new());
     let stored = fixture.repository.put_stream(request, source, Arc::new(NoProgress), cancel.clone()).await;
     let error = stored.unwrap_err();
-    assert_eq!(error.to_string(), "/dump cannot be written to the repository");
+    assert_eq!(error.to_string(), "store dump: /dump cannot be written to the repository");
     assert!(error.chain().contains("directory"), "{}", error.chain());
     assert!(!cancel.is_cancelled(), "nothing else is ended by it");
     nothing_was_left(&fixture);
