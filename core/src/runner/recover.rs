@@ -180,8 +180,13 @@ async fn dead_before(world: &World, identity: Option<&str>) -> Result<Vec<RunSum
 }
 
 fn being_recovered(run: &RunId) -> Error {
-    Error::new(ErrorKind::Locked, format!("run {run}, which worked on the same target, is being recovered"))
-        .remedy("Wait until that has ended, then try again; `standstill runs` shows how the run stands.")
+    Error::new(
+        ErrorKind::Locked,
+        format!(
+            "run {run}, which worked on the same target, has not ended: it is being recovered, or its process is stopped"
+        ),
+    )
+    .remedy("Wait until it has ended, or end its process, then try again; `standstill runs` shows how the run stands.")
 }
 
 /// A new run that finds a dead one.
