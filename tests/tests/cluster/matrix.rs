@@ -102,7 +102,7 @@ fn killed_anywhere_a_snapshot_of_sqlite_leaves_it_writable_and_leaves_nothing() 
     let points = kill_points_of(&space, &clean);
     let mut random = Random::of("cluster sqlite");
     // At each point its process dies, or its pod is deleted by force.
-    for (number, point) in random.sample(points, 4).into_iter().enumerate() {
+    for (number, point) in random.sample(points, 2).into_iter().enumerate() {
         let by_deletion = number % 2 == 1;
         println!("{point}{}", if by_deletion { ", by deletion of the pod" } else { "" });
         let begun = Application::now();
