@@ -151,7 +151,9 @@ impl WriteBackend for Gate {
             return Err(failed("write", kind, &path, io::Error::other("an earlier write has failed")));
         }
         self.objects.write(&path, content.into_vec()).map_err(|cause| {
-            writings.iter().for_each(|writing| writing.fail(&cause));
+            for writing in &writings {
+                writing.fail(&cause);
+            }
             failed("write", kind, &path, cause)
         })
     }

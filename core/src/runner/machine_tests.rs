@@ -303,8 +303,7 @@ fn what_is_still_held_is_tried_again_by_whoever_takes_the_journal_over() {
     events.push(failed("capture.x"));
     for step in ["quiesce.b", "prepare.down"] {
         let stuck = |events: &[Event]| match next(&outline, events) {
-            Next::Release(steps) => steps.contains(&step),
-            Next::PutBack { steps, .. } => steps.contains(&step),
+            Next::Release(steps) | Next::PutBack { steps, .. } => steps.contains(&step),
             _ => false,
         };
         let mut dead = play_until(&outline, &events, stuck);

@@ -45,10 +45,11 @@ fn cut(space: &Space) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_nanosecond(nanoseconds.into()).ok()
 }
 
-/// A timing of a shared machine: the full form asks for what is promised, of the best of five; else it has room.
+/// A timing of a shared machine: the full form asks for what is promised, of the best of five; else it has room, and shows
+/// that nobody waits until the snapshot can be used.
 #[test]
 fn writers_go_on_at_the_cut_of_a_slow_snapshot() {
-    let (rounds, limit) = if full() { (5, Duration::from_millis(100)) } else { (1, Duration::from_secs(1)) };
+    let (rounds, limit) = if full() { (5, Duration::from_millis(100)) } else { (1, Duration::from_secs(5)) };
     let went_on = (0..rounds).filter_map(|_| after_the_cut());
     let Some(best) = went_on.min() else { return };
     assert!(best < limit, "writes went on {best:?} after the cut");

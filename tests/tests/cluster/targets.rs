@@ -81,7 +81,7 @@ fn a_run_that_nobody_follows_goes_on_by_itself_and_is_tidied_up_after() {
     eventually(Duration::from_mins(2), "it ends by itself", || {
         states(&space) == [(run.clone(), "succeeded".to_owned())]
     });
-    assert_eq!(space.place.points(), [run.clone()]);
+    assert_eq!(space.place.points(), [run.as_str()]);
     assert!(!space.of_runs(Some(&run)).is_empty(), "nobody has tidied up yet");
     // Somebody may still ask for its report for a while; then whatever is done next removes what is left of it.
     eventually(Duration::from_mins(1), "what it left is removed", || {

@@ -192,7 +192,7 @@ fn await_first_stream(space: &Space) -> String {
     eventually(Duration::from_mins(2), "the first stream is stored", || {
         let runs = space.run_plain(&["runs"]).json();
         let Some(found) = runs[0]["run"].as_str() else { return false };
-        id = found.to_owned();
+        found.clone_into(&mut id);
         journal(space, &id).iter().any(|event| !event["done"]["artifacts"][0].is_null())
     });
     id
