@@ -76,10 +76,7 @@ impl HoldThread {
             let Acquired { mut hold, outputs, since } = acquire.await?;
             if cancel.is_cancelled() {
                 // Where that fails it ends by itself: nobody renews it.
-                return Err(match hold.release().await {
-                    Ok(_) => late(),
-                    Err(cause) => late().because(cause),
-                });
+                return Err(late(hold.release().await));
             }
             let blocks_writes = hold.blocks_writes().unwrap_or(blocks_writes);
             let hold = Arc::new(Mutex::new(hold));
@@ -134,9 +131,14 @@ pub(super) struct Wanted {
     pub(super) cancel: CancellationToken,
 }
 
-/// That a hold came too late to be of use.
-pub(super) fn late() -> Error {
-    Error::cancelled("the run had been stopped before the hold was acquired, so it was let go at once")
+/// That a hold came too late to be of use, and what came of letting it go.
+pub(super) fn late(released: Result<Receipt>) -> Error {
+    let late =
+        Error::cancelled("the run had been stopped before the hold was acquired, so it was let go at once");
+    match released {
+        Ok(_) => late,
+        Err(cause) => late.because(cause),
+    }
 }
 
 /// A hold that is on and being renewed.

@@ -58,14 +58,7 @@ fn goes_on(application: &Application) {
 #[track_caller]
 fn nothing_is_left(space: &Space) {
     for (run, _) in states(space) {
-        let mut left = Vec::new();
-        eventually(REMOVED, &format!("nothing is left of run {run}"), || {
-            let before = std::mem::replace(&mut left, space.of_runs(Some(&run)));
-            if before != left {
-                println!("  still there: {left:?}");
-            }
-            left.is_empty()
-        });
+        space.await_none(Some(&run), REMOVED);
     }
 }
 

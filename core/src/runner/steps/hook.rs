@@ -107,10 +107,7 @@ pub(super) async fn hold(
     if context.cancel.is_cancelled() && locked(&world.holds).remove(step).is_some() {
         let released = world.thread.release(&live, lease).await;
         locked(&world.meter).released(step, Instant::now());
-        return Err(match released {
-            Ok(_) => late(),
-            Err(cause) => late().because(cause),
-        });
+        return Err(late(released));
     }
     Ok(outputs)
 }

@@ -30,8 +30,6 @@ pub struct Space {
 /// What a run makes in its namespace.
 const KINDS: &str = "pods,persistentvolumeclaims,volumesnapshots,volumegroupsnapshots,leases.coordination.k8s.io,secrets,\
                      configmaps,jobs,serviceaccounts,roles,rolebindings";
-/// What it makes, or has made for it, of no namespace.
-const GLOBAL_KINDS: &str = "clusterrolebindings,volumesnapshotcontents,volumegroupsnapshotcontents";
 
 impl Space {
     /// A new namespace; `None`, and said, where there is no cluster.
@@ -203,7 +201,8 @@ impl Space {
             object["kind"] == "ConfigMap" && object["metadata"]["labels"]["standstill.dev/role"] == "journal"
         };
         let here = found["items"].as_array().unwrap().iter().filter(|object| !is_journal(object));
-        let global = self.get(&[GLOBAL_KINDS]);
+        // What has labels of ours and no namespace; what the storage makes for it has none of ours.
+        let global = self.get(&["clusterrolebindings"]);
         let global = global["items"].as_array().unwrap().iter().filter(|object| match run {
             Some(run) => object["metadata"]["labels"]["standstill.dev/run"] == run,
             None => object["metadata"]["labels"]["standstill.dev/namespace"] == self.name.as_str(),
@@ -242,9 +241,16 @@ impl Space {
     /// Asserts that runs left nothing, allowing for what is on its way out.
     #[track_caller]
     pub fn assert_clean(&self) {
+        self.await_none(None, Duration::from_mins(1));
+    }
+
+    /// Waits until nothing is there of one run, or of all, besides journals.
+    #[track_caller]
+    pub fn await_none(&self, run: Option<&str>, within: Duration) {
+        let whose = run.map_or_else(|| self.name.clone(), |run| format!("run {run}"));
         let mut last = Vec::new();
-        eventually(Duration::from_mins(1), &format!("nothing is left in {}", self.name), || {
-            let left = self.leftovers();
+        eventually(within, &format!("nothing is left of {whose}"), || {
+            let left = self.of_runs(run);
             if left != last {
                 println!("still there: {left:?}");
                 last.clone_from(&left);
